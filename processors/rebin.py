@@ -107,12 +107,15 @@ def _stack(spectra: Sequence[Spectrum]) -> tuple[Array, Array]:
     """Return flux and ivar of spectra on one grid, bad pixels zero in both."""
     flux = np.stack([s.flux for s in spectra])
     ivar = np.stack([s.ivar for s in spectra])
-    bad = ~(np.isfinite(flux) & (ivar > 0) & np.isfinite(ivar))
     for row, spectrum in enumerate(spectra):
         if spectrum.mask is not None:
-            bad[row] |= spectrum.mask != 0
-    flux[bad] = 0.0
-    ivar[bad] = 0.0
+            ivar[row] *= spectrum.mask == 0
+    if not (np.isfinite(flux).all() and np.isfinite(ivar).all()):
+        odd = ~(np.isfinite(flux) & np.isfinite(ivar))
+        flux[odd] = 0.0
+        ivar[odd] = 0.0
+    np.maximum(ivar, 0.0, out=ivar)
+    flux *= ivar > 0
     return flux, ivar
 
 
@@ -218,11 +221,10 @@ def _smoothing_weights(
 def _apply(matrix: csr_array, squared: csr_array, flux: Array, ivar: Array) -> tuple[Array, Array]:
     """Resample rows; a target pixel is good where at least half of its weight came from good pixels."""
     good = (ivar > 0).astype(np.float32)
-    variance = np.divide(1.0, ivar, out=np.zeros_like(ivar), where=ivar > 0)
-    weight = matrix @ good.T
-    total = matrix @ (flux.T)
-    spread = squared @ variance.T
+    tiny = np.float32(1e-30)
+    variance = good / (ivar + (1.0 - good))
+    weight = np.ascontiguousarray((matrix @ good.T).T)
+    total = np.ascontiguousarray((matrix @ flux.T).T)
+    spread = np.ascontiguousarray((squared @ variance.T).T)
     is_good = weight > 0.5
-    out_flux = np.divide(total, weight, out=np.zeros_like(total), where=is_good)
-    out_ivar = np.divide(weight**2, spread, out=np.zeros_like(total), where=is_good & (spread > 0))
-    return out_flux.T, out_ivar.T
+    return total / (weight + tiny) * is_good, weight * weight / (spread + tiny) * is_good
