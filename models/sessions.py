@@ -1,0 +1,131 @@
+"""ONNX Runtime sessions: the execution provider asked for by name, or no start at all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from cempstream.processors.grid import Array
+
+
+class Provider(StrEnum):
+    """Where the networks run."""
+
+    CPU = "cpu"
+    CUDA = "cuda"
+    TENSORRT = "tensorrt"
+
+
+_ORT_NAME = {
+    Provider.CPU: "CPUExecutionProvider",
+    Provider.CUDA: "CUDAExecutionProvider",
+    Provider.TENSORRT: "TensorrtExecutionProvider",
+}
+
+_GPU_REMEDY = "install cempstream[gpu] in place of cempstream[cpu], with an NVIDIA driver and "
+_REMEDY = {
+    Provider.CPU: "install cempstream[cpu]",
+    Provider.CUDA: _GPU_REMEDY + "the CUDA and cuDNN libraries on the library path",
+    Provider.TENSORRT: _GPU_REMEDY + "the CUDA and TensorRT libraries on the library path",
+}
+
+
+class ProviderUnavailable(RuntimeError):
+    """The execution provider asked for does not run here; falling back in silence would cost the night."""
+
+    def __init__(self, provider: Provider, why: str) -> None:
+        super().__init__(f"execution provider '{provider}' is not available: {why}; {_REMEDY[provider]}")
+        self.provider = provider
+
+
+class OrtTensor:
+    """An array held by ONNX Runtime, on its device."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: ort.OrtValue) -> None:
+        self.value = value
+
+    def numpy(self) -> Array:
+        """Bring the array to the host."""
+        return np.asarray(self.value.numpy())
+
+
+class OrtGraph:
+    """One ONNX graph on one execution provider.
+
+    Parameters
+    ----------
+    model
+        The file's bytes, so that what was hashed is what runs.
+    threads
+        Intra-operator threads; 0 leaves it to the runtime.
+
+    Raises
+    ------
+    ProviderUnavailable
+        Where the session does not run on the provider asked for.
+    """
+
+    def __init__(self, name: str, model: bytes, provider: Provider, *, threads: int = 0) -> None:
+        self.name = name
+        self.provider = provider
+        self._device = "cpu" if provider is Provider.CPU else "cuda"
+        self.session = _open(model, provider, threads)
+        self.inputs = tuple(node.name for node in self.session.get_inputs())
+        self.outputs = tuple(node.name for node in self.session.get_outputs())
+
+    def put(self, array: Array) -> OrtTensor:
+        """Bring an array to the device."""
+        array = np.ascontiguousarray(array)
+        return OrtTensor(ort.OrtValue.ortvalue_from_numpy(array, self._device, 0))
+
+    def __call__(self, **inputs: OrtTensor) -> Mapping[str, OrtTensor]:
+        """Run the graph; what it returns stays on the device."""
+        binding = self.session.io_binding()
+        for name, tensor in inputs.items():
+            binding.bind_ortvalue_input(name, tensor.value)
+        for name in self.outputs:
+            binding.bind_output(name, self._device)
+        self.session.run_with_iobinding(binding)
+        return dict(zip(self.outputs, map(OrtTensor, binding.get_outputs()), strict=True))
+
+
+def _open(model: bytes, provider: Provider, threads: int) -> ort.InferenceSession:
+    name = _ORT_NAME[provider]
+    if name not in ort.get_available_providers():
+        raise ProviderUnavailable(provider, "the installed ONNX Runtime was built without it")
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Errors come as exceptions; warnings of a provider that fails to load are said by us, once.
+    options.log_severity_level = 3
+    # Threads that spin between batches would steal the cores from decoding and the broker.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = ort.InferenceSession(model, options, providers=_provider_options(provider))
+    except (RuntimeError, ValueError) as error:
+        if provider is Provider.CPU:
+            raise
+        raise ProviderUnavailable(provider, str(error).splitlines()[0]) from error
+    session.disable_fallback()
+    # A runtime that cannot load CUDA lists it all the same and runs on the CPU: look at what the session has.
+    if session.get_providers()[0] != name:
+        raise ProviderUnavailable(provider, f"the session runs on {session.get_providers()[0]}")
+    return session
+
+
+def _provider_options(provider: Provider) -> Sequence[str | tuple[str, dict[str, str]]]:
+    if provider is Provider.CPU:
+        return [_ORT_NAME[provider]]
+    cuda = (_ORT_NAME[Provider.CUDA], {"arena_extend_strategy": "kSameAsRequested"})
+    return [_ORT_NAME[provider], cuda] if provider is Provider.TENSORRT else [cuda]
+
+
+def load_graph(path: Path, provider: Provider, *, threads: int = 0) -> OrtGraph:
+    """Open a graph from a file."""
+    return OrtGraph(path.stem, path.read_bytes(), provider, threads=threads)

@@ -1,0 +1,54 @@
+"""Decide: who is followed up, by which rule, and how urgently."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cempstream.processors.classify import ClassScores
+from cempstream.processors.grid import Array
+from cempstream.processors.outcome import PARAMETERS, Decision
+from cempstream.processors.regress import ParameterEstimates
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rule by which a survey's stars become candidates.
+
+    Attributes
+    ----------
+    version
+        Stands in every alert; a changed rule is a new version.
+    prior
+        Fraction of CEMP stars among the survey's spectra.
+    threshold
+        Smallest ``p_cemp`` at that prior that is alerted.
+    """
+
+    version: str
+    prior: float
+    threshold: float
+
+    def __post_init__(self) -> None:
+        for name in ("prior", "threshold"):
+            if not 0.0 < getattr(self, name) < 1.0:
+                raise ValueError(f"policy '{name}' is {getattr(self, name)}; it must lie between 0 and 1")
+
+    def __call__(
+        self, scores: ClassScores, parameters: ParameterEstimates, magnitude: Sequence[float | None]
+    ) -> list[Decision]:
+        """Decide on each row.
+
+        The priority, from 0 to 1, is the probability raised for the rarest stars ([Fe/H] towards -4) and
+        for bright ones, which a telescope reaches soonest; an unknown magnitude neither raises nor lowers.
+        """
+        feh = parameters.value[:, PARAMETERS.index("feh")]
+        rarity = np.clip((-1.0 - feh) / 3.0, 0.0, 1.0)
+        brightness = np.array([0.5 if m is None else np.clip((20.0 - m) / 8.0, 0.0, 1.0) for m in magnitude])
+        priority: Array = scores.p_cemp * (0.5 + 0.3 * rarity + 0.2 * brightness)
+        return [
+            Decision(p >= self.threshold, self.threshold, self.prior, self.version, round(urgency, 4))
+            for p, urgency in zip(scores.p_cemp.tolist(), priority.tolist(), strict=True)
+        ]

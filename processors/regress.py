@@ -1,0 +1,85 @@
+"""Regress: stellar parameters with calibrated intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from cempstream.processors.features import Features
+from cempstream.processors.graph import Graph
+from cempstream.processors.grid import Array
+from cempstream.processors.outcome import PARAMETERS
+
+#: Evolution-corrected [C/Fe] from log g, [Fe/H] and [C/Fe] (Placco et al. 2014), element by element.
+EvolutionCorrection = Callable[[Array, Array, Array], Array]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IntervalTable:
+    """Factors that make the network's 1σ a 68 % interval, per S/N and [Fe/H] (Mondrian conformal).
+
+    Attributes
+    ----------
+    snr_edges, feh_edges
+        Inner edges of the bins, increasing.
+    scale
+        Shape ``(n_snr_edges + 1, n_feh_edges + 1, n_parameters)``.
+    """
+
+    snr_edges: Array
+    feh_edges: Array
+    scale: Array
+
+    def __post_init__(self) -> None:
+        expected = (len(self.snr_edges) + 1, len(self.feh_edges) + 1, len(PARAMETERS))
+        if self.scale.shape != expected:
+            raise ValueError(f"interval scales have shape {self.scale.shape}; the edges need {expected}")
+
+    def __call__(self, snr: Array, feh: Array) -> Array:
+        """Return the factors, shape ``(n_spec, n_parameters)``."""
+        row, column = np.searchsorted(self.snr_edges, snr), np.searchsorted(self.feh_edges, feh)
+        return np.asarray(self.scale[row, column])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParameterEstimates:
+    """Parameters of a batch in the order of ``PARAMETERS``.
+
+    Attributes
+    ----------
+    value, lo, hi
+        Shape ``(n_spec, n_parameters)``; ``lo`` and ``hi`` bound 68 %.
+    cfe_corrected
+        Shape ``(n_spec,)``.
+    """
+
+    value: Array
+    lo: Array
+    hi: Array
+    cfe_corrected: Array
+
+
+class Regressor:
+    """Read the trunk's tokens as parameters.
+
+    Parameters
+    ----------
+    graph
+        Input ``tokens``; outputs ``mean`` and ``log_sigma`` in the units of ``PARAMETERS``.
+    """
+
+    def __init__(self, graph: Graph, intervals: IntervalTable, correction: EvolutionCorrection) -> None:
+        self.graph = graph
+        self.intervals = intervals
+        self.correction = correction
+
+    def __call__(self, features: Features) -> ParameterEstimates:
+        """Estimate the parameters of a batch."""
+        out = self.graph(tokens=features.tokens)
+        mean = out["mean"].numpy().astype(np.float64)
+        sigma = np.exp(out["log_sigma"].numpy().astype(np.float64))
+        logg, feh, cfe = (mean[:, PARAMETERS.index(name)] for name in ("logg", "feh", "cfe"))
+        half = sigma * self.intervals(features.snr, feh)
+        return ParameterEstimates(mean, mean - half, mean + half, self.correction(logg, feh, cfe))
