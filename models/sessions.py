@@ -8,8 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from cempstream.processors.graph import ModelError
 from cempstream.processors.grid import Array
+
+#: What ONNX Runtime raises: its exceptions have no common base but Exception.
+_ORT_ERRORS = (
+    RuntimeError,
+    ValueError,
+    *(e for e in vars(ort_errors).values() if isinstance(e, type) and issubclass(e, Exception)),
+)
 
 
 class Provider(StrEnum):
@@ -85,13 +94,16 @@ class OrtGraph:
         return OrtTensor(ort.OrtValue.ortvalue_from_numpy(array, self._device, 0))
 
     def __call__(self, **inputs: OrtTensor) -> Mapping[str, OrtTensor]:
-        """Run the graph; what it returns stays on the device."""
+        """Run the graph; what it returns stays on the device. Raises ``ModelError`` where the runtime fails."""
         binding = self.session.io_binding()
         for name, tensor in inputs.items():
             binding.bind_ortvalue_input(name, tensor.value)
         for name in self.outputs:
             binding.bind_output(name, self._device)
-        self.session.run_with_iobinding(binding)
+        try:
+            self.session.run_with_iobinding(binding)
+        except _ORT_ERRORS as error:
+            raise ModelError(f"graph '{self.name}': {str(error).splitlines()[0]}") from error
         return dict(zip(self.outputs, map(OrtTensor, binding.get_outputs()), strict=True))
 
 
@@ -108,7 +120,7 @@ def _open(model: bytes, provider: Provider, threads: int) -> ort.InferenceSessio
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = ort.InferenceSession(model, options, providers=_provider_options(provider))
-    except (RuntimeError, ValueError) as error:
+    except _ORT_ERRORS as error:
         if provider is Provider.CPU:
             raise
         raise ProviderUnavailable(provider, str(error).splitlines()[0]) from error

@@ -12,6 +12,10 @@ from typing import Protocol
 from cempstream.processors.grid import Array
 
 
+class ModelError(RuntimeError):
+    """A model failed on a batch; its caller finds out on which row."""
+
+
 class Tensor(Protocol):
     """An array that may live on a device."""
 
@@ -28,5 +32,5 @@ class Graph(Protocol):
         ...
 
     def __call__(self, **inputs: Tensor) -> Mapping[str, Tensor]:
-        """Run the graph."""
+        """Run the graph; raises ``ModelError`` where it fails."""
         ...

@@ -1,0 +1,275 @@
+"""All processors of one model bundle in their order: spectra in, classifications out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+
+from cempstream.processors.batch import NormalisedBatch, SpectrumBatch
+from cempstream.processors.classify import BandNamer, Classifier, ClassScores
+from cempstream.processors.continuum import Normaliser
+from cempstream.processors.decide import Policy
+from cempstream.processors.denoise import Denoiser
+from cempstream.processors.features import FeatureExtractor, Features
+from cempstream.processors.graph import ModelError
+from cempstream.processors.grid import Array
+from cempstream.processors.outcome import (
+    PARAMETERS,
+    SUBCLASSES,
+    Classification,
+    Decision,
+    Estimate,
+    Provenance,
+    TemplateMatch,
+)
+from cempstream.processors.rebin import Rebinner
+from cempstream.processors.regress import ParameterEstimates, Regressor
+from cempstream.processors.spectrum import BadSpectrum, Flag, Spectrum
+from cempstream.processors.velocity import Velocities, VelocityFinder, shift_to_rest
+
+#: Names a stage while it runs, for whoever measures it.
+StageTimer = Callable[[str], AbstractContextManager[None]]
+
+
+def untimed(stage: str) -> AbstractContextManager[None]:
+    """Measure nothing."""
+    return nullcontext()
+
+
+#: Bands from which the brightness of a star is taken, the first that a packet carries.
+_MAGNITUDE_BANDS = ("G", "phot_g", "r", "R", "V", "g", "i")
+_CONTAMINATED = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where a result is flagged.
+
+    Attributes
+    ----------
+    ood_score
+        Above it a spectrum is unlike anything the bundle was trained on.
+    low_snr, low_coverage
+        Below them a result is flagged.
+    ranges
+        Trained range per parameter name.
+    """
+
+    ood_score: float
+    ranges: dict[str, tuple[float, float]]
+    low_snr: float = 5.0
+    low_coverage: float = 0.7
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ProcessorChain:
+    """The processors of one bundle.
+
+    Attributes
+    ----------
+    name
+        Bundle and version, stands in every result.
+    attribution_edges_aa
+        Edges of the attribution's bins, shape ``(n_bins + 1,)``.
+    """
+
+    name: str
+    rebin: Rebinner
+    normalise: Normaliser
+    find_velocity: VelocityFinder
+    denoise: Denoiser
+    extract: FeatureExtractor
+    classify: Classifier
+    regress: Regressor
+    name_bands: BandNamer
+    attribution_edges_aa: Array
+    limits: Limits
+    provenance: tuple[Provenance, ...]
+
+    def __call__(
+        self, spectra: Sequence[Spectrum], policy: Policy, timer: StageTimer = untimed
+    ) -> list[Classification | BadSpectrum]:
+        """Process spectra of one survey; entry i of the result is spectrum i's.
+
+        Raises
+        ------
+        ModelError
+            Where a graph fails or returns numbers that are not finite.
+        """
+        with timer("rebin"):
+            batch = self.rebin(spectra)
+            bad = self.rebin.check_coverage(batch)
+        kept = [row for row, problem in enumerate(bad) if problem is None]
+        results: list[Classification | BadSpectrum | None] = list(bad)
+        if kept:
+            if len(kept) < len(spectra):
+                batch = SpectrumBatch(batch.grid, batch.flux[kept], batch.ivar[kept])
+            rows = self._process([spectra[row] for row in kept], batch, policy, timer)
+            for row, result in zip(kept, rows, strict=True):
+                results[row] = result
+        return [result for result in results if result is not None]
+
+    def _process(
+        self, spectra: Sequence[Spectrum], batch: SpectrumBatch, policy: Policy, timer: StageTimer
+    ) -> Iterable[Classification]:
+        with timer("normalise"):
+            normalised = self.normalise(batch)
+        with timer("velocity"):
+            velocities = self._velocities(spectra, normalised)
+            rest = shift_to_rest(normalised, velocities.rv_kms)
+        with timer("denoise"):
+            denoised = self.denoise(rest)
+        with timer("features"):
+            features = self.extract(rest, denoised)
+        with timer("classify"):
+            scores = self.classify(features, policy.prior)
+        with timer("regress"):
+            parameters = self.regress(features)
+        _check_finite(scores, parameters)
+        with timer("decide"):
+            decisions = policy(scores, parameters, [_magnitude(s) for s in spectra])
+            return self._rows(spectra, velocities, features, scores, parameters, decisions)
+
+    def _velocities(self, spectra: Sequence[Spectrum], batch: NormalisedBatch) -> Velocities:
+        """Measure velocities, except where the survey gives one or has already removed it."""
+        found = self.find_velocity(batch)
+        given = np.array(
+            [0.0 if s.frame == "rest" else np.nan if s.rv_kms is None else s.rv_kms for s in spectra]
+        )
+        known = np.isfinite(given)
+        if not known.any():
+            return found
+        return Velocities(
+            rv_kms=np.where(known, given, found.rv_kms),
+            error_kms=np.where(known, 0.0, found.error_kms),
+            is_certain=known | found.is_certain,
+        )
+
+    def _rows(
+        self,
+        spectra: Sequence[Spectrum],
+        velocities: Velocities,
+        features: Features,
+        scores: ClassScores,
+        parameters: ParameterEstimates,
+        decisions: Sequence[Decision],
+    ) -> list[Classification]:
+        """Turn columns into one value per spectrum; ``tolist`` once is far cheaper than indexing arrays."""
+        flags = self._flags(spectra, velocities, features, scores, parameters)
+        bands = self.name_bands(scores.attribution)
+        columns = zip(
+            spectra,
+            flags,
+            features.snr.tolist(),
+            velocities.rv_kms.tolist(),
+            velocities.error_kms.tolist(),
+            zip(features.templates.labels.tolist(), features.templates.chi2.tolist(), strict=True),
+            zip(features.lines.value.tolist(), features.lines.error.tolist(), strict=True),
+            zip(parameters.value.tolist(), parameters.lo.tolist(), parameters.hi.tolist(), strict=True),
+            parameters.cfe_corrected.tolist(),
+            zip(scores.p_cemp.tolist(), scores.p_cemp_corrected.tolist(), strict=True),
+            scores.subclass_p.tolist(),
+            scores.ood.tolist(),
+            scores.attribution,
+            bands,
+            decisions,
+            strict=True,
+        )
+        names = features.lines.names
+        return [
+            Classification(
+                spectrum=spectrum,
+                bundle=self.name,
+                snr=snr,
+                flags=flag,
+                rv_kms=rv,
+                rv_error_kms=rv_error,
+                template=TemplateMatch(*label, chi2),
+                lines=dict(zip(names, zip(value, error, strict=True), strict=True)),
+                parameters=dict(zip(PARAMETERS, map(Estimate, *estimate), strict=True)),
+                cfe_corrected=cfe_corrected,
+                p_cemp=p_cemp,
+                p_cemp_corrected=p_corrected,
+                subclass_p=dict(zip(SUBCLASSES, subclass, strict=True)),
+                ood_score=ood,
+                attribution=attribution,
+                attribution_wave_aa=self.attribution_edges_aa,
+                bands=named,
+                decision=decision,
+                provenance=self.provenance,
+            )
+            for (
+                spectrum,
+                flag,
+                snr,
+                rv,
+                rv_error,
+                (label, chi2),
+                (value, error),
+                estimate,
+                cfe_corrected,
+                (p_cemp, p_corrected),
+                subclass,
+                ood,
+                attribution,
+                named,
+                decision,
+            ) in columns
+        ]
+
+    def _flags(
+        self,
+        spectra: Sequence[Spectrum],
+        velocities: Velocities,
+        features: Features,
+        scores: ClassScores,
+        parameters: ParameterEstimates,
+    ) -> list[tuple[str, ...]]:
+        out_of_range = np.zeros(len(spectra), dtype=bool)
+        for name, (low, high) in self.limits.ranges.items():
+            value = parameters.value[:, PARAMETERS.index(name)]
+            out_of_range |= (value < low) | (value > high)
+        marks = {
+            Flag.RV_UNCERTAIN: ~velocities.is_certain,
+            Flag.LOW_SNR: features.snr < self.limits.low_snr,
+            Flag.PARTIAL_COVERAGE: features.coverage < self.limits.low_coverage,
+            Flag.OUT_OF_DISTRIBUTION: scores.ood > self.limits.ood_score,
+            Flag.OUT_OF_RANGE: out_of_range,
+            Flag.CONTAMINATED: np.array([_is_contaminated(s) for s in spectra]),
+        }
+        table = list(zip(*(mark.tolist() for mark in marks.values()), strict=True))
+        names = [flag.value for flag in marks]
+        return [
+            (*spectrum.flags, *(name for name, is_set in zip(names, row, strict=True) if is_set))
+            for spectrum, row in zip(spectra, table, strict=True)
+        ]
+
+
+def _check_finite(scores: ClassScores, parameters: ParameterEstimates) -> None:
+    checked = {
+        "p_cemp": scores.p_cemp,
+        "p_cemp_corrected": scores.p_cemp_corrected,
+        "subclass_p": scores.subclass_p,
+        "ood": scores.ood,
+        "attribution": scores.attribution,
+        "parameters": parameters.value,
+        "intervals": parameters.hi,
+    }
+    for name, array in checked.items():
+        if not np.isfinite(array).all():
+            rows = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
+            raise ModelError(f"'{name}' is not finite in row(s) {rows[:5].tolist()} of {len(array)}")
+
+
+def _magnitude(spectrum: Spectrum) -> float | None:
+    for band in _MAGNITUDE_BANDS:
+        if band in spectrum.photometry:
+            return spectrum.photometry[band][0]
+    return None
+
+
+def _is_contaminated(spectrum: Spectrum) -> bool:
+    return spectrum.contamination is not None and float(spectrum.contamination.mean()) > _CONTAMINATED
