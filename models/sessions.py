@@ -14,7 +14,7 @@ from cempstream.processors.graph import ModelError
 from cempstream.processors.grid import Array
 
 #: What ONNX Runtime raises: its exceptions have no common base but Exception.
-_ORT_ERRORS = (
+_ORT_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
     ValueError,
     *(e for e in vars(ort_errors).values() if isinstance(e, type) and issubclass(e, Exception)),
@@ -94,7 +94,7 @@ class OrtGraph:
         return OrtTensor(ort.OrtValue.ortvalue_from_numpy(array, self._device, 0))
 
     def __call__(self, **inputs: OrtTensor) -> Mapping[str, OrtTensor]:
-        """Run the graph; what it returns stays on the device. Raises ``ModelError`` where the runtime fails."""
+        """Run the graph; what it returns stays on the device. A failed run raises ``ModelError``."""
         binding = self.session.io_binding()
         for name, tensor in inputs.items():
             binding.bind_ortvalue_input(name, tensor.value)
