@@ -187,7 +187,7 @@ class ProcessorChain:
                 flags=flag,
                 rv_kms=rv,
                 rv_error_kms=rv_error,
-                template=TemplateMatch(*label, chi2=chi2),
+                template=TemplateMatch(label[0], label[1], label[2], label[3], chi2),
                 lines=dict(zip(names, zip(value, error, strict=True), strict=True)),
                 parameters=dict(zip(PARAMETERS, map(Estimate, *estimate), strict=True)),
                 cfe_corrected=cfe_corrected,

@@ -1,0 +1,164 @@
+"""The pipeline: a list of packets in, a list of outcomes out, one per packet, in order.
+
+It knows nothing of Kafka; the agent is a few lines around it and ``cempstream classify`` calls the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from cempstream.processors.chain import ProcessorChain, StageTimer, untimed
+from cempstream.processors.decide import Policy
+from cempstream.processors.graph import ModelError
+from cempstream.processors.outcome import Classification, Outcome, Rejected
+from cempstream.processors.spectrum import BadSpectrum, Reason, Spectrum
+
+#: A row that makes our own arithmetic fail is treated like one that breaks a model.
+_ROW_ERRORS = (ModelError, ArithmeticError, ValueError, LookupError)
+
+#: A packet that fails alone is tried this often before it becomes a dead letter.
+_ATTEMPTS = 2
+
+#: More rows of a batch than this share failing alone, and it is the model that is broken.
+_BROKEN_SHARE = 0.05
+
+Decoder = Callable[[bytes], Spectrum]
+Result = Classification | BadSpectrum
+
+
+class ModelBroken(RuntimeError):
+    """The models fail on good spectra: the worker must stop with nothing of the batch acknowledged."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Route:
+    """A bundle and the spectra it serves.
+
+    Attributes
+    ----------
+    resolving_power
+        Smallest and largest λ/FWHM served; sharper spectra are smoothed.
+    policy
+        From a survey's name to its policy.
+    reference
+        A spectrum on which the models are known to work.
+    """
+
+    chain: ProcessorChain
+    resolving_power: tuple[float, float]
+    policy: Callable[[str], Policy]
+    reference: Spectrum
+
+    def serves(self, spectrum: Spectrum) -> bool:
+        """Whether this bundle is made for such a spectrum."""
+        low, high = self.resolving_power
+        return low <= spectrum.typical_resolving_power <= high
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pipeline:
+    """Decode, route and process packets.
+
+    Attributes
+    ----------
+    decode
+        From bytes to a spectrum; raises ``BadSpectrum``.
+    routes
+        Asked in order; the first that serves a spectrum gets it.
+    timer
+        Measures the stages by name.
+    """
+
+    decode: Decoder
+    routes: Sequence[Route]
+    timer: StageTimer = field(default=untimed)
+
+    def __call__(self, packets: Sequence[bytes]) -> list[Outcome]:
+        """Process packets.
+
+        Raises
+        ------
+        ModelBroken
+            Where the models fail on more than a few per cent of a batch or on their reference spectrum.
+        """
+        outcomes: list[Outcome | None] = [None] * len(packets)
+        groups: dict[tuple[int, str], list[tuple[int, Spectrum]]] = {}
+        with self.timer("decode"):
+            for i, packet in enumerate(packets):
+                try:
+                    spectrum = self.decode(packet)
+                    groups.setdefault((self._route(spectrum), spectrum.survey), []).append((i, spectrum))
+                except BadSpectrum as bad:
+                    outcomes[i] = Rejected(packet, bad.reason, bad.detail)
+        for (i_route, survey), members in groups.items():
+            results = self._process(self.routes[i_route], survey, [spectrum for _, spectrum in members])
+            for (i, spectrum), result in zip(members, results, strict=True):
+                outcomes[i] = (
+                    result
+                    if isinstance(result, Classification)
+                    else Rejected(
+                        packets[i], result.reason, result.detail, spectrum.spectrum_id, spectrum.survey
+                    )
+                )
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _route(self, spectrum: Spectrum) -> int:
+        for i, route in enumerate(self.routes):
+            if route.serves(spectrum):
+                return i
+        served = "; ".join(
+            f"{route.chain.name} R = {route.resolving_power[0]:g}–{route.resolving_power[1]:g}"
+            for route in self.routes
+        )
+        raise BadSpectrum(
+            Reason.UNSUPPORTED_RESOLUTION,
+            f"no bundle serves R = {spectrum.typical_resolving_power:.0f}; there are {served}",
+        )
+
+    def _process(self, route: Route, survey: str, spectra: Sequence[Spectrum]) -> list[Result]:
+        policy = route.policy(survey)
+
+        def run(part: Sequence[Spectrum]) -> list[Result]:
+            return route.chain(part, policy, self.timer)
+
+        results, n_failed = _bisect(run, spectra)
+        if n_failed:
+            self._check_models(route, policy, n_failed, len(spectra))
+        return results
+
+    def _check_models(self, route: Route, policy: Policy, n_failed: int, n_spec: int) -> None:
+        """Tell poison rows from a broken model."""
+        if n_failed > max(1, _BROKEN_SHARE * n_spec):
+            raise ModelBroken(f"{route.chain.name}: {n_failed} of {n_spec} spectra failed in the models")
+        try:
+            route.chain([route.reference], policy)
+        except _ROW_ERRORS as error:
+            raise ModelBroken(f"{route.chain.name} fails on its reference spectrum: {error}") from error
+
+
+def _bisect(
+    run: Callable[[Sequence[Spectrum]], list[Result]], spectra: Sequence[Spectrum]
+) -> tuple[list[Result], int]:
+    """Run a batch; where it fails, halve it until the rows that fail stand alone.
+
+    Returns
+    -------
+    results, n_failed
+        One result per spectrum, and how many failed alone.
+    """
+    try:
+        return run(spectra), 0
+    except _ROW_ERRORS as error:
+        if len(spectra) > 1:
+            middle = len(spectra) // 2
+            left, n_left = _bisect(run, spectra[:middle])
+            right, n_right = _bisect(run, spectra[middle:])
+            return left + right, n_left + n_right
+        last = error
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return run(spectra), 0
+        except _ROW_ERRORS as error:
+            last = error
+    return [BadSpectrum(Reason.PROCESSING_ERROR, f"{type(last).__name__}: {last}")], 1
