@@ -1,0 +1,290 @@
+"""The worker: a Faust app whose one agent reads batches, calls the pipeline, publishes and acknowledges.
+
+At least once: offsets are committed only after the broker has confirmed every output of a packet. On an
+infrastructure error the process ends with a non-zero status and its supervisor starts it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import faust
+from faust.types import EventT
+
+from cempstream.processors.outcome import Classification, Outcome, Rejected
+from cempstream.streams.assemble import load_pipeline
+from cempstream.streams.batches import EventBatch, EventBatches, crash_worker
+from cempstream.streams.breaker import Breaker
+from cempstream.streams.health import HealthServer
+from cempstream.streams.metrics import Metrics
+from cempstream.streams.outputs import MessageWriter, Origin
+from cempstream.streams.pipeline import Pipeline
+from cempstream.streams.publisher import OutMessage, Publisher
+from cempstream.streams.settings import KafkaSettings, Settings
+
+logger = logging.getLogger(__name__)
+
+#: A consumer that has messages waiting and takes none for this long has stopped in silence.
+STALL_S = 90.0
+
+_WATCH_INTERVAL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Processed:
+    """A batch on its way out."""
+
+    outcomes: list[Outcome]
+    origins: list[Origin]
+    messages: list[OutMessage]
+
+
+class Worker:
+    """What the agent needs, and the state of the night.
+
+    Parameters
+    ----------
+    settings
+        Read once at the start.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics()
+        self.breaker = Breaker(
+            settings.breaker.share, settings.breaker.window, settings.breaker.probe_after_s
+        )
+        self.writer = MessageWriter(settings.topics, settings.limits)
+        self.publisher = Publisher(
+            settings.kafka.bootstrap,
+            max_message_bytes=2 * settings.limits.max_packet_bytes,
+            client_config=settings.kafka.client_config(),
+        )
+        self.pipeline: Pipeline | None = None
+        self.health: HealthServer | None = None
+        self.has_partitions = False
+        self._progress_at_s = time.monotonic()
+        self._has_lag = False
+
+    def start(self) -> None:
+        """Load and warm the models, then open the metrics port: a worker without models is never ready."""
+        self.pipeline = load_pipeline(self.settings, timer=self.metrics.time_stage)
+        for route in self.pipeline.routes:
+            self.metrics.describe_models(route.chain.provenance)
+        address = self.settings.metrics
+        self.health = HealthServer(
+            self.metrics.registry,
+            address.host,
+            address.port,
+            is_live=self.is_live,
+            is_ready=self.is_ready,
+            on_probe=self.breaker.probe_now,
+        )
+        self.health.start()
+        self.publisher.start()
+        logger.info("models warm; metrics at %s/metrics", self.health.address)
+
+    async def stop(self) -> None:
+        """Deliver what is under way and close the ports."""
+        await self.publisher.stop()
+        if self.health:
+            await asyncio.to_thread(self.health.stop)
+
+    def is_live(self) -> str | None:
+        """Say what is wrong with the stream, None where it moves or has nothing to do."""
+        idle_s = time.monotonic() - self._progress_at_s
+        if self._has_lag and not self.breaker.is_open and idle_s > STALL_S:
+            return f"messages wait and none was taken for {idle_s:.0f} s"
+        return None
+
+    def is_ready(self) -> str | None:
+        """Say why the worker does not consume."""
+        if self.breaker.is_open:
+            return "the breaker is open: too many dead letters"
+        return None if self.has_partitions else "no partitions are assigned yet"
+
+    async def run(self, stream: Any) -> None:
+        """Consume until the app stops."""
+        batch_settings = self.settings.batch
+        async with EventBatches(
+            stream,
+            size=batch_settings.size,
+            within_s=batch_settings.within_s,
+            max_in_flight=batch_settings.max_in_flight,
+        ) as ready:
+            async for batch in ready:
+                await self._hold_while_open()
+                self.metrics.count_batch(batch.reason.value, batch.queue_wait_s)
+                ingested_at = datetime.now(UTC)
+                processed = await asyncio.to_thread(self._process, batch.events, ingested_at)
+                batch.ack_when(self._deliver(batch, processed))
+
+    def _process(self, events: Sequence[EventT[bytes]], ingested_at: datetime) -> Processed:
+        """Classify a batch and write its messages; runs in a thread of its own, off the event loop."""
+        assert self.pipeline is not None, "start() loads it"
+        packets = [event.value or b"" for event in events]
+        outcomes = self.pipeline(packets)
+        origins = [_origin(event) for event in events]
+        messages = self.writer(outcomes, origins, ingested_at, datetime.now(UTC))
+        return Processed(outcomes, origins, messages)
+
+    async def _deliver(self, batch: EventBatch, processed: Processed) -> None:
+        await self.publisher.publish(processed.messages)
+        delivered_at = datetime.now(UTC)
+        metrics, topics = self.metrics, self.settings.topics
+        metrics.count_outcomes(processed.outcomes)
+        n_dead = n_alerts = 0
+        for outcome, origin in zip(processed.outcomes, processed.origins, strict=True):
+            if isinstance(outcome, Classification):
+                metrics.observe_latency(outcome, origin.tense, delivered_at)
+                n_alerts += outcome.decision.is_candidate
+            else:
+                n_dead += 1
+                _log_dead_letter(outcome, origin)
+        for topic in (topics.alerts, topics.alerts_json):
+            metrics.alerts.labels(topic).inc(n_alerts)
+        was_open = self.breaker.is_open
+        self.breaker.record(len(batch), n_dead, time.monotonic())
+        if self.breaker.is_open != was_open:
+            self._say_breaker()
+        self._progress_at_s = time.monotonic()
+
+    async def _hold_while_open(self) -> None:
+        while (wait_s := self.breaker.wait_s(time.monotonic())) > 0:
+            self.metrics.ready.set(0)
+            await asyncio.sleep(min(wait_s, 0.5))
+
+    def _say_breaker(self) -> None:
+        self.metrics.breaker_open.set(self.breaker.is_open)
+        if self.breaker.is_open:
+            logger.error(
+                "breaker open: over %.0f %% of recent packets are dead letters; probing every %g s",
+                100 * self.breaker.share,
+                self.breaker.probe_after_s,
+            )
+        else:
+            logger.warning("breaker closed: packets are good again")
+
+    def watch(self, consumer: Any) -> None:
+        """Measure the lag from the high watermarks that Fetch returned."""
+        assignment = consumer.assignment()
+        self.has_partitions = bool(assignment)
+        self.metrics.ready.set(self.is_ready() is None)
+        n_waiting = 0
+        for partition in assignment:
+            highwater = consumer.highwater(partition)
+            committed = consumer._committed_offset.get(partition)
+            if highwater is None:
+                continue
+            read = consumer._read_offset.get(partition)
+            done = committed if committed is not None else read
+            lag = max(0, highwater - (done + 1 if done is not None else highwater))
+            n_waiting += lag
+            labels = (partition.topic, str(partition.partition))
+            self.metrics.lag_messages.labels(*labels).set(lag)
+            self.metrics.lag_seconds.labels(*labels).set(self._lag_s(lag))
+        self._has_lag = n_waiting > 0
+        if not self._has_lag:
+            self._progress_at_s = time.monotonic()
+
+    def _lag_s(self, lag: int) -> float:
+        return time.monotonic() - self._progress_at_s if lag else 0.0
+
+
+def create_app(settings: Settings) -> faust.App:
+    """Build the Faust app of a worker."""
+    kafka = settings.kafka
+    app = faust.App(
+        kafka.group,
+        broker=[f"aiokafka://{host}" for host in kafka.bootstrap.split(",")],
+        broker_credentials=_credentials(kafka),
+        web_enabled=False,
+        stream_wait_empty=False,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        store="memory://",
+        consumer_auto_offset_reset="earliest",
+        broker_commit_interval=kafka.commit_interval_s,
+        broker_session_timeout=kafka.session_timeout_s,
+        broker_heartbeat_interval=kafka.heartbeat_interval_s,
+        broker_request_timeout=max(90.0, 2 * kafka.session_timeout_s),
+        broker_max_poll_records=4 * settings.batch.size,
+        stream_buffer_maxsize=4 * settings.batch.size,
+        consumer_max_fetch_size=kafka.fetch_max_bytes,
+        worker_redirect_stdouts=False,
+    )
+    worker = Worker(settings)
+    source = app.topic(
+        *settings.topics.spectra,
+        key_type=bytes,
+        value_type=bytes,
+        key_serializer="raw",
+        value_serializer="raw",
+    )
+
+    @app.agent(source, name="classify", on_error=crash_worker)
+    async def classify(stream: Any) -> None:
+        await worker.run(stream)
+
+    @app.on_worker_init.connect  # type: ignore[untyped-decorator] # faust has no types
+    def load(app: faust.App, **_: Any) -> None:
+        worker.start()
+
+    @app.timer(interval=_WATCH_INTERVAL_S)  # type: ignore[untyped-decorator]
+    async def watch() -> None:
+        worker.watch(app.consumer)
+        if (problem := worker.is_live()) is not None:
+            await app.crash(RuntimeError(f"the stream has stalled: {problem}"))
+
+    @app.on_after_shutdown.connect  # type: ignore[untyped-decorator]
+    async def close(app: faust.App, **_: Any) -> None:
+        await worker.stop()
+
+    app.cemp_worker = worker
+    return app
+
+
+def _credentials(kafka: KafkaSettings) -> Any:
+    if kafka.security_protocol == "PLAINTEXT":
+        return None
+    context = ssl.create_default_context(cafile=str(kafka.ca_file) if kafka.ca_file else None)
+    if kafka.security_protocol == "SSL":
+        return faust.SSLCredentials(context)
+    return faust.SASLCredentials(
+        username=kafka.username,
+        password=kafka.secret(),
+        mechanism=kafka.sasl_mechanism,
+        ssl_context=context if kafka.security_protocol == "SASL_SSL" else None,
+    )
+
+
+def _origin(event: EventT[bytes]) -> Origin:
+    message = event.message
+    headers = message.headers or ()
+    pairs = headers.items() if hasattr(headers, "items") else headers
+    return Origin(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        timestamp_ms=round((message.timestamp or 0) * 1000),
+        key=message.key,
+        headers=tuple((str(name), bytes(value or b"")) for name, value in pairs),
+    )
+
+
+def _log_dead_letter(rejected: Rejected, origin: Origin) -> None:
+    logger.warning(
+        "dead letter %s from %s/%d@%d: %s",
+        rejected.reason.value,
+        origin.topic,
+        origin.partition,
+        origin.offset,
+        rejected.detail,
+    )
