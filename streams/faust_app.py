@@ -107,9 +107,9 @@ def new_app(
     return App(group, **{**settings, **options})
 
 
-def raw_topic(app: faust.App, name: str) -> TopicT:
-    """Return a topic whose events are bytes: with a typed one, a malformed packet crashes the agent."""
-    return app.topic(name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+def raw_topic(app: faust.App, *names: str) -> TopicT:
+    """Return a source over topics whose events are bytes: with a typed one, a malformed packet crashes the agent."""
+    return app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
 
 def run_worker(app: faust.App) -> NoReturn:

@@ -35,10 +35,10 @@ class KafkaSettings(Group):
     password: SecretStr | None = None
     password_file: Path | None = None
     ca_file: Path | None = None
-    session_timeout_s: float = Field(default=45.0, gt=0)
+    session_timeout_s: float = Field(default=10.0, gt=0)
     heartbeat_interval_s: float = Field(default=3.0, gt=0)
     commit_interval_s: float = Field(default=0.25, gt=0, description="bounds the repeats after a crash")
-    fetch_max_bytes: int = Field(default=16 * MIB, ge=MIB, description="a DESI packet is 64 KB, a batch 64")
+    fetch_max_bytes: int = Field(default=4 * MIB, ge=MIB, description="per partition; a batch is 2–4 MiB")
 
     def secret(self) -> str | None:
         """Return the password, from the environment or a file."""

@@ -22,6 +22,7 @@ from cempstream.processors.outcome import Classification, Outcome, Rejected
 from cempstream.streams.assemble import load_pipeline
 from cempstream.streams.batches import EventBatch, EventBatches, crash_worker
 from cempstream.streams.breaker import Breaker
+from cempstream.streams.faust_app import new_app, raw_topic
 from cempstream.streams.health import HealthServer
 from cempstream.streams.metrics import Metrics
 from cempstream.streams.outputs import MessageWriter, Origin
@@ -201,33 +202,17 @@ class Worker:
 def create_app(settings: Settings) -> faust.App:
     """Build the Faust app of a worker."""
     kafka = settings.kafka
-    app = faust.App(
+    app = new_app(
         kafka.group,
-        broker=[f"aiokafka://{host}" for host in kafka.bootstrap.split(",")],
+        kafka.bootstrap,
+        session_timeout_s=kafka.session_timeout_s,
+        heartbeat_s=kafka.heartbeat_interval_s,
+        commit_interval_s=kafka.commit_interval_s,
+        max_fetch_bytes=kafka.fetch_max_bytes,
         broker_credentials=_credentials(kafka),
-        web_enabled=False,
-        stream_wait_empty=False,
-        topic_disable_leader=True,
-        topic_allow_declare=False,
-        store="memory://",
-        consumer_auto_offset_reset="earliest",
-        broker_commit_interval=kafka.commit_interval_s,
-        broker_session_timeout=kafka.session_timeout_s,
-        broker_heartbeat_interval=kafka.heartbeat_interval_s,
-        broker_request_timeout=max(90.0, 2 * kafka.session_timeout_s),
-        broker_max_poll_records=4 * settings.batch.size,
-        stream_buffer_maxsize=4 * settings.batch.size,
-        consumer_max_fetch_size=kafka.fetch_max_bytes,
-        worker_redirect_stdouts=False,
     )
     worker = Worker(settings)
-    source = app.topic(
-        *settings.topics.spectra,
-        key_type=bytes,
-        value_type=bytes,
-        key_serializer="raw",
-        value_serializer="raw",
-    )
+    source = raw_topic(app, *settings.topics.spectra)
 
     @app.agent(source, name="classify", on_error=crash_worker)
     async def classify(stream: Any) -> None:
@@ -247,7 +232,6 @@ def create_app(settings: Settings) -> faust.App:
     async def close(app: faust.App, **_: Any) -> None:
         await worker.stop()
 
-    app.cemp_worker = worker
     return app
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Annotated, NoReturn
 
-import faust
 import typer
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from pydantic import ValidationError
 
 from cempstream.models.sessions import Provider, ProviderUnavailable
+from cempstream.streams.faust_app import run_worker as run_app
 from cempstream.streams.settings import Settings
 from cempstream.streams.worker import create_app
 
@@ -48,14 +48,7 @@ def worker(
 def run_worker(settings: Settings) -> NoReturn:
     """Run until a signal (status 0) or an error (status 1) ends it."""
     check_topics(settings)
-    faust.Worker(
-        create_app(settings),
-        override_logging=False,
-        redirect_stdouts=False,
-        loglevel=logging.getLogger().level or logging.INFO,
-        quiet=True,
-    ).execute_from_commandline()
-    raise AssertionError("Faust's worker ends the process")
+    run_app(create_app(settings))
 
 
 def check_topics(settings: Settings) -> None:
