@@ -108,7 +108,7 @@ def new_app(
 
 
 def raw_topic(app: faust.App, *names: str) -> TopicT:
-    """Return a source over topics whose events are bytes: with a typed one, a malformed packet crashes the agent."""
+    """Return a source of bytes over topics: with a typed one, a malformed packet crashes the agent."""
     return app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
 
