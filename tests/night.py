@@ -1,0 +1,236 @@
+"""What the stream's tests share: topics of their own, a worker as a process, and the ledger."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from cempstream.schemas.score import Score, decode_score
+from cempstream.streams.child_process import ChildProcess
+from cempstream.streams.embedded import free_port
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Topics:
+    """Topics that no other test uses, and how a worker is told of them."""
+
+    spectra: str
+    scores: str
+    alerts: str
+    alerts_json: str
+    dlq: str
+    heartbeat: str
+
+    @classmethod
+    def create(cls, bootstrap: str, *, partitions: int = 2, replication: int = 1) -> Self:
+        """Create a set of topics with names of their own."""
+        tag = uuid.uuid4().hex[:8]
+        topics = cls(*(f"{name}.{tag}.v1" for name in ("spectra", "scores", "alerts", "json", "dlq", "beat")))
+        admin = AdminClient({"bootstrap.servers": bootstrap})
+        names = [*vars(topics).values()]
+        config = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
+        new = [
+            NewTopic(n, partitions if n == topics.spectra else 1, replication, config=config) for n in names
+        ]
+        for created in admin.create_topics(new, operation_timeout=30).values():
+            created.result(30)
+        return topics
+
+    def environment(self) -> dict[str, str]:
+        """Settings of a worker on these topics."""
+        settings = {
+            "SPECTRA": json.dumps([self.spectra]),
+            "SCORES": self.scores,
+            "ALERTS": self.alerts,
+            "ALERTS_JSON": self.alerts_json,
+            "DLQ": self.dlq,
+            "HEARTBEAT": self.heartbeat,
+        }
+        return {f"CEMP_TOPICS__{name}": value for name, value in settings.items()}
+
+
+class WorkerProcess:
+    """``cempstream worker`` as a process of its own."""
+
+    def __init__(self, bootstrap: str, topics: Topics, **settings: str) -> None:
+        self.port = free_port()
+        environment = {
+            **os.environ,
+            "CEMP_KAFKA__BOOTSTRAP": bootstrap,
+            "CEMP_KAFKA__GROUP": f"group-{topics.spectra}",
+            "CEMP_KAFKA__SESSION_TIMEOUT_S": "6",
+            "CEMP_KAFKA__HEARTBEAT_INTERVAL_S": "1.5",
+            "CEMP_METRICS__PORT": str(self.port),
+            "CEMP_MODELS__THREADS": "1",
+            **topics.environment(),
+            **settings,
+        }
+        self.process = ChildProcess([sys.executable, "-m", "cempstream", "worker"], env=environment)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.process.stop(timeout_s=30)
+
+    def get(self, path: str) -> tuple[int, str]:
+        """Ask its health server; status 0 where nothing listens."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except HTTPError as error:
+            return error.code, error.read().decode()
+        except (URLError, OSError):
+            return 0, ""
+
+    def wait_ready(self, timeout_s: float = 60.0) -> None:
+        """Return once it consumes."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if self.get("/ready")[0] == 200:
+                return
+            assert self.process.is_running, self.process.log_tail()
+            time.sleep(0.1)
+        raise AssertionError(f"not ready after {timeout_s} s: {self.get('/ready')} {self.process.log_tail()}")
+
+    def metric(self, name: str) -> float:
+        """Sum a metric over its labels."""
+        lines = [line for line in self.get("/metrics")[1].splitlines() if line.startswith(name)]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line[len(name)] in " {")
+
+
+@dataclass
+class Ledger:
+    """What became of the packets of one test: every one is scored or a dead letter."""
+
+    scores: dict[str, list[Score]] = field(default_factory=dict)
+    dead: dict[tuple[str, int, int], list[Message]] = field(default_factory=dict)
+    alerts: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def n_accounted(self) -> int:
+        """Packets with an outcome."""
+        return len(self.scores) + len(self.dead)
+
+    @property
+    def n_repeats(self) -> int:
+        """Outcomes beyond the first."""
+        return sum(len(s) - 1 for s in self.scores.values()) + sum(len(m) - 1 for m in self.dead.values())
+
+    def reasons(self) -> Counter[str]:
+        """Dead letters by reason."""
+        return Counter(headers(first)["error.reason"] for first, *_ in self.dead.values())
+
+
+def headers(message: Message) -> dict[str, str]:
+    """Return a message's headers as text."""
+    return {name: (value or b"").decode("utf-8", "replace") for name, value in message.headers() or ()}
+
+
+def send(
+    bootstrap: str, topic: str, packets: Iterable[bytes], header: Mapping[str, bytes] | None = None
+) -> int:
+    """Publish packets and wait until the broker has them all."""
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap,
+            "acks": "all",
+            "message.max.bytes": MAX_MESSAGE_BYTES,
+            "linger.ms": 5,
+            "queue.buffering.max.kbytes": 256 * 1024,
+        }
+    )
+    failed: list[object] = []
+    n_sent = 0
+
+    def report(error: object, _: Message) -> None:
+        if error is not None:
+            failed.append(error)
+
+    for packet in packets:
+        while True:
+            try:
+                producer.produce(topic, packet, headers=dict(header or {}), on_delivery=report)
+                break
+            except BufferError:
+                producer.poll(0.05)
+        producer.poll(0)
+        n_sent += 1
+    assert producer.flush(60) == 0
+    assert not failed, failed[:3]
+    return n_sent
+
+
+def read_all(bootstrap: str, topic: str) -> list[Message]:
+    """Read a topic from its beginning to where it ends now."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            "group.id": uuid.uuid4().hex,
+            "auto.offset.reset": "earliest",
+            "enable.auto.commit": False,
+            "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+        }
+    )
+    try:
+        partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
+        messages: list[Message] = []
+        left = {}
+        for partition in partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)
+            if high > low:
+                left[partition] = high
+        consumer.assign([TopicPartition(topic, partition, 0) for partition in left])
+        deadline = time.monotonic() + 60
+        while left and time.monotonic() < deadline:
+            for message in consumer.consume(500, timeout=0.5):
+                assert message.error() is None, message.error()
+                messages.append(message)
+                if message.offset() + 1 >= left.get(message.partition(), 0):
+                    left.pop(message.partition(), None)
+        assert not left, f"{topic} was not read to its end: {left}"
+        return messages
+    finally:
+        consumer.close()
+
+
+def read_ledger(bootstrap: str, topics: Topics) -> Ledger:
+    """Read what became of everything."""
+    ledger = Ledger()
+    for message in read_all(bootstrap, topics.scores):
+        score = decode_score(message.value() or b"")
+        ledger.scores.setdefault(score.spectrum_id, []).append(score)
+    for message in read_all(bootstrap, topics.dlq):
+        origin = headers(message)
+        key = (origin["orig.topic"], int(origin["orig.partition"]), int(origin["orig.offset"]))
+        ledger.dead.setdefault(key, []).append(message)
+    for message in read_all(bootstrap, topics.alerts):
+        ledger.alerts[(message.key() or b"").decode()] += 1
+    return ledger
+
+
+def wait_for(bootstrap: str, topics: Topics, n_packets: int, timeout_s: float = 120.0) -> Ledger:
+    """Return the ledger once every packet has an outcome, or after the time is up."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        ledger = read_ledger(bootstrap, topics)
+        if ledger.n_accounted >= n_packets or time.monotonic() > deadline:
+            return ledger
+        time.sleep(0.5)
