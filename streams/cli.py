@@ -1,0 +1,238 @@
+"""The command line: verbs by name, each loaded when it is used.
+
+``cempstream --help`` must be quick and the subscriber's verbs work on the base install, so a verb's module is
+imported when the verb is used, and what it needs and is not installed is one line that names the extra.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+from cempstream.streams.logs import LogFormat, LogLevel, configure_logging
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A verb and where it lives.
+
+    Attributes
+    ----------
+    target
+        ``module:attribute`` within ``cempstream.streams``: a function with typer's annotations or a Typer
+        app.
+    extra
+        What of cempstream has to be installed for it; None for the base install.
+    """
+
+    name: str
+    target: str
+    extra: str | None
+    panel: str
+    help: str
+
+    def load(self) -> Any:
+        """Import the verb and return its command."""
+        module, _, attribute = self.target.partition(":")
+        found = getattr(import_module(f"cempstream.streams.{module}"), attribute)
+        if not isinstance(found, typer.Typer):
+            function, found = found, _typer()
+            found.command(self.name)(function)
+        command = get_command(found)
+        command.name = self.name
+        return command
+
+
+_TRY, _USE, _RUN, _MAKE = "Try", "Classify and subscribe", "Run a stream", "Make models"
+
+VERBS = {
+    verb.name: verb
+    for verb in (
+        Verb("demo", "demo:demo", "demo", _TRY, "A simulated night on a broker of its own, start to end."),
+        Verb(
+            "classify", "classify_cli:classify", "cpu", _USE, "Classify files into a table; needs no broker."
+        ),
+        Verb(
+            "explain", "explain_cli:explain", "cpu", _USE, "Say why the spectra of a file score as they do."
+        ),
+        Verb("listen", "listen:listen", None, _USE, "Subscribe to alerts."),
+        Verb("schema", "schema_cli:schema_app", None, _USE, "Show and compare packet schemas."),
+        Verb("worker", "worker_cli:worker", "cpu", _RUN, "Score spectra from Kafka until stopped."),
+        Verb("replay", "replay_cli:replay", "cpu", _RUN, "Publish the spectra of files as packets."),
+        Verb("simulate", "simulate_cli:simulate", "cpu", _RUN, "Publish or write a simulated night."),
+        Verb("topics", "topics_cli:topics_app", "cpu", _RUN, "Create and list the topics."),
+        Verb("dlq", "dlq_cli:dlq_app", "cpu", _RUN, "Read dead letters and send them again."),
+        Verb(
+            "doctor", "doctor:doctor", "cpu", _RUN, "Say what is wrong with broker, topics, models and clock."
+        ),
+        Verb("bench", "bench:bench_app", "demo", _RUN, "Measure rate, latency and memory."),
+        Verb("train", "train_cli:train", "train", _MAKE, "Train and export a model bundle."),
+        Verb("synth", "synth_cli:synth_app", "train", _MAKE, "Compute synthetic spectra."),
+    )
+}
+
+
+class _LazyCommand(TyperCommand):
+    """Stands for a verb in the help; gives way to the real one when it is called."""
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
+        return VERBS[str(self.name)].load().make_context(info_name, args, parent, **extra)
+
+
+class _Verbs(TyperGroup):
+    """Turns what a person can mend into one line on stderr and exit status 1 or 2."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        windows_expand_args: bool = True,
+        **extra: Any,
+    ) -> Any:
+        try:
+            status = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
+        except typer.TyperException as error:
+            context = getattr(error, "ctx", None)
+            name = context.command_path if context else self.name or "cempstream"
+            typer.echo(f"{name}: {_one_line(error.format_message())}", err=True)
+            status = error.exit_code
+        except typer.Abort:
+            status = 1
+        sys.exit(status)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _log_options_first(args))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            verb = VERBS[ctx.invoked_subcommand]
+            if error.name is None or error.name.partition(".")[0] == "cempstream" or verb.extra is None:
+                raise
+            raise _Refused(
+                f"'{verb.name}' needs {error.name}, which is not installed: "
+                f"pip install 'cempstream[{verb.extra}]'",
+                status=2,
+            ) from None
+        except BrokenPipeError:  # whoever read our output has gone: `| head`
+            raise
+        except _expected_errors() as error:
+            raise _Refused(_say(error)) from error
+
+
+class _Refused(typer.TyperException):
+    """A line for a person and the exit status."""
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = status
+
+
+#: What a person can mend, by the module that defines it; a module that was not loaded cannot have raised.
+_EXPECTED = {
+    "confluent_kafka": "KafkaException",
+    "cempstream.models.bundle": "BundleError",
+    "cempstream.models.sessions": "ProviderUnavailable",
+    "cempstream.processors.spectrum": "BadSpectrum",
+    "cempstream.streams.embedded": "BrokerError",
+    "cempstream.streams.publisher": "DeliveryFailed",
+    "pydantic": "ValidationError",
+}
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    loaded = (getattr(sys.modules.get(module), name, None) for module, name in _EXPECTED.items())
+    return (OSError, *(error for error in loaded if error is not None))
+
+
+def _say(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if hasattr(error, "errors"):  # a misspelt or impossible setting
+        problems = (("__".join(map(str, p["loc"])).upper(), p["msg"]) for p in error.errors())
+        return "; ".join(f"CEMP_{name}: {message}" for name, message in problems)
+    if error.args and hasattr(error.args[0], "str"):  # KafkaException holds a KafkaError
+        return f"Kafka: {error.args[0].str() or error.args[0].name()}"
+    return str(error)
+
+
+def _log_options_first(args: list[str]) -> list[str]:
+    """Let ``--log-level`` and ``--log-format`` stand anywhere, also behind the verb."""
+    first: list[str] = []
+    rest = list(args)
+    for option in ("--log-level", "--log-format"):
+        for i, arg in enumerate(rest):
+            if arg == "--":
+                break
+            if arg.partition("=")[0] == option:
+                n_words = 1 if "=" in arg else 2
+                first += rest[i : i + n_words]
+                del rest[i : i + n_words]
+                break
+    return first + rest
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _typer(**options: Any) -> typer.Typer:
+    return typer.Typer(
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"max_content_width": 110},
+        **options,
+    )
+
+
+app = typer.Typer(
+    name="cempstream",
+    cls=_Verbs,
+    no_args_is_help=False,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    help="Find carbon-enhanced metal-poor stars in a survey's spectra as they are reduced.",
+)
+
+
+@app.callback()
+def _main(
+    ctx: typer.Context,
+    log_level: Annotated[LogLevel, typer.Option(help="From which level on to log.")] = LogLevel.INFO,
+    log_format: Annotated[LogFormat, typer.Option(help="How to log, on stderr.")] = LogFormat.TEXT,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    if show_version:
+        typer.echo(f"cempstream {version('cempstream')}")
+        raise typer.Exit
+    configure_logging(log_level, log_format)
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+        raise typer.Exit(2)
+
+
+def _register(verb: Verb) -> None:
+    def stands_for_it() -> None:
+        """Never called: ``_LazyCommand`` makes the real verb's context."""
+
+    app.command(verb.name, cls=_LazyCommand, help=verb.help, rich_help_panel=verb.panel)(stands_for_it)
+
+
+for _verb in VERBS.values():
+    _register(_verb)
+
+
+def main() -> None:
+    """Run the command line; the installed ``cempstream``."""
+    app(prog_name="cempstream")

@@ -1,0 +1,201 @@
+"""The topics: what each must be like, what the broker has, and how to get from one to the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # imported there, not re-exported by name
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+)
+
+from cempstream.streams.settings import MIB, KafkaSettings, TopicSettings
+
+_TIMEOUT_S = 10.0
+_DAY_MS = 24 * 3600 * 1000
+
+SIZE = "max.message.bytes"
+RETENTION = "retention.ms"
+IN_SYNC = "min.insync.replicas"
+TIMESTAMPS = "message.timestamp.type"
+
+#: A survey's packet that is too large must reach us, so that it becomes a dead letter and is not lost.
+MAX_INPUT_BYTES = 64 * MIB
+#: A dead letter is the packet with its key and the headers that say why.
+_DEAD_LETTER_EXTRA_BYTES = MIB
+_RESULT_BYTES = 2 * MIB
+_RESULT_DAYS = 30
+_HEARTBEAT_DAYS = 1
+
+
+class NoBroker(ConnectionError):
+    """No broker answers; the message says where and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class TopicPlan:
+    """What a topic must be like.
+
+    Attributes
+    ----------
+    replication
+        Copies of each partition.
+    config
+        Topic properties, as Kafka names them.
+    """
+
+    name: str
+    n_partitions: int
+    replication: int
+    config: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TopicState:
+    """What a topic is like."""
+
+    name: str
+    n_partitions: int
+    replication: int
+    config: Mapping[str, str]
+
+    def number(self, name: str) -> int | None:
+        """Return a property as a number; None where the broker does not say."""
+        value = self.config.get(name, "")
+        return int(value) if value.lstrip("-").isdecimal() else None
+
+    def departs_from(self, plan: TopicPlan) -> list[str]:
+        """Say what is less than planned; more of anything is the operator's choice."""
+        problems = []
+        if self.n_partitions < plan.n_partitions:
+            problems.append(f"{self.n_partitions} partitions, {plan.n_partitions} planned")
+        for name, wanted in plan.config.items():
+            value = self.config.get(name)
+            number = self.number(name)
+            if value is None:
+                continue
+            is_less = value != wanted if number is None else -1 < number < int(wanted)
+            if is_less:
+                problems.append(f"{name} is {value}, {wanted} planned")
+        return problems
+
+
+def plan_topics(
+    topics: TopicSettings, *, n_partitions: int, replication: int, retention_days: float
+) -> list[TopicPlan]:
+    """Return the plan of every topic.
+
+    The dead-letter topic takes whatever the input took and more; results are kept longer than spectra,
+    which their survey has.
+    """
+    durability = {IN_SYNC: "2"} if replication >= 3 else {}
+
+    def plan(name: str, size_bytes: int, days: float, partitions: int) -> TopicPlan:
+        config = {SIZE: str(size_bytes), RETENTION: str(round(days * _DAY_MS)), **durability}
+        return TopicPlan(name, partitions, replication, config)
+
+    results = (topics.scores, topics.alerts, topics.alerts_json)
+    return [
+        *(plan(name, MAX_INPUT_BYTES, retention_days, n_partitions) for name in topics.spectra),
+        *(plan(name, _RESULT_BYTES, _RESULT_DAYS, n_partitions) for name in results),
+        plan(topics.dlq, MAX_INPUT_BYTES + _DEAD_LETTER_EXTRA_BYTES, _RESULT_DAYS, n_partitions),
+        plan(topics.heartbeat, MIB, _HEARTBEAT_DAYS, 1),
+    ]
+
+
+class TopicAdmin:
+    """What topics a broker has, made and changed.
+
+    Parameters
+    ----------
+    kafka
+        Where the broker is and how to reach it.
+    """
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self.bootstrap = kafka.bootstrap
+        # What goes wrong comes as an exception; librdkafka would say every refused connection besides.
+        self.client = AdminClient(
+            {"bootstrap.servers": kafka.bootstrap, "log_level": 0, **kafka.client_config()}
+        )
+
+    def metadata(self, timeout_s: float = _TIMEOUT_S) -> Any:
+        """Return the cluster's brokers and topics.
+
+        Raises
+        ------
+        NoBroker
+            Nothing answers there.
+        """
+        try:
+            return self.client.list_topics(timeout=timeout_s)
+        except KafkaException as error:
+            raise NoBroker(f"no broker answers at {self.bootstrap}: {error.args[0].str()}") from None
+
+    def states(self, names: Iterable[str] | None = None) -> dict[str, TopicState]:
+        """Return the state of those of the topics that exist, or of all that are not Kafka's own."""
+        known = self.metadata().topics
+        wanted = (
+            [n for n in known if not n.startswith("__")]
+            if names is None
+            else [n for n in names if n in known]
+        )
+        resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in wanted]
+        futures = self.client.describe_configs(resources) if resources else {}
+        configs = {
+            resource.name: {entry.name: str(entry.value) for entry in future.result(_TIMEOUT_S).values()}
+            for resource, future in futures.items()
+        }
+        return {
+            name: TopicState(
+                name,
+                len(known[name].partitions),
+                min((len(p.replicas) for p in known[name].partitions.values()), default=0),
+                configs[name],
+            )
+            for name in wanted
+        }
+
+    def create(self, plans: Iterable[TopicPlan]) -> set[str]:
+        """Create what does not exist and return the names of what was created."""
+        topics = [
+            NewTopic(
+                plan.name,
+                num_partitions=plan.n_partitions,
+                replication_factor=plan.replication,
+                config=dict(plan.config),
+            )
+            for plan in plans
+        ]
+        created = set()
+        for name, future in self.client.create_topics(topics).items():
+            try:
+                future.result(_TIMEOUT_S)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+            else:
+                created.add(name)
+        return created
+
+    def alter(self, plan: TopicPlan, state: TopicState) -> None:
+        """Bring a topic up to its plan: more partitions and other properties, never fewer partitions."""
+        entries = [
+            ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+            for name, value in plan.config.items()
+        ]
+        resource = ConfigResource(ConfigResource.Type.TOPIC, plan.name, incremental_configs=entries)
+        for future in self.client.incremental_alter_configs([resource]).values():
+            future.result(_TIMEOUT_S)
+        if state.n_partitions < plan.n_partitions:
+            for future in self.client.create_partitions(
+                [NewPartitions(plan.name, plan.n_partitions)]
+            ).values():
+                future.result(_TIMEOUT_S)
