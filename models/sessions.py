@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from cempstream.processors.graph import ModelError
+from cempstream.processors.graph import ModelError, Tensor
 from cempstream.processors.grid import Array
 
 #: What ONNX Runtime raises: its exceptions have no common base but Exception.
@@ -93,10 +92,12 @@ class OrtGraph:
         array = np.ascontiguousarray(array)
         return OrtTensor(ort.OrtValue.ortvalue_from_numpy(array, self._device, 0))
 
-    def __call__(self, **inputs: OrtTensor) -> Mapping[str, OrtTensor]:
+    def __call__(self, **inputs: Tensor) -> Mapping[str, Tensor]:
         """Run the graph; what it returns stays on the device. A failed run raises ``ModelError``."""
         binding = self.session.io_binding()
         for name, tensor in inputs.items():
+            if not isinstance(tensor, OrtTensor):
+                raise TypeError(f"input '{name}' is a {type(tensor).__name__}; `put` brings an array here")
             binding.bind_ortvalue_input(name, tensor.value)
         for name in self.outputs:
             binding.bind_output(name, self._device)
@@ -136,8 +137,3 @@ def _provider_options(provider: Provider) -> Sequence[str | tuple[str, dict[str,
         return [_ORT_NAME[provider]]
     cuda = (_ORT_NAME[Provider.CUDA], {"arena_extend_strategy": "kSameAsRequested"})
     return [_ORT_NAME[provider], cuda] if provider is Provider.TENSORRT else [cuda]
-
-
-def load_graph(path: Path, provider: Provider, *, threads: int = 0) -> OrtGraph:
-    """Open a graph from a file."""
-    return OrtGraph(path.stem, path.read_bytes(), provider, threads=threads)

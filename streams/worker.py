@@ -10,7 +10,7 @@ import asyncio
 import logging
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -20,7 +20,7 @@ from faust.types import EventT
 
 from cempstream.processors.outcome import Classification, Outcome, Rejected
 from cempstream.streams.assemble import load_pipeline
-from cempstream.streams.batches import EventBatch, EventBatches, crash_worker
+from cempstream.streams.batches import EventBatch, EventBatches
 from cempstream.streams.breaker import Breaker
 from cempstream.streams.faust_app import new_app, raw_topic
 from cempstream.streams.health import HealthServer
@@ -89,14 +89,7 @@ class Worker:
             on_probe=self.breaker.probe_now,
         )
         self.health.start()
-        self.publisher.start()
         logger.info("models warm; metrics at %s/metrics", self.health.address)
-
-    async def stop(self) -> None:
-        """Deliver what is under way and close the ports."""
-        await self.publisher.stop()
-        if self.health:
-            await asyncio.to_thread(self.health.stop)
 
     def is_live(self) -> str | None:
         """Say what is wrong with the stream, None where it moves or has nothing to do."""
@@ -114,12 +107,13 @@ class Worker:
     async def run(self, stream: Any) -> None:
         """Consume until the app stops."""
         batch_settings = self.settings.batch
-        async with EventBatches(
+        batches = EventBatches(
             stream,
             size=batch_settings.size,
             within_s=batch_settings.within_s,
             max_in_flight=batch_settings.max_in_flight,
-        ) as ready:
+        )
+        async with self.publisher, batches as ready:
             async for batch in ready:
                 await self._hold_while_open()
                 self.metrics.count_batch(batch.reason.value, batch.queue_wait_s)
@@ -214,23 +208,20 @@ def create_app(settings: Settings) -> faust.App:
     worker = Worker(settings)
     source = raw_topic(app, *settings.topics.spectra)
 
-    @app.agent(source, name="classify", on_error=crash_worker)
+    @app.agent(source, name="classify")
     async def classify(stream: Any) -> None:
         await worker.run(stream)
 
-    @app.on_worker_init.connect  # type: ignore[untyped-decorator] # faust has no types
-    def load(app: faust.App, **_: Any) -> None:
+    def load(*_: Any, **__: Any) -> None:
         worker.start()
 
-    @app.timer(interval=_WATCH_INTERVAL_S)  # type: ignore[untyped-decorator]
+    app.on_worker_init.connect(load, weak=False)
+
+    @app.timer(interval=_WATCH_INTERVAL_S)  # type: ignore[untyped-decorator] # faust's has no type
     async def watch() -> None:
         worker.watch(app.consumer)
         if (problem := worker.is_live()) is not None:
             await app.crash(RuntimeError(f"the stream has stalled: {problem}"))
-
-    @app.on_after_shutdown.connect  # type: ignore[untyped-decorator]
-    async def close(app: faust.App, **_: Any) -> None:
-        await worker.stop()
 
     return app
 
@@ -251,8 +242,8 @@ def _credentials(kafka: KafkaSettings) -> Any:
 
 def _origin(event: EventT[bytes]) -> Origin:
     message = event.message
-    headers = message.headers or ()
-    pairs = headers.items() if hasattr(headers, "items") else headers
+    headers = message.headers or []
+    pairs = list(headers.items()) if isinstance(headers, Mapping) else headers
     return Origin(
         topic=message.topic,
         partition=message.partition,

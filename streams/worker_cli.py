@@ -8,10 +8,11 @@ from typing import Annotated, NoReturn
 import typer
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
-from pydantic import ValidationError
 
+from cempstream.models.bundle import BundleError
 from cempstream.models.sessions import Provider, ProviderUnavailable
 from cempstream.streams.faust_app import run_worker as run_app
+from cempstream.streams.overrides import Bootstrap, settings_with
 from cempstream.streams.settings import Settings
 from cempstream.streams.worker import create_app
 
@@ -25,22 +26,22 @@ class NotReady(RuntimeError):
 
 
 def worker(
-    bootstrap: Annotated[str | None, typer.Option(help="Kafka brokers, host:port[,host:port…].")] = None,
+    bootstrap: Bootstrap = None,
     topic: Annotated[list[str] | None, typer.Option(help="Topic of spectra; may be given again.")] = None,
     provider: Annotated[Provider | None, typer.Option(help="Where the networks run.")] = None,
     bundle: Annotated[list[str] | None, typer.Option(help="Model bundle; may be given again.")] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Port of /metrics, /live and /ready.")] = None,
 ) -> None:
     """Score spectra as they appear. Everything else is set by the environment: CEMP_<GROUP>__<FIELD>."""
+    settings = settings_with(
+        kafka={"bootstrap": bootstrap},
+        topics={"spectra": topic or None},
+        models={"provider": provider, "bundles": bundle or None},
+        metrics={"port": metrics_port},
+    )
     try:
-        settings = _override(Settings(), bootstrap, topic, provider, bundle, metrics_port)
         run_worker(settings)
-    except ValidationError as error:
-        for problem in error.errors():
-            place = "__".join(str(part).upper() for part in problem["loc"])
-            typer.echo(f"CEMP_{place}: {problem['msg']}", err=True)
-        raise typer.Exit(2) from None
-    except (NotReady, ProviderUnavailable, FileNotFoundError, ValueError) as error:
+    except (NotReady, ProviderUnavailable, BundleError) as error:
         typer.echo(f"the worker cannot start: {error}", err=True)
         raise typer.Exit(1) from None
 
@@ -63,25 +64,3 @@ def check_topics(settings: Settings) -> None:
     missing = [topic for topic in wanted if topic not in known]
     if missing:
         raise NotReady(f"topic(s) {', '.join(missing)} do not exist; `cempstream topics create` makes them")
-
-
-def _override(
-    settings: Settings,
-    bootstrap: str | None,
-    topic: list[str] | None,
-    provider: Provider | None,
-    bundle: list[str] | None,
-    metrics_port: int | None,
-) -> Settings:
-    """Return the settings with what the command line says; it wins over the environment."""
-    given = {
-        "kafka": {"bootstrap": bootstrap},
-        "topics": {"spectra": tuple(topic) if topic else None},
-        "models": {"provider": provider, "bundles": tuple(bundle) if bundle else None},
-        "metrics": {"port": metrics_port},
-    }
-    groups = {
-        name: getattr(settings, name).model_copy(update={k: v for k, v in fields.items() if v is not None})
-        for name, fields in given.items()
-    }
-    return settings.model_copy(update=groups)
