@@ -27,7 +27,7 @@ from cempstream.processors.outcome import (
 )
 from cempstream.processors.rebin import Rebinner
 from cempstream.processors.regress import ParameterEstimates, Regressor
-from cempstream.processors.spectrum import BadSpectrum, Flag, Spectrum
+from cempstream.processors.spectrum import BadSpectrum, Flag, Reason, Spectrum
 from cempstream.processors.velocity import Velocities, VelocityFinder, shift_to_rest
 
 #: Names a stage while it runs, for whoever measures it.
@@ -101,7 +101,10 @@ class ProcessorChain:
         """
         with timer("rebin"):
             batch = self.rebin(spectra)
-            bad = self.rebin.check_coverage(batch)
+            bad = [
+                problem and (_without_pixels(spectrum) or problem)
+                for spectrum, problem in zip(spectra, self.rebin.check_coverage(batch), strict=True)
+            ]
         kept = [row for row, problem in enumerate(bad) if problem is None]
         results: list[Classification | BadSpectrum | None] = list(bad)
         if kept:
@@ -246,6 +249,18 @@ class ProcessorChain:
             (*spectrum.flags, *(name for name, is_set in zip(names, row, strict=True) if is_set))
             for spectrum, row in zip(spectra, table, strict=True)
         ]
+
+
+def _without_pixels(spectrum: Spectrum) -> BadSpectrum | None:
+    """Tell a spectrum without a single good pixel from one that the grid misses."""
+    good = np.isfinite(spectrum.flux) & (spectrum.ivar > 0) & np.isfinite(spectrum.ivar)
+    if spectrum.mask is not None:
+        good &= spectrum.mask == 0
+    if good.any():
+        return None
+    return BadSpectrum(
+        Reason.NO_GOOD_PIXELS, f"none of {spectrum.n_pix} pixels has a finite flux and ivar > 0"
+    )
 
 
 def _check_finite(scores: ClassScores, parameters: ParameterEstimates) -> None:

@@ -37,7 +37,7 @@ def poison(spectrum: Spectrum) -> dict[str, tuple[bytes, Reason]]:
         "not_avro": (b"\x99" + good[1:], Reason.NOT_AVRO),
         "empty": (b"", Reason.NOT_AVRO),
         "wrong_version": (b"\0" + (10_900).to_bytes(4, "big") + good[5:], Reason.UNSUPPORTED_VERSION),
-        "nan_everywhere": (packet_with(spectrum, flux=nan), Reason.LOW_COVERAGE),
+        "nan_everywhere": (packet_with(spectrum, flux=nan), Reason.NO_GOOD_PIXELS),
         "other_length": (packet_with(spectrum, ivar=short), Reason.LENGTH_MISMATCH),
         "no_pixels": (packet_with(spectrum, grid=none, flux=b"", ivar=b""), Reason.NO_PIXELS),
         "absurd_wavelengths": (packet_with(spectrum, grid=absurd), Reason.BAD_WAVELENGTH),
