@@ -145,6 +145,7 @@ _EXPECTED = {
     "cempstream.models.bundle": "BundleError",
     "cempstream.models.sessions": "ProviderUnavailable",
     "cempstream.processors.spectrum": "BadSpectrum",
+    "cempstream.schemas.avro_schema": "SchemaError",
     "cempstream.streams.embedded": "BrokerError",
     "cempstream.streams.publisher": "DeliveryFailed",
     "pydantic": "ValidationError",

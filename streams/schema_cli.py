@@ -1,0 +1,40 @@
+"""``cempstream schema``: show the packets' schemas and what changed between versions."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cempstream.schemas.registry import Kind, Version, diff, latest, schema_text, versions
+
+schema_app = typer.Typer(help="Show and compare packet schemas.", no_args_is_help=True)
+
+KindArgument = Annotated[Kind, typer.Argument(help="What the packet is.")]
+
+
+@schema_app.command("list")
+def list_() -> None:
+    """List kinds and versions."""
+    for kind in Kind:
+        typer.echo(f"{kind}: {', '.join(map(str, versions(kind)))}")
+
+
+@schema_app.command()
+def show(
+    kind: KindArgument, version: Annotated[str | None, typer.Argument(help="Like 1.0; the latest.")] = None
+) -> None:
+    """Print a schema as published."""
+    typer.echo(schema_text(kind, Version.parse(version) if version else latest(kind)).rstrip("\n"))
+
+
+@schema_app.command("diff")
+def diff_(
+    kind: KindArgument,
+    older: Annotated[str, typer.Argument(help="Like 1.0.")],
+    newer: Annotated[str | None, typer.Argument(help="Like 1.1; the latest.")] = None,
+) -> None:
+    """Print what changed between two versions; nothing where nothing did."""
+    changes = diff(kind, Version.parse(older), Version.parse(newer) if newer else latest(kind))
+    if changes:
+        typer.echo(changes)

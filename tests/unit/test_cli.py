@@ -1,0 +1,137 @@
+"""The command line: quick help, one line for what a person can mend, and no more than the base install."""
+
+import json
+import logging
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from cempstream.streams.cli import VERBS, app
+from cempstream.streams.logs import JsonFormatter, KeyValueFormatter
+
+#: What only the extras bring.
+EXTRAS = (
+    "aiokafka",
+    "astropy",
+    "faust",
+    "h5py",
+    "matplotlib",
+    "onnxruntime",
+    "prometheus_client",
+    "pyarrow",
+    "pydantic_settings",
+    "scipy",
+    "torch",
+)
+
+
+def run(*args: str, absent: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own where some packages cannot be imported."""
+    program = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({absent!r}))\n"
+        f"sys.argv[1:] = {list(args)!r}\n"
+        "from cempstream.streams.cli import main\n"
+        "try:\n    main()\n"
+        "finally:\n"
+        f"    heavy = [name for name in {EXTRAS!r} if sys.modules.get(name)]\n"
+        "    print('imported:', *heavy)\n"
+    )
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def test_help_names_every_verb_and_imports_nothing_heavy() -> None:
+    result = run("--help")
+    assert result.returncode == 0
+    for verb in VERBS.values():
+        assert f" {verb.name} " in result.stdout
+    assert result.stdout.rstrip().endswith("imported:")
+
+
+def test_version() -> None:
+    result = CliRunner().invoke(app, ["--version"])
+    assert result.exit_code == 0
+    assert result.stdout == "cempstream 0.1.0\n"
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        (["--bogus"], "cempstream: No such option: --bogus"),
+        (["listne"], "cempstream: No such command 'listne'. Did you mean 'listen'?"),
+        (["topics", "creat"], "cempstream topics: No such command 'creat'. Did you mean 'create'?"),
+        (
+            ["topics", "create", "--partitions", "0"],
+            "cempstream topics create: Invalid value for '--partitions'",
+        ),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_status_2(args: list[str], line: str) -> None:
+    result = CliRunner().invoke(app, args)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.startswith(line)
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("verb", "extra"), [("worker", "cpu"), ("topics", "cpu"), ("dlq", "cpu")])
+def test_a_verb_whose_extra_is_absent_names_it(verb: str, extra: str) -> None:
+    result = run(verb, "--help", absent=EXTRAS)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert f"'{verb}' needs " in result.stderr
+    assert f"pip install 'cempstream[{extra}]'" in result.stderr
+
+
+@pytest.mark.parametrize("args", [("listen", "--help"), ("schema", "show", "alert")])
+def test_a_subscribers_verb_needs_no_extra(args: tuple[str, ...]) -> None:
+    result = run(*args, absent=EXTRAS)
+    assert result.returncode == 0, result.stderr
+
+
+def test_a_broker_that_is_absent_is_one_line_and_status_1() -> None:
+    result = run("topics", "list", "--bootstrap", "127.0.0.1:1")
+    assert result.returncode == 1
+    assert result.stderr.startswith("cempstream: no broker answers at 127.0.0.1:1")
+    assert result.stderr.count("\n") == 1
+
+
+def test_an_impossible_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CEMP_BATCH__SIZE", "0")
+    result = CliRunner().invoke(app, ["topics", "list"])
+    assert result.exit_code == 1
+    assert result.stderr.startswith("cempstream: CEMP_BATCH__SIZE: ")
+
+
+def test_log_options_may_stand_behind_the_verb() -> None:
+    result = run("topics", "list", "--log-format", "json", "--bootstrap=127.0.0.1:1", "--log-level=debug")
+    assert result.stderr.startswith("cempstream: no broker answers")
+    assert CliRunner().invoke(app, ["topics", "list", "--log-level", "loud"]).exit_code == 2
+
+
+def _record(**extra: object) -> logging.LogRecord:
+    record = logging.LogRecord("stream", logging.WARNING, "", 0, "dead letter %s", ("not_avro",), None)
+    vars(record).update(created=1_800_000_000.5, **extra)
+    return record
+
+
+def test_a_log_line_is_key_value() -> None:
+    assert KeyValueFormatter().format(_record(spectrum_id="s 1", exposure_id="e1")) == (
+        'time=2027-01-15T08:00:00.500+00:00 level=warning logger=stream message="dead letter not_avro" '
+        'spectrum_id="s 1" exposure_id=e1'
+    )
+
+
+def test_a_log_line_is_json_on_request() -> None:
+    assert json.loads(JsonFormatter().format(_record(spectrum_id="s 1"))) == {
+        "time": "2027-01-15T08:00:00.500+00:00",
+        "level": "warning",
+        "logger": "stream",
+        "message": "dead letter not_avro",
+        "spectrum_id": "s 1",
+    }
