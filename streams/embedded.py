@@ -7,6 +7,7 @@ everything in memory and knows no transactions; production and CI run Apache Kaf
 import importlib.resources
 import os
 import platform
+import random
 import socket
 import sys
 import time
@@ -43,15 +44,30 @@ class Broker(Protocol):
 
 
 def free_port() -> int:
-    """Return a TCP port that is free on the loopback address now."""
-    with socket.socket() as probe:
-        probe.bind((_HOST, 0))
-        port: int = probe.getsockname()[1]
-    return port
+    """Return a TCP port that is free on the loopback address now.
+
+    It lies below the range from which systems take the ports of outgoing connections: a port from within
+    is sometimes taken by one before the broker binds it, or between a broker's death and its restart.
+    """
+    while True:
+        port = random.randrange(15_000, 30_000)
+        with socket.socket() as probe:
+            if _is_bindable(probe, port):
+                return port
 
 
-def wait_until_serving(bootstrap: str, process: ChildProcess, timeout_s: float) -> None:
-    """Return once the broker answers a metadata request.
+def _is_bindable(probe: socket.socket, port: int) -> bool:
+    try:
+        probe.bind((_HOST, port))
+    except OSError:
+        return False
+    return True
+
+
+def wait_until_serving(
+    bootstrap: str, process: ChildProcess, timeout_s: float, *, n_brokers: int = 1
+) -> None:
+    """Return once the broker answers a metadata request and knows `n_brokers`, itself included.
 
     Raises
     ------
@@ -68,7 +84,7 @@ def wait_until_serving(bootstrap: str, process: ChildProcess, timeout_s: float) 
         if not process.is_running:
             raise BrokerError(f"the broker ended with status {process.returncode}: {process.log_tail()}")
         try:
-            if admin.list_topics(timeout=0.5).brokers:
+            if len(admin.list_topics(timeout=0.5).brokers) >= n_brokers:
                 return
         except KafkaException as error:
             problem = error.args[0].str()

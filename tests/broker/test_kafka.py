@@ -1,0 +1,62 @@
+"""The test harness's Apache Kafka: it keeps what it confirmed over a kill, and a cluster over a lost node."""
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from tests.broker.conftest import need_kafka
+from tests.broker.kafka import KafkaBroker, KafkaCluster
+
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(autouse=True)
+def _installed() -> None:
+    need_kafka()
+
+
+def _produce(bootstrap: str, topic: str, values: list[bytes]) -> None:
+    producer = Producer(
+        {"bootstrap.servers": bootstrap, "acks": "all", "message.max.bytes": 12_000_000, "log_level": 0}
+    )
+    errors = []
+    for value in values:
+        producer.produce(topic, value, on_delivery=lambda error, _: errors.append(error))
+    assert producer.flush(60) == 0
+    assert errors == [None] * len(values)
+
+
+def _read(bootstrap: str, topic: str, n_messages: int) -> list[bytes]:
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "test", "log_level": 0})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    found: list[bytes] = []
+    for _ in range(60):
+        found += [message.value() for message in consumer.consume(n_messages, timeout=1)]
+        if len(found) >= n_messages:
+            break
+    consumer.close()
+    return found
+
+
+def test_the_log_survives_a_kill_and_a_restart() -> None:
+    with KafkaBroker() as kafka:
+        _produce(kafka.bootstrap, "a", [b"1", bytes(10_000_000)])
+        address = kafka.bootstrap
+        kafka.kill()
+        kafka.start()
+        assert kafka.bootstrap == address
+        _produce(address, "a", [b"3"])
+        kafka.restart()
+        assert [len(value) for value in _read(address, "a", 3)] == [1, 10_000_000, 1]
+        log_folder = kafka.log_folder
+    assert not log_folder.exists()
+
+
+def test_a_cluster_of_three_serves_without_one() -> None:
+    with KafkaCluster() as cluster:
+        admin = AdminClient({"bootstrap.servers": cluster.bootstrap, "log_level": 0})
+        admin.create_topics([NewTopic("a", 1, 3)])["a"].result(timeout=60)
+        _produce(cluster.bootstrap, "a", [b"1"])
+        cluster.nodes[1].kill()
+        _produce(cluster.bootstrap, "a", [b"2"])
+        assert _read(cluster.bootstrap, "a", 2) == [b"1", b"2"]
