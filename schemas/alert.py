@@ -1,0 +1,220 @@
+"""The alert packet: a likely CEMP star with all that a follow-up observer needs, and its spectrum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field, InstanceOf, ValidationError
+
+from cempstream.processors.outcome import Classification, Decision, NamedBand, Provenance, TemplateMatch
+from cempstream.processors.spectrum import BadSpectrum, Reason, Spectrum
+from cempstream.schemas.codec import photometry_record, spectrum_from_record, spectrum_record
+from cempstream.schemas.healpix import healpix_nested
+from cempstream.schemas.json_form import record_from_json, record_to_json
+from cempstream.schemas.packets import HEADER_BYTES, MAX_PACKET_BYTES, PacketError, pack, unpack
+from cempstream.schemas.registry import Kind
+from cempstream.schemas.results import (
+    CodeProvenance,
+    Packet,
+    Parameters,
+    SubclassProbabilities,
+    code_provenance,
+    plain,
+    result_record,
+)
+from cempstream.schemas.stamp import Stamp, alert_id
+
+#: A spectrum that takes more bytes stays out of the alert; its address is there.
+MAX_SPECTRUM_BYTES = 64 * 1024
+
+
+class NoSpectrumError(LookupError):
+    """The alert does not carry its spectrum; the message says where it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Magnitude:
+    """One band's magnitude and its 1σ error."""
+
+    mag: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class LineIndex:
+    """One line index and its 1σ error, in Å or mag as the index's definition says."""
+
+    value: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """Where in the spectrum the classification comes from.
+
+    Attributes
+    ----------
+    wave_aa
+        Edges of the bins in Å (vacuum, rest frame), one more than there are weights.
+    weight
+        Share of each bin, sum 1.
+    """
+
+    wave_aa: tuple[float, ...]
+    weight: tuple[float, ...]
+
+
+class Alert(Packet):
+    """One alert; the schema's ``doc`` texts say what each field means and its unit."""
+
+    alert_id: str
+    record_id: str
+    spectrum_id: str
+    survey: str
+    object_id: str | None = None
+    exposure_id: str = ""
+    reduction_version: str = ""
+    alert_type: str
+    alert_tense: str
+    revision: int = 0
+    supersedes: str | None = None
+    ra: float | None = None
+    dec: float | None = None
+    epoch: float | None = None
+    gaia_source_id: int | None = None
+    healpix29: int | None = None
+    photometry: dict[str, Magnitude] = Field(default_factory=dict)
+    observed_at: datetime | None = None
+    reduced_at: datetime
+    ingested_at: datetime
+    inferred_at: datetime
+    published_at: datetime
+    snr: float
+    flags: tuple[str, ...] = ()
+    p_cemp: float
+    p_cemp_corrected: float
+    subclass: str
+    subclass_p: SubclassProbabilities
+    parameters: Parameters
+    cfe_corrected: float
+    template: TemplateMatch
+    lines: dict[str, LineIndex] = Field(default_factory=dict)
+    rv_kms: float | None = None
+    rv_error_kms: float | None = None
+    ood_score: float
+    attribution: Attribution
+    bands: tuple[NamedBand, ...] = ()
+    decision: Decision
+    bundle: str
+    models: tuple[Provenance, ...] = ()
+    code: CodeProvenance
+    spectrum: InstanceOf[Spectrum] | None = None
+    spectrum_uri: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The star's name where the survey gave one, else the spectrum's."""
+        return self.object_id or self.spectrum_id
+
+    def to_spectrum(self) -> Spectrum:
+        """Return the spectrum that was scored, as the survey sent it.
+
+        Raises
+        ------
+        NoSpectrumError
+            It was too large for the alert.
+        """
+        if self.spectrum is None:
+            place = (
+                f"fetch it from {self.spectrum_uri}" if self.spectrum_uri else "the survey gave no address"
+            )
+            raise NoSpectrumError(f"alert {self.alert_id} carries no spectrum, it is too large: {place}")
+        return self.spectrum
+
+    def to_json(self) -> bytes:
+        """Return the alert as one line of JSON, as it stands in the JSON topic."""
+        record: dict[str, Any] = {name: plain(value) for name, value in self if name != "spectrum"}
+        record["spectrum"] = None if self.spectrum is None else spectrum_record(self.spectrum)
+        return record_to_json(Kind.ALERT, record)
+
+
+def encode_alert(result: Classification, stamp: Stamp) -> bytes:
+    """Return the alert packet of a classification."""
+    return pack(Kind.ALERT, alert_record(result, stamp))
+
+
+def alert_to_json(result: Classification, stamp: Stamp) -> bytes:
+    """Return the same alert as one line of JSON."""
+    # By way of the packet, so that both topics say the same to the last digit.
+    return record_to_json(Kind.ALERT, unpack(Kind.ALERT, encode_alert(result, stamp)))
+
+
+def decode_alert(packet: bytes, *, max_packet_bytes: int = MAX_PACKET_BYTES) -> Alert:
+    """Read an alert packet.
+
+    Raises
+    ------
+    PacketError
+        Whatever is wrong with the bytes.
+    """
+    return _alert_from_record(unpack(Kind.ALERT, packet, max_packet_bytes=max_packet_bytes))
+
+
+def alert_from_json(line: bytes | str) -> Alert:
+    """Read an alert from a line of the JSON topic or of a recorded file.
+
+    Raises
+    ------
+    PacketError
+        It is not an alert of this major version.
+    """
+    return _alert_from_record(record_from_json(Kind.ALERT, line))
+
+
+def _alert_from_record(record: dict[str, Any]) -> Alert:
+    try:
+        if record.get("spectrum") is not None:
+            record["spectrum"] = spectrum_from_record(record["spectrum"])
+        return Alert.model_validate(record)
+    except BadSpectrum as error:
+        raise PacketError(error.reason, f"its spectrum: {error.detail}") from error
+    except ValidationError as error:
+        raise PacketError(Reason.BAD_FIELD, str(error)) from error
+
+
+def alert_record(result: Classification, stamp: Stamp) -> dict[str, Any]:
+    """Return an alert as the record that its packet holds."""
+    spectrum = result.spectrum
+    record = result_record(result, stamp)
+    carried: dict[str, Any] | None = spectrum_record(spectrum)
+    if len(pack(Kind.SPECTRUM, carried or {})) - HEADER_BYTES > MAX_SPECTRUM_BYTES:
+        carried = None
+    return record | {
+        "alert_id": alert_id(record["record_id"], result.bundle, stamp.alert_type, stamp.revision),
+        "alert_type": stamp.alert_type,
+        "alert_tense": stamp.tense,
+        "revision": stamp.revision,
+        "supersedes": stamp.supersedes,
+        "epoch": spectrum.epoch,
+        "gaia_source_id": spectrum.gaia_source_id,
+        "healpix29": _healpix29(spectrum),
+        "photometry": photometry_record(spectrum.photometry),
+        "lines": {name: {"value": value, "error": error} for name, (value, error) in result.lines.items()},
+        "attribution": {
+            "wave_aa": result.attribution_wave_aa.tolist(),
+            "weight": result.attribution.tolist(),
+        },
+        "bands": plain(result.bands),
+        "models": plain(result.provenance),
+        "code": plain(code_provenance()),
+        "spectrum": carried,
+        "spectrum_uri": spectrum.uri,
+    }
+
+
+def _healpix29(spectrum: Spectrum) -> int | None:
+    if spectrum.ra is None or spectrum.dec is None:
+        return None
+    return healpix_nested(spectrum.ra, spectrum.dec)
