@@ -7,10 +7,15 @@ from functools import lru_cache
 import numpy as np
 
 from cempstream.processors.batch import NormalisedBatch, SpectrumBatch
+from cempstream.processors.chunks import row_chunks
 from cempstream.processors.grid import Array
 
 #: Pixels averaged into one node of the continuum.
 BLOCK_PIX = 16
+
+#: Weights of a pixel's own node and its two neighbours, shape (3, BLOCK_PIX).
+_PLACE = (np.arange(BLOCK_PIX) + 0.5) / BLOCK_PIX - 0.5
+_LINES = np.stack([np.maximum(-_PLACE, 0), 1 - np.abs(_PLACE), np.maximum(_PLACE, 0)]).astype(np.float32)
 
 
 class Normaliser:
@@ -38,24 +43,35 @@ class Normaliser:
         if rest:
             raise ValueError(f"the grid has {batch.grid.n_pix} pixels; a multiple of {BLOCK_PIX} is needed")
         kernel = _kernel(n_nodes, self.sigma_pix / BLOCK_PIX)
-        good = (batch.ivar > 0).astype(np.float32)
-        continuum = _running_mean(batch.flux, good, kernel)
-        # Spikes are found against the first mean, then the mean is taken again without them.
-        excess = batch.flux - continuum
-        spike = (excess > 0.5 * continuum) & (excess * excess * batch.ivar > self.spike_sigma**2)
-        if spike.any():
-            good *= ~spike
-            continuum = _running_mean(batch.flux * good, good, kernel)
-        # Multiplying by the mask is ten times faster here than numpy's `where=`.
-        norm = batch.flux / continuum
-        norm -= 1.0
-        norm *= good
-        norm += 1.0
-        np.clip(norm, -1.0, 3.0, out=norm)
-        ivar = continuum * continuum
-        ivar *= batch.ivar
-        ivar *= good
+        norm, ivar, continuum = (np.empty_like(batch.flux) for _ in range(3))
+        for rows in row_chunks(batch.n_spec):
+            self._fill(batch.flux[rows], batch.ivar[rows], kernel, norm[rows], ivar[rows], continuum[rows])
         return NormalisedBatch(batch.grid, norm, ivar, continuum)
+
+    def _fill(
+        self, flux: Array, ivar: Array, kernel: Array, norm: Array, norm_ivar: Array, continuum: Array
+    ) -> None:
+        """Normalise a few rows into the last three arrays, which are new and our own."""
+        # Arithmetic with a mask of zeros and ones is twenty times faster here than numpy's `where=`.
+        bad = (ivar <= 0).astype(np.float32)
+        continuum[:] = _running_mean(flux, bad, kernel)
+        np.divide(flux, continuum, out=norm)
+        np.multiply(continuum, continuum, out=norm_ivar)
+        norm_ivar *= ivar
+        # Spikes are found against the first mean, then the mean is taken again without them.
+        row, pixel = np.divmod(np.flatnonzero(norm > 1.5), norm.shape[1])
+        is_spike = (norm[row, pixel] - 1.0) ** 2 * norm_ivar[row, pixel] > self.spike_sigma**2
+        if is_spike.any():
+            spike = np.zeros_like(bad)
+            spike[row[is_spike], pixel[is_spike]] = 1.0
+            hit = np.unique(row[is_spike])
+            bad += spike
+            clean = flux[hit] * (1.0 - spike[hit])
+            continuum[hit] = _running_mean(clean, bad[hit], kernel)
+            norm[hit] = clean / continuum[hit]
+            norm_ivar[hit] = continuum[hit] ** 2 * ivar[hit] * (1.0 - spike[hit])
+        norm += bad  # a bad pixel's flux is 0
+        np.clip(norm, -1.0, 3.0, out=norm)
 
 
 @lru_cache(maxsize=8)
@@ -66,22 +82,21 @@ def _kernel(n_nodes: int, sigma_nodes: float) -> Array:
     return kernel.astype(np.float32)
 
 
-def _running_mean(flux: Array, good: Array, kernel: Array) -> Array:
+def _running_mean(flux: Array, bad: Array, kernel: Array) -> Array:
     """Gaussian mean of the good pixels at block nodes, drawn linearly between them; always positive."""
     n_spec, n_pix = flux.shape
     n_nodes = n_pix // BLOCK_PIX
     ones = np.ones(BLOCK_PIX, dtype=np.float32)
+    # Sums over a short last axis are slow in numpy; as a matrix-vector product they are not.
     total = (flux.reshape(-1, BLOCK_PIX) @ ones).reshape(n_spec, n_nodes) @ kernel
-    weight = (good.reshape(-1, BLOCK_PIX) @ ones).reshape(n_spec, n_nodes) @ kernel
+    weight = (BLOCK_PIX - (bad.reshape(-1, BLOCK_PIX) @ ones)).reshape(n_spec, n_nodes) @ kernel
     nodes = total / (weight + np.float32(1e-3))
     # A mean at or below zero is sky or noise: a floor keeps the division finite and the row obviously odd.
     floor = 0.02 * np.abs(nodes).mean(axis=1, keepdims=True) + np.float32(1e-30)
     nodes = np.maximum(nodes, floor)
     # Line pieces between the centres of neighbouring nodes, as one small matrix product.
-    ends = np.empty((n_spec, n_nodes + 1, 2), dtype=np.float32)
-    ends[:, 0, 0], ends[:, 1:, 0] = nodes[:, 0], nodes
-    ends[:, :-1, 1], ends[:, -1, 1] = nodes, nodes[:, -1]
-    part = (np.arange(BLOCK_PIX, dtype=np.float32) + np.float32(0.5)) / BLOCK_PIX
-    line = (ends.reshape(-1, 2) @ np.stack([1 - part, part])).reshape(n_spec, n_pix + BLOCK_PIX)
-    half = BLOCK_PIX // 2
-    return np.ascontiguousarray(line[:, half : half + n_pix])
+    trio = np.empty((n_spec, n_nodes, 3), dtype=np.float32)
+    trio[:, :, 1] = nodes
+    trio[:, 1:, 0], trio[:, 0, 0] = nodes[:, :-1], nodes[:, 0]
+    trio[:, :-1, 2], trio[:, -1, 2] = nodes[:, 1:], nodes[:, -1]
+    return (trio.reshape(-1, 3) @ _LINES).reshape(n_spec, n_pix)

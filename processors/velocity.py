@@ -13,15 +13,18 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from cempstream.processors.batch import NormalisedBatch
+from cempstream.processors.chunks import row_chunks
 from cempstream.processors.grid import Array, LogGrid
 
 LIGHT_KMS = 299_792.458
 
 #: Pixels summed for the coarse search.
 _COARSE_PIX = 2
+#: Pixels summed for the power in the coarse search, in which only the weights' own structure counts.
+_POWER_PIX = 16
 #: The coarse search spans this many coarse pixels to either side: ±1100 km/s on 1e-4 dex pixels.
 _COARSE_LAGS = 8
-_FINE_LAGS = 3
+_FINE_LAGS = 2
 #: A template is right to about 3 %: a brighter star does not weigh more than that allows.
 _MODEL_ERROR = 0.03
 #: The best velocity must beat any other by this much chi² to be believed.
@@ -69,15 +72,15 @@ class VelocityFinder:
         shifted = np.stack([self._padded[:, reach - lag : reach - lag + n_pix] for lag in lags], axis=1)
         coarse = shifted.reshape(n_templates * lags.size, n_pix // _COARSE_PIX, _COARSE_PIX)
         self._coarse = np.ascontiguousarray(coarse.mean(axis=2).T)
-        self._coarse_squared = np.ascontiguousarray((coarse**2).mean(axis=2).T)
+        squared = (shifted**2).reshape(n_templates * lags.size, -1, _POWER_PIX).mean(axis=2)
+        self._squared = np.ascontiguousarray(squared.T)
         self._lags = lags
 
     def __call__(self, batch: NormalisedBatch) -> Velocities:
         """Measure the velocity of each row."""
-        weight = batch.ivar / (1.0 + np.float32(_MODEL_ERROR**2) * batch.ivar)
-        product = weight * (batch.norm - 1.0)
-        gain, template, lag, is_certain = self._search(product, weight)
-        shift_pix, error_pix = self._refine(product, weight, gain, template, lag)
+        weight, product = _weigh(batch)
+        template, lag, is_certain = self._search(product, weight)
+        shift_pix, error_pix = self._refine(product, weight, template, lag)
         step = np.log(10.0) * self.grid.log10_step
         return Velocities(
             rv_kms=LIGHT_KMS * np.expm1(step * shift_pix),
@@ -85,12 +88,11 @@ class VelocityFinder:
             is_certain=is_certain,
         )
 
-    def _search(self, product: Array, weight: Array) -> tuple[Array, Array, Array, Array]:
+    def _search(self, product: Array, weight: Array) -> tuple[Array, Array, Array]:
         """Find the best template and lag (pixels) of each row on the coarse grid."""
         n_spec = product.shape[0]
-        ones = np.ones(_COARSE_PIX, dtype=np.float32)
-        signal = (product.reshape(-1, _COARSE_PIX) @ ones).reshape(n_spec, -1) @ self._coarse
-        power = (weight.reshape(-1, _COARSE_PIX) @ ones).reshape(n_spec, -1) @ self._coarse_squared
+        signal = _block_sums(product, _COARSE_PIX) @ self._coarse
+        power = _block_sums(weight, _POWER_PIX) @ self._squared
         np.maximum(signal, 0.0, out=signal)
         gain = (signal * signal / (power + np.float32(1e-20))).reshape(n_spec, -1, self._lags.size)
         row = np.arange(n_spec)
@@ -101,29 +103,52 @@ class VelocityFinder:
         near = np.abs(np.arange(self._lags.size) - best_lag[:, None]) <= 2
         rival = np.where(near, 0.0, by_lag).max(axis=1)
         at_edge = (best_lag == 0) | (best_lag == self._lags.size - 1)
-        return best, template, self._lags[best_lag], (best - rival > _MIN_CHI2_GAIN) & ~at_edge
+        return template, self._lags[best_lag], (best - rival > _MIN_CHI2_GAIN) & ~at_edge
 
-    def _refine(
-        self, product: Array, weight: Array, gain: Array, template: Array, lag: Array
-    ) -> tuple[Array, Array]:
+    def _refine(self, product: Array, weight: Array, template: Array, lag: Array) -> tuple[Array, Array]:
         """Return the velocity and its error in pixels from a parabola through full-resolution lags."""
         n_pix = product.shape[1]
-        windows = sliding_window_view(self._padded, n_pix, axis=1)
         fine = np.arange(-_FINE_LAGS, _FINE_LAGS + 1)
-        centre = windows[template, self._reach - lag]
-        power = np.einsum("np,np,np->n", weight, centre, centre, optimize=False) + 1e-20
-        signal = np.stack(
-            [np.einsum("np,np->n", product, windows[template, self._reach - lag - step]) for step in fine],
-            axis=1,
-        ).astype(np.float64)
-        fine_gain = np.maximum(signal, 0.0) ** 2 / power[:, None]
+        signal = np.empty((product.shape[0], fine.size))
+        power = np.empty((product.shape[0], fine.size))
+        windows = sliding_window_view(self._padded, n_pix + 2 * _FINE_LAGS, axis=1)
+        for rows in row_chunks(product.shape[0]):
+            near = windows[template[rows], self._reach - _FINE_LAGS - lag[rows]]
+            squared = near * near
+            for i in range(fine.size):
+                moved = slice(2 * _FINE_LAGS - i, 2 * _FINE_LAGS - i + n_pix)
+                signal[rows, i] = _row_dots(product[rows], near[:, moved])
+                power[rows, i] = _row_dots(weight[rows], squared[:, moved])
+        gain = np.maximum(signal, 0.0) ** 2 / (power + 1e-20)
         row = np.arange(product.shape[0])
-        peak = np.clip(fine_gain.argmax(axis=1), 1, fine.size - 2)
-        left, middle, right = (fine_gain[row, peak + step] for step in (-1, 0, 1))
+        peak = np.clip(gain.argmax(axis=1), 1, fine.size - 2)
+        left, middle, right = (gain[row, peak + step] for step in (-1, 0, 1))
         curvature = np.minimum(0.5 * (left + right) - middle, -1e-6)
         offset = np.clip(0.25 * (left - right) / curvature, -1.0, 1.0)
         error = np.sqrt(np.minimum(1.0 / -curvature, 100.0) + _SYSTEMATIC_PIX**2)
         return lag + fine[peak] + offset, error
+
+
+def _weigh(batch: NormalisedBatch) -> tuple[Array, Array]:
+    """Return each pixel's weight, template errors included, and weight times depth."""
+    weight, product = np.empty_like(batch.ivar), np.empty_like(batch.norm)
+    for rows in row_chunks(batch.n_spec):
+        np.multiply(batch.ivar[rows], np.float32(_MODEL_ERROR**2), out=weight[rows])
+        weight[rows] += 1.0
+        np.divide(batch.ivar[rows], weight[rows], out=weight[rows])
+        np.subtract(batch.norm[rows], 1.0, out=product[rows])
+        product[rows] *= weight[rows]
+    return weight, product
+
+
+def _block_sums(values: Array, n_pix: int) -> Array:
+    """Sum neighbouring pixels; as a matrix-vector product, for numpy is slow over a short last axis."""
+    return (values.reshape(-1, n_pix) @ np.ones(n_pix, dtype=np.float32)).reshape(len(values), -1)
+
+
+def _row_dots(a: Array, b: Array) -> Array:
+    """Return the scalar product of each row of ``a`` with that of ``b``, shape ``(n_spec,)``."""
+    return np.asarray(np.matmul(a[:, None, :], b[:, :, None])[:, 0, 0])
 
 
 def shift_to_rest(batch: NormalisedBatch, rv_kms: Array) -> NormalisedBatch:
@@ -137,26 +162,57 @@ def shift_to_rest(batch: NormalisedBatch, rv_kms: Array) -> NormalisedBatch:
     rv_kms
         Shape ``(n_spec,)``.
     """
-    n_spec, n_pix = batch.norm.shape
     shift_pix = np.log10(1.0 + rv_kms / LIGHT_KMS) / batch.grid.log10_step
     whole = np.floor(shift_pix).astype(np.int64)
     part = (shift_pix - whole).astype(np.float32)[:, None]
-    reach = int(np.max(np.abs(whole), initial=0)) + 1
-    rows = np.arange(n_spec)
-
-    def interpolate(values: Array, fill: float) -> tuple[Array, Array, Array]:
-        padded = np.pad(values, ((0, 0), (reach, reach)), constant_values=fill)
-        windows = sliding_window_view(padded, n_pix, axis=1)
-        left, right = windows[rows, reach + whole], windows[rows, reach + whole + 1]
-        return left + part * (right - left), left, right
-
-    ivar, left, right = interpolate(batch.ivar, 0.0)
-    # A good pixel next to a bad one keeps its value when nearly all of it comes from the good one.
-    ivar *= ((left > 0) | (part > 0.95)) & ((right > 0) | (part < 0.05))
-    good = ivar > 0
-    norm = interpolate(batch.norm, 1.0)[0]
-    norm -= 1.0
-    norm *= good
-    norm += 1.0
-    continuum = interpolate(batch.continuum, 0.0)[0]
+    norm, ivar, continuum = (np.empty_like(batch.norm) for _ in range(3))
+    for rows in row_chunks(batch.n_spec):
+        move = _Move(whole[rows], part[rows], batch.grid.n_pix)
+        good = move.keeps(batch.ivar[rows])
+        np.multiply(move(batch.ivar[rows]), good, out=ivar[rows])
+        np.multiply(move(batch.norm[rows] - 1.0), good, out=norm[rows])
+        norm[rows] += 1.0
+        continuum[rows] = move(batch.continuum[rows])
     return NormalisedBatch(batch.grid, norm, ivar, continuum)
+
+
+class _Move:
+    """Move each row by its own number of pixels; what comes from beyond the grid is 0.
+
+    Parameters
+    ----------
+    whole, part
+        Pixels to move to the left, shape ``(n_spec,)``, and the fraction of one beside, ``(n_spec, 1)``.
+    """
+
+    def __init__(self, whole: Array, part: Array, n_pix: int) -> None:
+        self._part = part
+        self._reach = int(np.abs(whole).max()) + 1
+        self._rows = np.arange(whole.size)
+        self._first = self._reach + whole
+        self._padded = np.zeros((whole.size, n_pix + 2 * self._reach), dtype=np.float32)
+        self._inner = self._padded[:, self._reach : self._reach + n_pix]
+        self._windows = sliding_window_view(self._padded, n_pix + 1, axis=1)
+
+    def __call__(self, values: Array) -> Array:
+        """Interpolate linearly, shape ``(n_spec, n_pix)``."""
+        left_and_right = self._take(values)
+        left, right = left_and_right[:, :-1], left_and_right[:, 1:]
+        moved = right - left
+        moved *= self._part
+        moved += left
+        return moved
+
+    def keeps(self, ivar: Array) -> Array:
+        """Return 1 where a pixel stays good: nearly all of it, 95 %, must come from good ones; else 0."""
+        good = self._take(ivar) > 0
+        left, right = good[:, :-1], good[:, 1:]
+        keeps = left & right
+        part = self._part[:, 0]
+        keeps[part < 0.05] = left[part < 0.05]
+        keeps[part > 0.95] = right[part > 0.95]
+        return keeps.astype(np.float32)
+
+    def _take(self, values: Array) -> Array:
+        self._inner[:] = values
+        return np.asarray(self._windows[self._rows, self._first])

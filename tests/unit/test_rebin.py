@@ -1,0 +1,225 @@
+"""Rebinning: flux, noise, masks and media against what must come out."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cempstream.processors.grid import (
+    Array,
+    ExplicitGrid,
+    LinearGrid,
+    LogGrid,
+    WavelengthGrid,
+    air_to_vacuum,
+    vacuum_to_air,
+)
+from cempstream.processors.rebin import Rebinner, aligned_offset
+from cempstream.processors.spectrum import EPOCH, Medium, Reason, Spectrum
+
+TARGET = LogGrid(3.57, 1e-4, 3840)
+LAMOST = LogGrid(3.5682, 1e-4, 3908)
+DESI = LinearGrid(3600.0, 0.8, 7781)
+FWHM_PER_SIGMA = 2.3548200450309493
+
+
+def spectrum(
+    grid: WavelengthGrid,
+    flux: Array,
+    ivar: Array | None = None,
+    *,
+    medium: Medium = "vacuum",
+    power: float | Array = 1800.0,
+    mask: Array | None = None,
+) -> Spectrum:
+    ivar = np.ones(grid.n_pix) if ivar is None else ivar
+    return Spectrum(
+        spectrum_id="s",
+        survey="test",
+        grid=grid,
+        flux=flux.astype(np.float32),
+        ivar=ivar.astype(np.float32),
+        medium=medium,
+        resolving_power=power,
+        reduced_at=EPOCH,
+        mask=mask,
+    )
+
+
+def line(wave: Array, centre_aa: float, sigma_aa: float, depth: float = 0.6) -> Array:
+    return np.asarray(1.0 - depth * np.exp(-0.5 * ((wave - centre_aa) / sigma_aa) ** 2))
+
+
+def moments(wave: Array, flux: Array) -> tuple[float, float, float]:
+    """Equivalent width, centre and standard deviation of one absorption line on a level of 1."""
+    depth, step = 1.0 - flux.astype(np.float64), np.gradient(wave)
+    area = float(np.sum(depth * step))
+    centre = float(np.sum(depth * step * wave)) / area
+    return area, centre, float(np.sqrt(np.sum(depth * step * (wave - centre) ** 2) / area))
+
+
+@pytest.mark.parametrize(
+    ("grid", "medium", "power"),
+    [
+        (LAMOST, "vacuum", 1800.0),
+        (LAMOST, "air", 1800.0),
+        (LogGrid(3.56823, 0.7e-4, 6000), "vacuum", 1800.0),
+        (LinearGrid(3650.0, 1.0, 5600), "air", 1500.0),
+        (DESI, "vacuum", 3500.0),
+        (ExplicitGrid(3600.0 + 0.03 * np.arange(190_000)), "air", 40_000.0),
+    ],
+)
+def test_a_constant_spectrum_stays_constant(grid: WavelengthGrid, medium: Medium, power: float) -> None:
+    batch = Rebinner(TARGET, 1800.0)([spectrum(grid, np.full(grid.n_pix, 7.0), medium=medium, power=power)])
+    assert np.all(batch.ivar > 0)
+    np.testing.assert_allclose(batch.flux, 7.0, rtol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("grid", "power"), [(LinearGrid(3650.0, 1.0, 5600), 1800.0), (DESI, 1800.0), (DESI, 3500.0)]
+)
+def test_the_equivalent_width_and_place_of_a_line_are_kept(grid: WavelengthGrid, power: float) -> None:
+    flux = line(grid.wave, 5000.3, 3.0)
+    batch = Rebinner(TARGET, 1800.0)([spectrum(grid, flux, power=power)])
+    area, centre, _ = moments(TARGET.wave, batch.flux[0])
+    assert area == pytest.approx(0.6 * 3.0 * np.sqrt(2 * np.pi), rel=2e-3)
+    assert centre == pytest.approx(5000.3, abs=0.02)
+
+
+@pytest.mark.parametrize("power", [3500.0, 5000.0, 40_000.0])
+def test_a_sharp_line_is_smoothed_to_the_models_resolution(power: float) -> None:
+    grid = LinearGrid(3600.0, 0.2, 31_000)
+    flux = line(grid.wave, 5000.0, 5000.0 / power / FWHM_PER_SIGMA)
+    batch = Rebinner(TARGET, 1800.0)([spectrum(grid, flux, power=power)])
+    _, _, sigma = moments(TARGET.wave, batch.flux[0])
+    pixel_aa = 5000.0 * np.log(10) * 1e-4
+    # Beside the resolution a pixel's own width is in the result, once where it is smoothed.
+    expected = np.hypot(5000.0 / 1800.0 / FWHM_PER_SIGMA, pixel_aa / np.sqrt(12))
+    assert sigma == pytest.approx(expected, rel=0.03)
+
+
+def test_a_blunt_spectrum_is_not_smoothed_further() -> None:
+    sigma_aa = 5000.0 / 1000.0 / FWHM_PER_SIGMA
+    batch = Rebinner(TARGET, 1800.0)([spectrum(LAMOST, line(LAMOST.wave, 5000.0, sigma_aa), power=1000.0)])
+    assert moments(TARGET.wave, batch.flux[0])[2] == pytest.approx(sigma_aa, rel=0.01)
+
+
+def test_the_resolution_of_each_part_of_the_spectrum_counts() -> None:
+    grid = LinearGrid(3600.0, 0.2, 27_000)
+    power = np.where(grid.wave < 6300, 1500.0, 9000.0).astype(np.float32)
+    flux = line(grid.wave, 4500.0, 2.0) * line(grid.wave, 8000.0, 0.5)
+    batch = Rebinner(TARGET, 1800.0)([spectrum(grid, flux, power=power)])
+    blue, red = TARGET.wave < 6000, TARGET.wave > 6800
+    sigma_blue = moments(TARGET.wave[blue], batch.flux[0, blue])[2]
+    sigma_red = moments(TARGET.wave[red], batch.flux[0, red])[2]
+    assert sigma_blue == pytest.approx(2.0, rel=0.05)
+    assert sigma_red == pytest.approx(8000.0 / 1800.0 / FWHM_PER_SIGMA, rel=0.06)
+
+
+def test_pixels_that_fall_on_the_models_are_copied_bit_by_bit() -> None:
+    rng = np.random.default_rng(1)
+    flux, ivar = rng.normal(10, 1, LAMOST.n_pix), rng.uniform(0.5, 2, LAMOST.n_pix)
+    batch = Rebinner(TARGET, 1800.0)([spectrum(LAMOST, flux, ivar)])
+    assert aligned_offset(LAMOST, TARGET) == -18
+    assert np.array_equal(batch.flux[0], flux.astype(np.float32)[18 : 18 + 3840])
+    assert np.array_equal(batch.ivar[0], ivar.astype(np.float32)[18 : 18 + 3840])
+
+
+def test_a_grid_that_starts_later_leaves_the_rest_bad() -> None:
+    grid = LogGrid(3.60, 1e-4, 1000)
+    batch = Rebinner(TARGET, 1800.0)([spectrum(grid, np.full(1000, 2.0))])
+    assert np.flatnonzero(batch.ivar[0]).tolist() == list(range(300, 1300))
+    assert not batch.flux[0, :300].any()
+
+
+@pytest.mark.parametrize("power", [1800.0, 3500.0])
+def test_ivar_is_the_noise_that_is_left(power: float) -> None:
+    rng = np.random.default_rng(2)
+    sigma = np.where(DESI.wave < 6000, 1.0, 3.0)
+    rebin = Rebinner(TARGET, 1800.0)
+    batch = rebin(
+        [spectrum(DESI, 50 + sigma * rng.standard_normal(DESI.n_pix), sigma**-2, power=power)] * 1
+        + [
+            spectrum(DESI, 50 + sigma * rng.standard_normal(DESI.n_pix), sigma**-2, power=power)
+            for _ in range(199)
+        ]
+    )
+    pull = (batch.flux - 50.0) * np.sqrt(batch.ivar)
+    for part in (TARGET.wave < 5900, TARGET.wave > 6100):
+        assert np.std(pull[:, part]) == pytest.approx(1.0, abs=0.02)
+
+
+@pytest.mark.parametrize(("grid", "power"), [(LAMOST, 1800.0), (DESI, 1800.0), (DESI, 3500.0)])
+@pytest.mark.parametrize("junk", [1e9, np.nan, -np.inf])
+def test_bad_pixels_carry_no_weight(grid: WavelengthGrid, power: float, junk: float) -> None:
+    rng = np.random.default_rng(3)
+    flux = rng.normal(20, 1, grid.n_pix)
+    bad = rng.random(grid.n_pix) < 0.1
+    by_mask = spectrum(grid, np.where(bad, junk, flux), mask=bad.astype(np.uint8), power=power)
+    by_ivar = spectrum(grid, np.where(bad, 5.0, flux), np.where(bad, 0.0, 1.0), power=power)
+    first, second = Rebinner(TARGET, 1800.0)([by_mask, by_ivar]), Rebinner(TARGET, 1800.0)([by_ivar, by_mask])
+    np.testing.assert_allclose(first.flux[0], first.flux[1], rtol=1e-5)
+    np.testing.assert_allclose(first.ivar[0], first.ivar[1], rtol=1e-5)
+    np.testing.assert_allclose(second.flux[1], first.flux[0], rtol=1e-5)
+    good = first.ivar[0] > 0
+    assert 0.8 < good.mean() <= 1.0
+    assert np.abs(first.flux[0, good] - 20).max() < 7
+
+
+def test_nan_and_negative_ivar_are_bad() -> None:
+    ivar = np.ones(LAMOST.n_pix)
+    ivar[1000], ivar[1001], ivar[1002] = np.nan, -4.0, np.inf
+    batch = Rebinner(TARGET, 1800.0)([spectrum(LAMOST, np.full(LAMOST.n_pix, 3.0), ivar)])
+    assert not batch.ivar[0, 982:985].any()
+    assert not batch.flux[0, 982:985].any()
+    assert batch.ivar[0, 985] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("air_aa", "vacuum_aa"), [(3933.663, 3934.777), (5006.843, 5008.240), (6562.79, 6564.60)]
+)
+def test_air_and_vacuum_are_the_published_ones(air_aa: float, vacuum_aa: float) -> None:
+    assert air_to_vacuum(np.array([air_aa]))[0] == pytest.approx(vacuum_aa, abs=0.01)
+    assert vacuum_to_air(np.array([vacuum_aa]))[0] == pytest.approx(air_aa, abs=0.01)
+
+
+@pytest.mark.parametrize("power", [1500.0, 4000.0])
+def test_a_line_in_air_comes_out_in_vacuum(power: float) -> None:
+    grid = LinearGrid(3650.0, 0.5, 10_800)
+    batch = Rebinner(TARGET, 1800.0)(
+        [spectrum(grid, line(grid.wave, 5006.843, 2.5), medium="air", power=power)]
+    )
+    assert moments(TARGET.wave, batch.flux[0])[1] == pytest.approx(5008.24, abs=0.03)
+
+
+def test_spectra_of_many_grids_keep_their_order() -> None:
+    grids: list[tuple[WavelengthGrid, Medium, float]] = [
+        (LAMOST, "vacuum", 1800.0),
+        (DESI, "vacuum", 3500.0),
+        (LAMOST, "air", 1800.0),
+        (DESI, "vacuum", 1800.0),
+    ] * 3
+    spectra = [
+        spectrum(grid, np.full(grid.n_pix, float(i + 1)), medium=medium, power=power)
+        for i, (grid, medium, power) in enumerate(grids)
+    ]
+    batch = Rebinner(TARGET, 1800.0)(spectra)
+    np.testing.assert_allclose(batch.flux[:, 2000], np.arange(1, 13), rtol=1e-5)
+
+
+def test_the_input_is_not_written_to() -> None:
+    flux = np.full(LAMOST.n_pix, np.nan, dtype=np.float32)
+    flux.flags.writeable = False
+    Rebinner(TARGET, 1800.0)([spectrum(LAMOST, flux)])
+    assert np.isnan(flux).all()
+
+
+def test_a_spectrum_with_too_few_pixels_on_the_grid_is_named() -> None:
+    rebin = Rebinner(TARGET, 1800.0, min_pixels=200)
+    wide, narrow = LAMOST, LogGrid(3.60, 1e-4, 199)
+    batch = rebin([spectrum(wide, np.ones(wide.n_pix)), spectrum(narrow, np.ones(199))])
+    fine, problem = rebin.check_coverage(batch)
+    assert fine is None
+    assert problem is not None
+    assert problem.reason is Reason.LOW_COVERAGE
+    assert "199 good pixels" in problem.detail
