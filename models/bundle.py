@@ -1,0 +1,173 @@
+"""A model bundle read from its folder: nothing is served that its card does not describe."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from cempstream.models.card import ArrayCard, Card
+from cempstream.processors.grid import Array
+
+CARD_FILE = "card.json"
+
+#: Bundles that come with the package.
+BUNDLES = Path(__file__).parent / "bundles"
+
+
+class BundleError(RuntimeError):
+    """A bundle is not what its card says; the message names the file and what would be right."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TemplateBank:
+    """The templates of a bundle.
+
+    Attributes
+    ----------
+    norm
+        Normalised, noise-free, rest frame, float32, shape ``(n_templates, n_pix)``.
+    labels
+        Teff (K), log g, [Fe/H], [C/Fe], float32, shape ``(n_templates, 4)``; NaN where undefined.
+    velocity
+        Rows used for cross-correlation.
+    """
+
+    norm: Array = field(repr=False)
+    labels: Array = field(repr=False)
+    velocity: Array = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundle:
+    """A bundle whose files are those of its card.
+
+    Attributes
+    ----------
+    graphs
+        The bytes of each ONNX file by the graph's name: what was hashed is what runs.
+    """
+
+    folder: Path
+    card: Card
+    graphs: Mapping[str, bytes] = field(repr=False)
+    templates: TemplateBank = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """Name and version, as it stands in every result."""
+        return f"{self.card.name}-{self.card.version}"
+
+
+def load_bundle(folder: Path) -> Bundle:
+    """Read a bundle and hold it against its card.
+
+    Raises
+    ------
+    BundleError
+        Where the card is missing or wrong, a file is missing or another one than the card describes, a graph
+        has other inputs or outputs, or an ONNX file lies there that the card does not name.
+    """
+    card = _read_card(folder / CARD_FILE)
+    graphs = {name: _read(folder / graph.file, graph.sha256) for name, graph in card.graphs.items()}
+    known = {graph.file for graph in card.graphs.values()}
+    for path in sorted(folder.glob("*.onnx")):
+        if path.name not in known:
+            raise BundleError(f"{path} is not on the card; it names {', '.join(sorted(known))}")
+    templates = _read_templates(folder / card.templates.file, card)
+    for name, model in graphs.items():
+        _check_signature(folder / card.graphs[name].file, model, card, name)
+    return Bundle(folder, card, graphs, templates)
+
+
+def newest_bundle(root: Path, name: str) -> Path:
+    """Return the folder of the highest version of a bundle.
+
+    Raises
+    ------
+    BundleError
+        Where there is none.
+    """
+    versions = [path.parent for path in (root / name).glob(f"*/{CARD_FILE}")]
+    if not versions:
+        here = sorted(path.parent.parent.name for path in root.glob(f"*/*/{CARD_FILE}"))
+        raise BundleError(f"there is no bundle '{name}' in {root}; it holds {', '.join(here) or 'none'}")
+    return max(versions, key=lambda path: [int(part) for part in path.name.split(".")])
+
+
+def _read_card(path: Path) -> Card:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise BundleError(f"{path} is missing; a bundle is a folder with a card") from error
+    try:
+        return Card.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "card"
+        raise BundleError(f"{path}: '{where}': {first['msg']}") from error
+
+
+def _read(path: Path, expected: str) -> bytes:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(f"{path} is on the card but not in the folder") from error
+    found = sha256(content).hexdigest()
+    if found != expected:
+        raise BundleError(f"{path} has sha256 {found[:12]}…; its card says {expected[:12]}…")
+    return content
+
+
+def _read_templates(path: Path, card: Card) -> TemplateBank:
+    content = _read(path, card.templates.sha256)
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        missing = {"norm", "labels", "velocity"} - set(arrays.files)
+        if missing:
+            raise BundleError(f"{path} lacks {', '.join(sorted(missing))}")
+        bank = TemplateBank(
+            norm=arrays["norm"].astype(np.float32), labels=arrays["labels"], velocity=arrays["velocity"]
+        )
+    n = card.templates.n_templates
+    shapes = {
+        "norm": (bank.norm.shape, (n, card.grid.n_pix)),
+        "labels": (bank.labels.shape, (n, 4)),
+        "velocity": (bank.velocity.shape, (card.templates.n_velocity,)),
+    }
+    for name, (found, expected) in shapes.items():
+        if found != expected:
+            raise BundleError(f"{path}: '{name}' has shape {found}; its card says {expected}")
+    return bank
+
+
+def _check_signature(path: Path, model: bytes, card: Card, name: str) -> None:
+    """Compare a graph's inputs and outputs with the card's; named axes are dynamic."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    graph = card.graphs[name]
+    for what, nodes, arrays in (
+        ("inputs", session.get_inputs(), graph.inputs),
+        ("outputs", session.get_outputs(), graph.outputs),
+    ):
+        found = tuple(_array_card(node.name, node.shape, node.type) for node in nodes)
+        if found != arrays:
+            raise BundleError(f"{path}: its {what} are {_say(found)}; its card says {_say(arrays)}")
+
+
+def _array_card(name: str, shape: list[int | str | None], kind: str) -> ArrayCard | None:
+    if kind != "tensor(float)":
+        return None
+    return ArrayCard(name=name, shape=tuple("?" if size is None else size for size in shape))
+
+
+def _say(arrays: tuple[ArrayCard | None, ...]) -> str:
+    return ", ".join("not float32" if a is None else f"{a.name}{list(a.shape)}" for a in arrays)

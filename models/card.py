@@ -1,0 +1,208 @@
+"""The card of a model bundle: what its files are, what they were made from, and how far to trust them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from cempstream.processors.classify import Calibration
+from cempstream.processors.grid import LogGrid
+from cempstream.processors.outcome import PARAMETERS, SUBCLASSES
+from cempstream.processors.regress import IntervalTable
+
+#: The graphs that every bundle has, in the order in which they run.
+GRAPHS = ("denoise", "features", "classify", "regress")
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
+
+
+class _Part(BaseModel):
+    """A frozen part of a card; a field that nobody knows is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class GridCard(_Part):
+    """The logarithmic vacuum grid on which the graphs work."""
+
+    log10_start: float
+    log10_step: float
+    n_pix: int
+
+    @property
+    def grid(self) -> LogGrid:
+        """Return the grid as the processors know it."""
+        return LogGrid(self.log10_start, self.log10_step, self.n_pix)
+
+
+class ArrayCard(_Part):
+    """An input or output of a graph; a dimension is a number, or the name of a dynamic axis."""
+
+    name: str
+    shape: tuple[int | str, ...]
+    dtype: Literal["float32"] = "float32"
+
+
+class GraphCard(_Part):
+    """One ONNX file."""
+
+    file: str
+    sha256: Sha256
+    inputs: tuple[ArrayCard, ...]
+    outputs: tuple[ArrayCard, ...]
+    mflop: float = Field(description="floating-point operations a spectrum in millions, 2 × MAC")
+
+
+class TemplatesCard(_Part):
+    """The templates' file."""
+
+    file: str
+    sha256: Sha256
+    n_templates: int
+    n_velocity: int
+
+
+class ParameterCard(_Part):
+    """One regressed parameter and the range in which the bundle was trained."""
+
+    name: str
+    unit: str
+    low: float
+    high: float
+
+
+class CalibrationCard(_Part):
+    """scale · logit + offset is the calibrated logit at the prior."""
+
+    scale: float = Field(gt=0.0)
+    offset: float
+    prior: Probability
+
+    @property
+    def calibration(self) -> Calibration:
+        """Return the calibration as the processors know it."""
+        return Calibration(self.scale, self.offset, self.prior)
+
+
+class ThresholdCard(_Part):
+    """Smallest p_cemp that is alerted at a prior, with what that gave on held-out spectra."""
+
+    prior: Probability
+    threshold: Probability
+    recall: float
+    purity: float
+
+
+class IntervalCard(_Part):
+    """Factors that make the network's 1σ a 68 % interval, per S/N and [Fe/H] bin (Mondrian conformal)."""
+
+    snr_edges: tuple[float, ...]
+    feh_edges: tuple[float, ...]
+    scale: tuple[tuple[tuple[float, ...], ...], ...]
+
+    @property
+    def table(self) -> IntervalTable:
+        """Return the factors as the processors know them."""
+        return IntervalTable(np.array(self.snr_edges), np.array(self.feh_edges), np.array(self.scale))
+
+
+class OodCard(_Part):
+    """Out-of-distribution score above which a spectrum is flagged, and what that costs."""
+
+    threshold: Probability
+    cemp_lost: float = Field(description="share of CEMP stars flagged")
+    stars_lost: float = Field(description="share of all stars flagged")
+    contaminants_found: float
+
+
+class ScoreCard(_Part):
+    """One measured figure: what, on how many spectra, with a 68 % interval by bootstrap over stars."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    n: int
+    unit: str = ""
+    sample: str
+
+
+class TrainingCard(_Part):
+    """What the bundle was made from; with the code's version enough to make it again."""
+
+    data: tuple[str, ...]
+    seed: int
+    n_spectra: int
+    n_stars: int
+    held_out: str
+    config: dict[str, int | float | str | bool | None]
+    command: str
+
+
+class Card(_Part):
+    """All that a bundle says of itself.
+
+    Attributes
+    ----------
+    resolving_power
+        λ/FWHM to which sharper spectra are smoothed.
+    served
+        Smallest and largest λ/FWHM of spectra that the bundle is made for.
+    attribution_edges_aa
+        Edges of the attribution's bins, vacuum Å, rest frame.
+    """
+
+    name: str
+    version: str = Field(pattern=r"^\d+\.\d+\.\d+$")
+    code_version: str
+    training: TrainingCard
+    grid: GridCard
+    resolving_power: float
+    served: tuple[float, float]
+    sigma_pix: float
+    graphs: dict[str, GraphCard]
+    templates: TemplatesCard
+    subclasses: tuple[str, ...]
+    parameters: tuple[ParameterCard, ...]
+    label_system: Literal["1D_LTE"] = "1D_LTE"
+    abundances: Literal["Asplund2009"] = "Asplund2009"
+    cemp: CalibrationCard
+    cemp_corrected: CalibrationCard
+    thresholds: tuple[ThresholdCard, ...]
+    intervals: IntervalCard
+    ood: OodCard
+    attribution_edges_aa: tuple[float, ...]
+    weaknesses: tuple[str, ...]
+    scores: tuple[ScoreCard, ...]
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Card:
+        if tuple(self.graphs) != GRAPHS:
+            raise ValueError(f"the graphs are {tuple(self.graphs)}; they must be {GRAPHS}")
+        if self.subclasses != SUBCLASSES:
+            raise ValueError(f"the subclasses are {self.subclasses}; this code serves {SUBCLASSES}")
+        names = tuple(parameter.name for parameter in self.parameters)
+        if names != PARAMETERS:
+            raise ValueError(f"the parameters are {names}; this code serves {PARAMETERS}")
+        if not self.thresholds:
+            raise ValueError("no threshold is given; at least one prior needs one")
+        self.intervals.table  # noqa: B018 - checks its shape
+        return self
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        """Return the trained range of each parameter by its name."""
+        return {parameter.name: (parameter.low, parameter.high) for parameter in self.parameters}
+
+    def threshold(self, prior: float) -> float:
+        """Return the threshold at a prior, between the card's priors linear in both logits."""
+        rows = sorted((_logit(t.prior), _logit(t.threshold)) for t in self.thresholds)
+        priors, thresholds = zip(*rows, strict=True)
+        return float(1.0 / (1.0 + np.exp(-np.interp(_logit(prior), priors, thresholds))))
+
+
+def _logit(p: float) -> float:
+    return float(np.log(p / (1.0 - p)))

@@ -1,0 +1,163 @@
+"""Calibration on stars that training never saw: probabilities, thresholds, intervals, the odd ones out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.optimize import minimize
+
+from cempstream.models.card import CalibrationCard, IntervalCard, OodCard, ThresholdCard
+from cempstream.processors.grid import Array
+from cempstream.processors.outcome import PARAMETERS
+
+#: Priors for which a threshold is given, DESIGN.md section 7.
+PRIORS = (1e-4, 3e-4, 1e-3, 1e-2)
+
+_SNR_EDGES = (6.0, 12.0, 25.0, 60.0)
+_FEH_EDGES = (-2.8, -2.0, -1.2, -0.4)
+_COVERAGE = 0.68
+_FEWEST = 40
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outputs:
+    """What the graphs said of a dataset; one row per spectrum.
+
+    Attributes
+    ----------
+    subclass
+        Logits, shape ``(n, 4)``.
+    mean, sigma
+        Shape ``(n, 6)``.
+    snr
+        Mean S/N per good pixel as the pipeline computes it.
+    """
+
+    cemp: Array = field(repr=False)
+    corrected: Array = field(repr=False)
+    subclass: Array = field(repr=False)
+    ood: Array = field(repr=False)
+    attribution: Array = field(repr=False)
+    mean: Array = field(repr=False)
+    sigma: Array = field(repr=False)
+    snr: Array = field(repr=False)
+
+
+def fit_platt(logit: Array, truth: Array) -> CalibrationCard:
+    """Fit scale and offset of the logit by maximum likelihood (Platt 1999); the prior is the sample's."""
+    x, y = logit.astype(np.float64), truth.astype(np.float64)
+
+    def loss(p: Array) -> float:
+        z = np.exp(p[0]) * x + p[1]
+        return float(np.mean(np.logaddexp(0.0, z) - y * z))
+
+    best = minimize(loss, np.zeros(2), method="Nelder-Mead").x
+    return CalibrationCard(scale=float(np.exp(best[0])), offset=float(best[1]), prior=float(y.mean()))
+
+
+def choose_thresholds(
+    calibration: CalibrationCard, logit: Array, truth: Array, *, purity: float = 0.5
+) -> tuple[ThresholdCard, ...]:
+    """Choose, for each prior, the threshold of best F1 among those of at least this purity.
+
+    Spectra are weighted so that CEMP stars are as rare as the prior says.
+    """
+    return tuple(_threshold(calibration, prior, logit, truth, purity) for prior in PRIORS)
+
+
+def _threshold(
+    calibration: CalibrationCard, prior: float, logit: Array, truth: Array, purity: float
+) -> ThresholdCard:
+    p = np.clip(calibration.calibration(logit, prior), 1e-9, 1 - 1e-9)
+    order = np.argsort(-p)
+    hit = truth[order].astype(np.float64)
+    # One false alarm more than were seen: with none at all the rate is still not zero.
+    recall = np.cumsum(hit) / hit.sum()
+    false = (np.cumsum(1 - hit) + 1.0) / (1 - hit).sum()
+    pure = prior * recall / (prior * recall + (1 - prior) * false)
+    score = np.where(pure >= purity, 2 * pure * recall / (pure + recall + 1e-12), 0.0)
+    best = int(score.argmax()) if score.max() > 0 else int((pure * (recall > 0.05)).argmax())
+    return ThresholdCard(
+        prior=prior,
+        threshold=float(p[order[best]]),
+        recall=round(float(recall[best]), 4),
+        purity=round(float(pure[best]), 4),
+    )
+
+
+def fit_intervals(outputs: Outputs, parameters: Array) -> IntervalCard:
+    """Scale each sigma so that it covers 68 % in its bin (split conformal, Mondrian in S/N and [Fe/H]).
+
+    The bin is chosen by the estimated [Fe/H], which is what there is when the interval is given.
+    """
+    feh = outputs.mean[:, PARAMETERS.index("feh")]
+    row = np.searchsorted(_SNR_EDGES, outputs.snr)
+    column = np.searchsorted(_FEH_EDGES, feh)
+    ratio = np.abs(outputs.mean - parameters) / outputs.sigma
+    scale = np.ones((len(_SNR_EDGES) + 1, len(_FEH_EDGES) + 1, len(PARAMETERS)))
+    overall = _quantiles(ratio)
+    for i in range(scale.shape[0]):
+        for j in range(scale.shape[1]):
+            members = ratio[(row == i) & (column == j)]
+            scale[i, j] = np.where(np.isfinite(members).sum(axis=0) >= _FEWEST, _quantiles(members), overall)
+    rounded = np.round(scale, 4).tolist()
+    return IntervalCard(
+        snr_edges=_SNR_EDGES,
+        feh_edges=_FEH_EDGES,
+        scale=tuple(tuple(tuple(cell) for cell in line) for line in rounded),
+    )
+
+
+def _quantiles(ratio: Array) -> Array:
+    """Return the conformal quantile per parameter: ceil((n + 1) 0.68)-th smallest; 1 where there is none."""
+    result = np.ones(ratio.shape[1])
+    for k in range(ratio.shape[1]):
+        values = np.sort(ratio[np.isfinite(ratio[:, k]), k])
+        if values.size:
+            rank = min(int(np.ceil((values.size + 1) * _COVERAGE)), values.size)
+            result[k] = values[rank - 1]
+    return result
+
+
+def choose_ood_threshold(ood_logit: Array, is_ood: Array, is_cemp: Array, *, lost: float = 0.01) -> OodCard:
+    """Choose the score that at most 1 % of the CEMP stars, and of all stars, exceed."""
+    score = 1.0 / (1.0 + np.exp(-np.clip(ood_logit.astype(np.float64), -30, 30)))
+    star = is_ood == 0
+    limit = max(
+        float(np.quantile(score[star & is_cemp], 1 - lost)), float(np.quantile(score[star], 1 - lost))
+    )
+    limit = float(np.clip(limit, 0.5, 1 - 1e-6))
+    return OodCard(
+        threshold=limit,
+        cemp_lost=round(float((score[star & is_cemp] > limit).mean()), 4),
+        stars_lost=round(float((score[star] > limit).mean()), 4),
+        contaminants_found=round(float((score[is_ood == 1] > limit).mean()), 4),
+    )
+
+
+def roc_auc(score: Array, truth: Array) -> float:
+    """Return the area under the ROC curve: the chance that a positive outranks a negative (ties half)."""
+    from scipy.stats import rankdata
+
+    positive = truth.astype(bool)
+    n, m = int(positive.sum()), int((~positive).sum())
+    if n == 0 or m == 0:
+        return float("nan")
+    return float((rankdata(score)[positive].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def bootstrap(values: Sequence[Array], statistic: object, star: Array, seed: int = 0) -> tuple[float, float]:
+    """Return the central 68 % of a statistic over resampled stars, with all spectra of a star together."""
+    if not callable(statistic):
+        raise TypeError("the statistic must be callable")
+    rng = np.random.default_rng(seed)
+    stars, inverse = np.unique(star, return_inverse=True)
+    members = np.split(np.argsort(inverse, kind="stable"), np.cumsum(np.bincount(inverse))[:-1])
+    results = []
+    for _ in range(200):
+        rows = np.concatenate([members[i] for i in rng.integers(0, stars.size, stars.size)])
+        results.append(statistic(*(value[rows] for value in values)))
+    low, high = np.nanquantile(results, [0.16, 0.84])
+    return float(low), float(high)

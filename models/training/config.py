@@ -1,0 +1,83 @@
+"""What a training run depends on, read from a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cempstream.models.training.fit import Schedule
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+class TrainingConfig(BaseModel):
+    """One training run; the same configuration, library and code give the same bundle.
+
+    Attributes
+    ----------
+    source
+        ``emulator``: any label; ``library``: the library's rows as they are.
+    emulator
+        Folder of the emulator; None: the shipped one.
+    served
+        Smallest and largest λ/FWHM that the bundle is offered for.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bundle: Literal["mid"] = "mid"
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
+    seed: int = 1
+    source: Literal["emulator", "library"] = "emulator"
+    emulator: Path | None = None
+    log10_start: float = 3.57
+    log10_step: float = 1e-4
+    n_pix: int = 3840
+    resolving_power: float = 1800.0
+    served: tuple[float, float] = (500.0, 50000.0)
+    sigma_pix: float = 96.0
+    n_templates: int = 256
+    n_train: Annotated[int, Field(ge=64)] = 80_000
+    n_calibration: Annotated[int, Field(ge=64)] = 12_000
+    n_test: Annotated[int, Field(ge=64)] = 3_000
+    contaminants: float = 0.25
+    denoise_epochs: int = 2
+    epochs: int = 6
+    batch: int = 192
+    learning_rate: float = 2.5e-3
+    threads: int = 1
+
+    @property
+    def schedule(self) -> Schedule:
+        """Return the part that the optimiser needs."""
+        return Schedule(
+            denoise_epochs=self.denoise_epochs,
+            epochs=self.epochs,
+            batch=self.batch,
+            learning_rate=self.learning_rate,
+            seed=self.seed,
+            threads=self.threads,
+        )
+
+    @property
+    def facts(self) -> dict[str, int | float | str | bool | None]:
+        """Return the scalar settings for the card."""
+        return {
+            name: value
+            for name, value in self.model_dump(mode="json").items()
+            if value is None or isinstance(value, int | float | str | bool)
+        }
+
+
+def read_config(path: Path) -> TrainingConfig:
+    """Read a configuration.
+
+    Raises
+    ------
+    pydantic.ValidationError
+        Where a field is unknown, missing or out of range.
+    """
+    return TrainingConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,194 @@
+"""A training run from library to bundle; every stage keeps what it made and is not done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+
+from cempstream.models.card import Card, ScoreCard, TrainingCard
+from cempstream.models.emulator.emulator import Emulator
+from cempstream.models.emulator.library import Library, library_files, read_library
+from cempstream.models.training.augment import Conditions, Degrader
+from cempstream.models.training.calibrate import Outputs
+from cempstream.models.training.config import TrainingConfig
+from cempstream.models.training.dataset import Dataset, Mix, generate
+from cempstream.models.training.export import export_networks
+from cempstream.models.training.fit import Report, train
+from cempstream.models.training.instruments import draw_instrument, lamost_like
+from cempstream.models.training.make_bundle import Recipe, run_networks, score, write_bundle
+from cempstream.models.training.stars import EmulatedStars, LibraryStars, StarSource
+from cempstream.models.training.templates import Templates, choose_templates
+from cempstream.processors.continuum import Normaliser
+from cempstream.processors.grid import LogGrid
+from cempstream.processors.rebin import Rebinner
+from cempstream.processors.velocity import VelocityFinder
+
+#: Told the stage, what of it is done and its total.
+Progress = Callable[[str, int, int], None]
+
+TEST_SAMPLE = "library stars held out, LAMOST-like, S/N 20 per Å"
+WILD_SAMPLE = "library stars held out, any instrument, S/N 3–150 per Å, with contaminants"
+
+_CALIBRATION_SEED, _TEST_SEED, _WILD_SEED = 101, 102, 103
+#: A tame survey still has a calibration, a sky and a velocity of its own.
+_TAME = 0.3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A finished run."""
+
+    card: Card
+    folder: Path
+    scores: list[ScoreCard] = field(repr=False)
+
+
+def train_bundle(
+    config: TrainingConfig,
+    library_paths: list[Path],
+    work: Path,
+    bundle: Path,
+    *,
+    progress: Progress,
+    report: Report,
+    command: str,
+) -> Run:
+    """Make a bundle.
+
+    Parameters
+    ----------
+    library_paths
+        Files and folders of the synthetic library.
+    work
+        Where data and checkpoints are kept; a run that was stopped goes on from there.
+    bundle
+        Folder of the new bundle.
+    """
+    files = library_files(library_paths)
+    library = read_library(files)
+    source: StarSource = (
+        EmulatedStars(Emulator.load(config.emulator))
+        if config.source == "emulator"
+        else LibraryStars(library, "train")
+    )
+    templates, degrader = _behind_processors(config, library)
+    data = _dataset(work / "train", source, degrader, config.n_train, config.seed, config, progress)
+    calibration = _calibration_set(work / "calibration", source, library, degrader, config, progress)
+    networks, _ = train(data, config.schedule, work / "checkpoints", report)
+    exported = export_networks(networks, data.norm[:64], data.ivar[:64], work / "export")
+    scores = _scores(work, library, degrader, config, progress, lambda d: run_networks(networks, d))
+    recipe = Recipe(
+        name=config.bundle,
+        version=config.version,
+        grid=degrader.rebin.target,
+        resolving_power=config.resolving_power,
+        served=config.served,
+        sigma_pix=config.sigma_pix,
+        training=TrainingCard(
+            data=tuple(f"{file.name} sha256:{sha256(file.read_bytes()).hexdigest()}" for file in files),
+            seed=config.seed,
+            n_spectra=len(data),
+            n_stars=int(np.unique(data.star[data.star >= 0]).size),
+            held_out="by star: library stars whose label hash is a multiple of 8",
+            config=config.facts,
+            command=command,
+        ),
+    )
+    outputs = run_networks(networks, calibration)
+    card = write_bundle(bundle, recipe, exported, templates, (calibration, outputs), scores)
+    return Run(card, bundle, scores)
+
+
+def _behind_processors(config: TrainingConfig, library: Library) -> tuple[Templates, Degrader]:
+    """Choose the templates and stand the degrader behind them."""
+    grid = LogGrid(config.log10_start, config.log10_step, config.n_pix)
+    rebin, normalise = Rebinner(grid, config.resolving_power), Normaliser(config.sigma_pix)
+    pool = LibraryStars(library, "train")
+    templates = choose_templates(
+        pool.rows(np.arange(len(pool.labels))),
+        pool.wave,
+        pool.continuum_wave,
+        Degrader(rebin, normalise, None),
+        config.n_templates,
+        config.seed,
+    )
+    bank = templates.norm[templates.velocity].astype(np.float32)
+    return templates, Degrader(rebin, normalise, VelocityFinder(grid, bank))
+
+
+def _dataset(
+    folder: Path,
+    source: StarSource,
+    degrader: Degrader,
+    n: int,
+    seed: int,
+    config: TrainingConfig,
+    progress: Progress,
+    *,
+    tame: bool = False,
+    contaminants: float | None = None,
+) -> Dataset:
+    """Load a dataset, or generate and save it."""
+    if not (folder / "facts.npz").is_file():
+        mix = Mix(
+            conditions=Conditions((20.0, 20.0), _TAME) if tame else Conditions(),
+            contaminants=config.contaminants if contaminants is None else contaminants,
+        )
+        done = 0
+
+        def advance(n_new: int) -> None:
+            nonlocal done
+            done += n_new
+            progress(f"spectra: {folder.name}", done, n)
+
+        generate(
+            source,
+            degrader,
+            n,
+            seed,
+            mix=mix,
+            instrument=(lambda rng: lamost_like()) if tame else draw_instrument,
+            advance=advance,
+        ).save(folder)
+    return Dataset.load(folder)
+
+
+def _calibration_set(
+    folder: Path,
+    source: StarSource,
+    library: Library,
+    degrader: Degrader,
+    config: TrainingConfig,
+    progress: Progress,
+) -> Dataset:
+    """Return spectra that training never saw: of new labels, or of the library stars kept for it."""
+    stars = source if config.source == "emulator" else LibraryStars(library, "calibration")
+    return _dataset(folder, stars, degrader, config.n_calibration, _CALIBRATION_SEED, config, progress)
+
+
+def _scores(
+    work: Path,
+    library: Library,
+    degrader: Degrader,
+    config: TrainingConfig,
+    progress: Progress,
+    run: Callable[[Dataset], Outputs],
+) -> list[ScoreCard]:
+    stars = LibraryStars(library, "test")
+    test = _dataset(
+        work / "test",
+        stars,
+        degrader,
+        config.n_test,
+        _TEST_SEED,
+        config,
+        progress,
+        tame=True,
+        contaminants=0.0,
+    )
+    wild = _dataset(work / "wild", stars, degrader, config.n_test, _WILD_SEED, config, progress)
+    return [*score(test, run(test), TEST_SAMPLE), *score(wild, run(wild), WILD_SAMPLE)]

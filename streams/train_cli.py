@@ -1,0 +1,89 @@
+"""``cempstream train``: from the synthetic library to a model bundle."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+def train(
+    bundle: Annotated[str, typer.Option(help="Bundle to train.")] = "mid",
+    config: Annotated[Path | None, typer.Option(help="TOML file; the shipped one of the bundle.")] = None,
+    library: Annotated[
+        list[Path] | None, typer.Option(help="File or folder of the synthetic library; may be given again.")
+    ] = None,
+    work: Annotated[Path, typer.Option(help="Spectra and checkpoints; a stopped run goes on.")] = Path(
+        "runs"
+    ),
+    out: Annotated[Path | None, typer.Option(help="Folder of the bundle; <work>/bundle.")] = None,
+) -> None:
+    """Train and export a model bundle."""
+    from cempstream.models.training.config import CONFIGS, read_config
+    from cempstream.models.training.run import train_bundle
+
+    path = config or CONFIGS / f"{bundle}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(p.stem for p in CONFIGS.glob("*.toml")))
+        raise typer.BadParameter(f"{path} is not a file; there are configurations for {known}")
+    if not library:
+        raise typer.BadParameter("give --library: the synthetic library's file or folder")
+    settings = read_config(path)
+    if settings.bundle != bundle:
+        raise typer.BadParameter(f"{path} is for bundle '{settings.bundle}', not '{bundle}'")
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[losses]}"),
+    )
+    with Progress(*columns, console=console) as bars:
+        board = _Board(bars)
+        run = train_bundle(
+            settings,
+            library,
+            work,
+            out or work / "bundle",
+            progress=board.count,
+            report=board.epoch,
+            command=shlex.join(["cempstream", *sys.argv[1:]]),
+        )
+    table = Table(title=f"{run.card.name} {run.card.version}: held-out scores")
+    for heading in ("sample", "score", "value", "68 %", "n"):
+        table.add_column(heading)
+    for score in run.scores:
+        interval = f"{score.low:.3g}–{score.high:.3g}"
+        table.add_row(score.sample, score.name, f"{score.value:.4g} {score.unit}", interval, str(score.n))
+    console.print(table)
+    typer.echo(run.folder)
+
+
+class _Board:
+    """One bar per stage."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._tasks: dict[str, TaskID] = {}
+
+    def _task(self, name: str, total: float) -> TaskID:
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=total, losses="")
+        return self._tasks[name]
+
+    def count(self, stage: str, done: int, total: int) -> None:
+        """Show how much of a stage is done."""
+        self._bars.update(self._task(stage, total), completed=done)
+
+    def epoch(self, phase: str, epoch: int, done: float, losses: dict[str, float]) -> None:
+        """Show an epoch and its mean losses so far."""
+        text = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+        self._bars.update(self._task(f"{phase}, epoch {epoch + 1}", 1.0), completed=done, losses=text)
