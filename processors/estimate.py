@@ -1,0 +1,367 @@
+"""What a file does not say, estimated from the data: noise, resolution, medium and frame.
+
+A table of wavelengths and fluxes often comes without its noise, its line-spread function or whether its
+wavelengths are those of air or vacuum. Whoever calls these functions flags the result as estimated. Each
+docstring gives what was measured on real spectra of known noise, resolution and medium.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from cempstream.processors.grid import Array
+from cempstream.processors.spectrum import Frame, Medium
+
+LIGHT_KMS = 299_792.458
+
+# --- noise
+
+#: Pixels per block in which the noise is taken as constant.
+_NOISE_BLOCK_PIX = 100
+_MIN_DIFFERENCES = 8
+#: Resampled pixels share noise: fourth differences of LAMOST and SDSS spectra see 0.6–0.8 of it.
+_SHARED_NOISE = 1.4
+#: No survey's flux is better than this fraction of itself.
+_NOISE_FLOOR = 1e-3
+_SIGMA_PER_MAD = 1.4826
+#: A constant ivar this far (in σ) from the scatter is a good/bad mask, not a noise.
+_CONTRADICTION = 3.0
+
+# --- resolution
+
+FWHM_PER_SIGMA = 2.3548200450309493
+#: Spectrographs put 2 to 4 pixels on a resolution element; an oversampled table may have more.
+_WIDTHS_PIX = np.exp(np.linspace(np.log(1.8), np.log(28.0), 32)) / FWHM_PER_SIGMA
+_TYPICAL_FWHM_PIX, _TYPICAL_SPREAD, _OVERSAMPLED_SHARE = 2.4, 0.25, 0.01
+#: Stars' own power falls with frequency like k^-0.5 at R = 2000 (MILES and echelle spectra of known R).
+_STELLAR_SLOPE = 0.5
+#: Below it (cycles a pixel) Balmer wings and molecular bands rule.
+_LOWEST_FREQUENCY = 0.03
+_FREQUENCY_BINS = 70
+_CONTINUUM_PIX = 50
+_RESOLUTION_RANGE_AA = (3800.0, 6800.0)
+_MIN_PIXELS = 64
+
+# --- medium and frame
+
+#: Strong stellar lines, air wavelengths in Å and weights (rough depth times width in F to K stars).
+_LINES_AIR = np.array(
+    [
+        (3933.66, 8.0), (3968.47, 8.0), (4045.81, 1.0), (4063.59, 0.8), (4071.74, 0.7), (4101.73, 3.0),
+        (4143.87, 0.7), (4226.73, 1.5), (4271.80, 1.0), (4307.90, 2.0), (4325.76, 1.0), (4340.46, 3.0),
+        (4383.55, 1.2), (4404.75, 0.8), (4861.32, 4.0), (4891.50, 0.5), (4920.50, 0.6), (4957.50, 0.6),
+        (5167.32, 1.2), (5172.68, 1.5), (5183.60, 1.8), (5227.00, 0.6), (5269.54, 1.0), (5328.04, 0.9),
+        (5371.49, 0.5), (5889.95, 1.5), (5895.92, 1.2), (6562.80, 4.0), (8498.02, 1.5), (8542.09, 3.0),
+        (8662.14, 2.5),
+    ]
+)  # fmt: skip
+#: Telluric bands and the two brightest night-sky lines, air, Å: no star's velocity there.
+_NOT_STELLAR_AA = ((5570, 5585), (6292, 6308), (6860, 6960), (7160, 7350), (7580, 7720), (8100, 8400))
+_VELOCITY_STEP_KMS = 20.0
+_MAX_VELOCITY_KMS = 700.0
+_LINE_WIDTH_KMS = 100.0
+_CONTINUUM_KMS = 3000.0
+_MIN_CORRELATION = 0.3
+#: Vacuum wavelengths read as air look redshifted by this, within 1.5 km/s over 3900–9000 Å.
+AIR_VACUUM_KMS = 83.0
+
+
+def estimate_ivar(flux: Array, good: Array) -> Array:
+    """Estimate the noise from pixel-to-pixel differences, smooth over about 100 pixels.
+
+    Fourth differences of neighbours are blind to lines two pixels wide or wider but also to noise that
+    resampling spread over neighbours; second differences two pixels apart (Stoehr et al. 2008, ADASS 394,
+    505) see that noise but lines as well. The smaller of the two, after a correction of the first, is
+    kept. Over 304 LAMOST and SDSS spectra the median σ comes out at 1.10 of the one their pipelines
+    publish (5th to 95th percentile 0.69 to 1.37).
+
+    Parameters
+    ----------
+    flux
+        Any unit, shape ``(n_pix,)``.
+    good
+        Whether a pixel counts, shape ``(n_pix,)``.
+
+    Returns
+    -------
+    Array
+        float64, shape ``(n_pix,)``; 0 where a pixel is bad or nothing can be said.
+    """
+    sigma = _noise(np.asarray(flux, dtype=np.float64), good)
+    with np.errstate(divide="ignore"):
+        ivar = np.where(good & (sigma > 0), sigma**-2.0, 0.0)
+    return np.asarray(ivar)
+
+
+def contradicts_scatter(flux: Array, ivar: Array, good: Array) -> bool:
+    """Say whether ivar is one constant that the scatter of the flux shows to be no noise at all.
+
+    Some tables use ivar as a good/bad mask (1 or 0) on fluxes of a S/N of hundreds or of thousands of
+    counts. A noise is never taken from the data where the file's own varies from pixel to pixel.
+    """
+    values = ivar[good]
+    if values.size < _MIN_PIXELS or values.max() > values.min() * (1 + 1e-6):
+        return False
+    sigma = _noise(np.asarray(flux, dtype=np.float64), good)
+    typical = float(np.median(sigma[good])) * float(values[0]) ** 0.5
+    return not 1 / _CONTRADICTION < typical < _CONTRADICTION
+
+
+def _noise(flux: Array, good: Array) -> Array:
+    n_pix = flux.size
+    if np.count_nonzero(good) < _MIN_DIFFERENCES:
+        return np.zeros(n_pix)
+    filled = fill_bad(flux, good)
+    near = _block_medians(filled, good, kernel=(1.0, -4.0, 6.0, -4.0, 1.0))
+    far = _block_medians(filled, good, kernel=(1.0, 0.0, -2.0, 0.0, 1.0))
+    sigma = np.fmin(_SHARED_NOISE * near, far)
+    return np.fmax(sigma, _NOISE_FLOOR * float(np.median(np.abs(flux[good]))))
+
+
+def _block_medians(flux: Array, good: Array, *, kernel: tuple[float, ...]) -> Array:
+    """Return the robust scatter of differences that a kernel takes, block by block, per pixel."""
+    weights = np.array(kernel)
+    used = (weights != 0).astype(float)
+    differences = np.abs(np.convolve(flux, weights, mode="same")) / np.sqrt((weights**2).sum())
+    whole = np.convolve(good.astype(float), used, mode="same") > used.sum() - 0.5
+    whole[:2] = whole[-2:] = False
+    n_blocks = max(1, flux.size // _NOISE_BLOCK_PIX)
+    edges = np.linspace(0, flux.size, n_blocks + 1).astype(int)
+    # Blocks overlap by half on either side, so that one emission line does not rule its block.
+    half = _NOISE_BLOCK_PIX // 2
+    centre, scatter = [], []
+    for low, high in pairwise(edges.tolist()):
+        wide = slice(max(0, low - half), high + half)
+        chosen = differences[wide][whole[wide]]
+        if chosen.size >= _MIN_DIFFERENCES:
+            centre.append((low + high) / 2)
+            scatter.append(_SIGMA_PER_MAD * float(np.median(chosen)))
+    if not centre:
+        return np.zeros(flux.size)
+    return np.asarray(np.interp(np.arange(flux.size), centre, scatter))
+
+
+def fill_bad(flux: Array, good: Array) -> Array:
+    """Bridge bad pixels by straight lines; float64, shape ``(n_pix,)``. At least one pixel must be good."""
+    pixels = np.arange(flux.size)
+    return np.asarray(np.interp(pixels, pixels[good], np.asarray(flux, dtype=np.float64)[good]))
+
+
+def estimate_fwhm_pix(spectra: Sequence[tuple[Array, Array, Array]]) -> float:
+    """Estimate the width of the line-spread function that some spectra of one file share.
+
+    Stars have structure down to far below the resolution of a survey, so the power spectrum of a spectrum
+    falls as the Gaussian line-spread function does, until it meets the noise. Amplitude, noise and width
+    are fitted to the power (Whittle likelihood), with a prior for 2 to 3 pixels per resolution element.
+
+    Estimated over true width, median (central 68 %): one F, G or K star at S/N > 20 0.95 (0.87–1.01) for 140
+    of LAMOST, 1.01 (0.95–1.09) for 150 of MILES, 1.02 (0.98–1.10) for 6 of echelle spectrographs, 0.81
+    (0.74–0.98) for 5 of SDSS; A stars 1.02 (0.78–1.36), galaxies up to 3, as their own features are broad;
+    below S/N 10 it is the prior, 0.75 to 1.1. MILES stars degraded to S/N 30 at R = 1000, 500 and 200 with 2.5
+    pixels an element: 1.0 (0.85–1.2). At R = 200 with 4 or 8 pixels an element one star says 0.8 (0.6–0.9) and
+    0.5 (0.4–1.2), ten together 1.1.
+
+    Parameters
+    ----------
+    spectra
+        Per spectrum (wave in Å, flux, good), each of shape ``(n_pix,)``.
+
+    Returns
+    -------
+    float
+        Full width at half maximum in pixels.
+    """
+    fwhm_pix = _WIDTHS_PIX * FWHM_PER_SIGMA
+    deviation = np.log(fwhm_pix / _TYPICAL_FWHM_PIX)
+    density = (1 - _OVERSAMPLED_SHARE) / _TYPICAL_SPREAD * np.exp(-0.5 * (deviation / _TYPICAL_SPREAD) ** 2)
+    cost = -np.log(density + _OVERSAMPLED_SHARE * np.exp(-0.5 * deviation**2))
+    for wave, flux, good in spectra:
+        own = _width_cost(wave, flux, good)
+        cost = cost + own if np.isfinite(own).all() else cost
+    return float(np.exp(_minimum(np.log(fwhm_pix), cost)))
+
+
+def _width_cost(wave: Array, flux: Array, good: Array) -> Array:
+    """Return the negative log-likelihood of each trial width, shape ``(n_widths,)``."""
+    low, high = _RESOLUTION_RANGE_AA
+    inside = (wave > low) & (wave < high)
+    if np.count_nonzero(inside & good) >= _MIN_PIXELS:
+        flux, good = flux[inside], good[inside]
+    if np.count_nonzero(good) < _MIN_PIXELS:
+        return np.zeros(_WIDTHS_PIX.size)
+    frequency, power, count = _binned_power(fill_bad(flux, good))
+    shape = (frequency / 0.05) ** -_STELLAR_SLOPE * np.exp(
+        -((2 * np.pi * _WIDTHS_PIX[:, None] * frequency) ** 2)
+    )
+    shape += 1e-12
+    if not power.sum() > 0:
+        return np.zeros(_WIDTHS_PIX.size)
+    power = power / power.mean()
+    amplitude = np.full((_WIDTHS_PIX.size, 1), power[:5].mean() + 1e-9)
+    noise = np.full((_WIDTHS_PIX.size, 1), np.median(power[-20:]) + 1e-9)
+    # Multiplicative updates for the Itakura–Saito divergence (Févotte & Idier 2011): both stay positive.
+    for _ in range(60):
+        model = amplitude * shape + noise
+        amplitude = amplitude * _update(count * shape, power, model)
+        model = amplitude * shape + noise
+        noise = noise * _update(count, power, model)
+    model = amplitude * shape + noise
+    # The taper leaves half of the frequencies independent.
+    return np.asarray(0.5 * (count * (np.log(model) + power / model)).sum(axis=1))
+
+
+def _update(weight: Array, power: Array, model: Array) -> Array:
+    ratio = (weight * power / model**2).sum(axis=1) / (weight / model).sum(axis=1)
+    return np.asarray(np.sqrt(ratio)[:, None])
+
+
+def _binned_power(flux: Array) -> tuple[Array, Array, Array]:
+    """Return frequency (cycles a pixel), mean power and number of modes per bin, of flux over continuum."""
+    level = smooth(flux, min(_CONTINUUM_PIX, flux.size // 8))
+    contrast = np.clip(flux / np.maximum(level, 0.1 * np.median(np.abs(level)) + 1e-300) - 1, -1.0, 0.5)
+    taper = np.hanning(flux.size)
+    power = np.abs(np.fft.rfft((contrast - contrast.mean()) * taper)) ** 2
+    frequency = np.fft.rfftfreq(flux.size)
+    chosen = frequency > _LOWEST_FREQUENCY
+    frequency, power = frequency[chosen], power[chosen]
+    span = (0.5 - _LOWEST_FREQUENCY) / _FREQUENCY_BINS
+    bins = np.minimum(((frequency - _LOWEST_FREQUENCY) / span).astype(int), _FREQUENCY_BINS - 1)
+    count = np.bincount(bins, minlength=_FREQUENCY_BINS)
+    filled = count > 0
+    count = count[filled]
+    mean_frequency = np.bincount(bins, frequency, _FREQUENCY_BINS)[filled] / count
+    return mean_frequency, np.bincount(bins, power, _FREQUENCY_BINS)[filled] / count, count
+
+
+def smooth(flux: Array, sigma_pix: float) -> Array:
+    """Smooth by a Gaussian, reflecting at the ends; shape kept."""
+    reach = min(int(4 * sigma_pix) + 1, flux.size - 1)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma_pix) ** 2)
+    return np.asarray(np.convolve(np.pad(flux, reach, mode="reflect"), kernel / kernel.sum(), mode="valid"))
+
+
+def _minimum(x: Array, cost: Array) -> float:
+    """Refine the least of some equally spaced costs by a parabola."""
+    i = int(np.clip(np.argmin(cost), 1, cost.size - 2))
+    before, least, after = cost[i - 1 : i + 2]
+    bend = before - 2 * least + after
+    offset = np.clip(0.5 * (before - after) / bend, -1.0, 1.0) if bend > 0 else 0.0
+    return float(x[i] + offset * (x[1] - x[0]))
+
+
+def resolving_power_of(wave: Array, fwhm_pix: float) -> Array:
+    """Turn a width in pixels into λ/FWHM per pixel; float32, shape ``(n_pix,)``."""
+    return np.asarray(wave / (fwhm_pix * np.gradient(wave)), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class LineVelocity:
+    """Where the strong lines of a star stand against their laboratory air wavelengths.
+
+    Attributes
+    ----------
+    velocity_kms
+        Of the highest peak of the cross-correlation with a line list.
+    correlation
+        Its height, 1 for the line list itself; below 0.3 the velocity means little.
+    """
+
+    velocity_kms: float
+    correlation: float
+
+
+def measure_line_velocity(wave: Array, flux: Array, good: Array) -> LineVelocity | None:
+    """Cross-correlate a spectrum with a short list of strong lines in air.
+
+    Against the published redshifts of LAMOST and SDSS stars it is right to -4 ± 8 km/s (median and half of
+    the central 68 %) for the 136 of 277 with a correlation above 0.3, to -2 ± 5 for the 82 above 0.4; for 452
+    of 469 MILES stars, which are at rest, to -2 ± 7.
+
+    Returns
+    -------
+    LineVelocity or None
+        None where too little of the spectrum is good.
+    """
+    low, high = max(3850.0, float(wave[0])), min(8750.0, float(wave[-1]))
+    if high < 1.1 * low or np.count_nonzero(good) < _MIN_PIXELS:
+        return None
+    log_wave = np.arange(np.log(low), np.log(high), _VELOCITY_STEP_KMS / LIGHT_KMS)
+    resampled = np.interp(log_wave, np.log(wave), fill_bad(flux, good))
+    is_used = np.interp(log_wave, np.log(wave), good.astype(float)) > 0.9
+    for start, stop in _NOT_STELLAR_AA:
+        is_used &= (log_wave < np.log(start)) | (log_wave > np.log(stop))
+    width_pix = _CONTINUUM_KMS / _VELOCITY_STEP_KMS
+    level = smooth(resampled, width_pix)
+    contrast = resampled / np.maximum(level, 0.05 * np.median(np.abs(level)) + 1e-300) - 1
+    contrast = np.where(is_used, np.clip(contrast, -0.6, 0.3), 0.0)
+    distance_kms = (log_wave - np.log(_LINES_AIR[:, :1])) * LIGHT_KMS
+    lines = -_LINES_AIR[:, 1] @ np.exp(-0.5 * (distance_kms / _LINE_WIDTH_KMS) ** 2)
+    lines -= smooth(lines, width_pix)
+    reach = int(_MAX_VELOCITY_KMS / _VELOCITY_STEP_KMS)
+    scale = np.sqrt((contrast**2).sum() * (lines**2).sum())
+    if not scale > 0 or contrast.size < 4 * reach:
+        return None
+    windows = np.lib.stride_tricks.sliding_window_view(contrast, contrast.size - 2 * reach)
+    correlation = windows @ lines[reach:-reach] / scale
+    velocity = _minimum(np.arange(-reach, reach + 1) * _VELOCITY_STEP_KMS, -correlation)
+    return LineVelocity(velocity, float(correlation.max()))
+
+
+#: (share, σ in km/s): measured velocities of stars at rest, and of stars of disc and halo.
+_REST_VELOCITIES = ((0.93, 12.0), (0.07, 150.0))
+_OBSERVED_VELOCITIES = ((0.72, 45.0), (0.28, 170.0))
+#: What each pair of medium and frame says of a velocity read on air wavelengths, and how common it is.
+_PAIRS: tuple[tuple[Medium, Frame, float], ...] = (
+    ("vacuum", "observed", 0.40),
+    ("air", "observed", 0.20),
+    ("air", "rest", 0.25),
+    ("vacuum", "rest", 0.15),
+)
+
+
+def estimate_medium_and_frame(
+    velocities: Sequence[LineVelocity | None], *, medium: Medium | None = None, frame: Frame | None = None
+) -> tuple[Medium, Frame]:
+    """Tell air from vacuum and observed from rest, for spectra of one file that share both.
+
+    Air and vacuum differ as a velocity of 83 km/s does, within 1.5 km/s over the optical: only how stars
+    move tells them apart. At rest all lines stand at 0 or 83 km/s; observed, they scatter around one of
+    them (45 km/s in the disc, 170 km/s in the halo).
+
+    With LAMOST and SDSS stars turned into each of the four: from one star with a usable velocity (half of
+    them have none) the medium is right for 98 % at rest, 93 % of observed vacuum and 67 % of observed air;
+    from 20 stars for all, and the pair for 94 to 99 %. "Rest" is only said where the lines do stand at rest.
+
+    Parameters
+    ----------
+    velocities
+        Per spectrum; None or a weak correlation says nothing.
+    medium, frame
+        Given where the file says it.
+
+    Returns
+    -------
+    tuple
+        The likeliest pair; vacuum and observed where nothing can be said, as surveys have it.
+    """
+    found = [v.velocity_kms for v in velocities if v is not None and v.correlation >= _MIN_CORRELATION]
+    measured = np.array(found)
+    best: tuple[float, Medium, Frame] | None = None
+    for one_medium, one_frame, prior in _PAIRS:
+        if medium not in (None, one_medium) or frame not in (None, one_frame):
+            continue
+        shift = measured - (AIR_VACUUM_KMS if one_medium == "vacuum" else 0.0)
+        score = float(np.log(prior) + np.log(_velocity_density(shift, one_frame)).sum())
+        if best is None or score > best[0]:
+            best = (score, one_medium, one_frame)
+    assert best is not None  # every pair of the two types is in the table
+    return best[1], best[2]
+
+
+def _velocity_density(velocity_kms: Array, frame: Frame) -> Array:
+    parts = _REST_VELOCITIES if frame == "rest" else _OBSERVED_VELOCITIES
+    return np.asarray(sum(w / s * np.exp(-0.5 * (velocity_kms / s) ** 2) for w, s in parts))

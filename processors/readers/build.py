@@ -1,0 +1,200 @@
+"""From what a file says of one source to a Spectrum, or to a Rejected in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import numpy as np
+
+from cempstream.processors.estimate import estimate_ivar
+from cempstream.processors.grid import Array, ExplicitGrid, LogGrid, WavelengthGrid, grid_of
+from cempstream.processors.outcome import Rejected
+from cempstream.processors.readers.options import ReadOptions
+from cempstream.processors.spectrum import (
+    MAX_PIXELS,
+    BadSpectrum,
+    Flag,
+    FluxUnit,
+    Frame,
+    Medium,
+    Reason,
+    Spectrum,
+)
+
+#: A scale outside of it would strain float32 once squared.
+_SCALES = (1e-8, 1e8)
+_LARGEST_IVAR = 1e30
+_GRID_TOLERANCE_PIX = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where a spectrum comes from, as ``Spectrum`` has it."""
+
+    spectrum_id: str
+    survey: str
+    reduced_at: datetime
+    exposure_id: str = ""
+    reduction_version: str = ""
+    observed_at: datetime | None = None
+    object_id: str | None = None
+    exposure_size: int | None = None
+    ra: float | None = None
+    dec: float | None = None
+    epoch: float | None = None
+    gaia_source_id: int | None = None
+    photometry: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    uri: str | None = None
+    grating: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Pixels:
+    """The arrays of one spectrum as the file holds them.
+
+    Attributes
+    ----------
+    grid
+        Wavelengths in Å.
+    flux
+        Any float type, shape ``(n_pix,)``; NaN where there is none.
+    ivar
+        Inverse variance; anything that is not a positive number is a bad pixel. None where the file has none.
+    is_bad
+        Pixels that the survey's mask rules out.
+    flags
+        What had to be estimated on the way here.
+    """
+
+    grid: WavelengthGrid
+    flux: Array
+    ivar: Array | None
+    is_bad: Array | None = None
+    resolving_power: float | Array
+    medium: Medium = "vacuum"
+    frame: Frame = "observed"
+    flux_unit: FluxUnit = "relative"
+    wave_zero_error_aa: float | None = None
+    flags: tuple[Flag, ...] = ()
+
+
+def build_spectrum(origin: Origin, pixels: Pixels, options: ReadOptions) -> Spectrum | Rejected:
+    """Check and clean one spectrum; what is wrong with it makes a ``Rejected``, never an exception."""
+    survey = options.survey or origin.survey
+    try:
+        # Fluxes of any size may come; what overflows is found not to be finite and counts as bad.
+        with np.errstate(invalid="ignore", over="ignore", under="ignore"):
+            return _build(origin, pixels, options, survey)
+    except BadSpectrum as error:
+        return Rejected(b"", error.reason, error.detail, origin.spectrum_id, survey)
+
+
+def to_float64(values: Array) -> Array:
+    """Return numbers as float64, shape kept; damaged files hold signalling NaNs, which become plain ones."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.asarray(values.astype(np.float64) + 0.0)
+
+
+def grid_from_cards(wave: Array, log10_start: float | None, log10_step: float | None) -> WavelengthGrid:
+    """Return the log grid that a header states, where the wavelengths agree with it, else what they say.
+
+    Stated starts and steps are round numbers, so that spectra of one survey share one grid; wavelengths
+    in float32 are not. A whole number of pixels may be cut off: SDSS spectra lose up to 18 at the blue end
+    and keep the header of the plate.
+    """
+    if log10_start is not None and log10_step is not None and wave.size and 1e-6 < log10_step < 1e-2:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            pixels = (np.log10(wave) - log10_start) / log10_step - np.arange(wave.size)
+        if np.isfinite(pixels[0]) and np.all(np.abs(pixels - np.round(pixels[0])) < _GRID_TOLERANCE_PIX):
+            start = log10_start + float(np.round(pixels[0])) * log10_step
+            return LogGrid(round(start, 8), round(log10_step, 10), int(wave.size))
+    return grid_of(wave)
+
+
+def _build(origin: Origin, pixels: Pixels, options: ReadOptions, survey: str) -> Spectrum:
+    flags = set(pixels.flags)
+    flux, ivar = _clean(pixels)
+    if pixels.ivar is None:
+        flags.add(Flag.IVAR_ESTIMATED)
+    resolving_power = pixels.resolving_power
+    if options.resolving_power is not None:
+        resolving_power = options.resolving_power
+        flags.discard(Flag.RESOLVING_POWER_ESTIMATED)
+    elif isinstance(resolving_power, np.ndarray):
+        resolving_power = resolving_power.astype(np.float32)
+    return Spectrum(
+        spectrum_id=origin.spectrum_id,
+        survey=survey,
+        grid=pixels.grid,
+        flux=flux,
+        ivar=ivar,
+        medium=options.medium or pixels.medium,
+        frame=options.frame or pixels.frame,
+        resolving_power=resolving_power,
+        reduced_at=origin.reduced_at,
+        exposure_id=origin.exposure_id,
+        reduction_version=origin.reduction_version,
+        observed_at=origin.observed_at,
+        object_id=origin.object_id,
+        exposure_size=origin.exposure_size,
+        ra=origin.ra,
+        dec=origin.dec,
+        epoch=origin.epoch,
+        gaia_source_id=origin.gaia_source_id,
+        wave_zero_error_aa=pixels.wave_zero_error_aa,
+        flux_unit=pixels.flux_unit,
+        grating=origin.grating,
+        photometry=origin.photometry,
+        uri=origin.uri,
+        flags=tuple(flag.value for flag in Flag if flag in flags),
+    )
+
+
+def _clean(pixels: Pixels) -> tuple[Array, Array]:
+    """Return flux and ivar as float32, finite everywhere, ivar 0 where a pixel is bad."""
+    n_pix = pixels.grid.n_pix
+    if n_pix == 0:
+        raise BadSpectrum(Reason.NO_PIXELS, "the spectrum has no pixels")
+    if n_pix > MAX_PIXELS:
+        raise BadSpectrum(Reason.TOO_LARGE, f"the spectrum has {n_pix} pixels; at most {MAX_PIXELS} are read")
+    _check_sizes(pixels, n_pix)
+    flux = to_float64(pixels.flux)
+    good = np.isfinite(flux)
+    flux[~good] = 0.0
+    if pixels.is_bad is not None:
+        good &= ~pixels.is_bad
+    if pixels.ivar is None:
+        ivar = estimate_ivar(flux, good)
+    else:
+        ivar = to_float64(pixels.ivar)
+        good &= np.isfinite(ivar) & (ivar > 0)
+        ivar[~good] = 0.0
+    if pixels.flux_unit == "relative" and good.any():
+        typical = float(np.median(np.abs(flux[good])))
+        if typical > 0 and not _SCALES[0] < typical < _SCALES[1]:
+            scale = 10.0 ** np.round(np.log10(typical))
+            flux, ivar = flux / scale, ivar * scale * scale
+    too_large = ~(np.abs(flux) <= np.finfo(np.float32).max)
+    flux[too_large] = 0.0
+    ivar[too_large] = 0.0
+    # An inverse variance this large is no measurement, and a square of it would overflow.
+    return flux.astype(np.float32), np.minimum(ivar, _LARGEST_IVAR).astype(np.float32)
+
+
+def _check_sizes(pixels: Pixels, n_pix: int) -> None:
+    for name, array in (
+        ("flux", pixels.flux),
+        ("ivar", pixels.ivar),
+        ("mask", pixels.is_bad),
+    ):
+        if array is not None and array.shape != (n_pix,):
+            raise BadSpectrum(
+                Reason.LENGTH_MISMATCH,
+                f"'{name}' has {array.size} values; the wavelengths have {n_pix}",
+            )
+    if isinstance(pixels.grid, ExplicitGrid) and not np.all(np.diff(pixels.grid.wave) > 0):
+        raise BadSpectrum(
+            Reason.BAD_WAVELENGTH, "wavelengths must be numbers and increase from pixel to pixel"
+        )

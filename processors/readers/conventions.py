@@ -1,0 +1,179 @@
+"""What the spectra of one table share and the table does not say: estimated once per file, from many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cempstream.processors.estimate import (
+    contradicts_scatter,
+    estimate_fwhm_pix,
+    estimate_medium_and_frame,
+    measure_line_velocity,
+    resolving_power_of,
+)
+from cempstream.processors.grid import Array, grid_of
+from cempstream.processors.outcome import Rejected
+from cempstream.processors.readers.build import Origin, Pixels, build_spectrum
+from cempstream.processors.readers.options import ReadOptions
+from cempstream.processors.spectrum import MAX_PIXELS, Flag, Frame, Medium, Reason, Spectrum
+
+#: Spectra looked at, evenly through the file; more would say little more (see ``estimate``).
+_SAMPLE = 24
+#: Coarser pixels than this (km/s) cannot tell air from vacuum.
+_COARSEST_PIXEL_KMS = 300.0
+_LIGHT_KMS = 299_792.458
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TableRow:
+    """One spectrum of a table.
+
+    Attributes
+    ----------
+    wave
+        Å, as the file has it.
+    ivar
+        None where the file has neither ivar nor error.
+    resolving_power
+        None where the file says nothing of this spectrum.
+    fault
+        What keeps it from being read at all; the arrays are then empty.
+    """
+
+    origin: Origin
+    wave: Array
+    flux: Array
+    ivar: Array | None
+    is_bad: Array | None = None
+    resolving_power: float | Array | None = None
+    fault: tuple[Reason, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conventions:
+    """What holds for all spectra of a file.
+
+    Attributes
+    ----------
+    fwhm_pix
+        Width of the line-spread function, used where a row has no resolving power of its own.
+    has_noise
+        Whether the file's ivar is a noise; where it is not, it is only a good/bad mask.
+    flags
+        What of these was estimated.
+    """
+
+    medium: Medium
+    frame: Frame
+    fwhm_pix: float | None
+    has_noise: bool
+    flags: tuple[Flag, ...]
+
+
+def conventions_of(
+    rows: Sequence[TableRow],
+    options: ReadOptions,
+    *,
+    medium: Medium | None = None,
+    frame: Frame | None = None,
+) -> Conventions:
+    """Settle what the file leaves open.
+
+    Parameters
+    ----------
+    rows
+        All spectra of the file.
+    medium, frame
+        What the file says; ``options`` go before it.
+    """
+    # Rows may hold anything; what overflows is no star and says nothing.
+    with np.errstate(all="ignore"):
+        return _settle(rows, options, options.medium or medium, options.frame or frame)
+
+
+def _settle(
+    rows: Sequence[TableRow], options: ReadOptions, medium: Medium | None, frame: Frame | None
+) -> Conventions:
+    sample = [_usable(row) for row in rows[:: max(1, len(rows) // _SAMPLE)]]
+    usable = [(wave, flux, good) for wave, flux, good in sample if wave.size]
+    flags: list[Flag] = []
+    if medium is None:
+        flags.append(Flag.MEDIUM_ESTIMATED)
+    if frame is None:
+        flags.append(Flag.FRAME_ESTIMATED)
+    if medium is None or frame is None:
+        velocities = [
+            measure_line_velocity(*one) for one in usable if _pixel_kms(one[0]) < _COARSEST_PIXEL_KMS
+        ]
+        medium, frame = estimate_medium_and_frame(velocities, medium=medium, frame=frame)
+    fwhm_pix = None
+    if options.resolving_power is None and any(row.resolving_power is None for row in rows):
+        fwhm_pix = estimate_fwhm_pix(usable)
+    return Conventions(medium, frame, fwhm_pix, _has_noise(rows), tuple(flags))
+
+
+def _has_noise(rows: Sequence[TableRow]) -> bool:
+    """Say whether ivar is a noise in this file, by most of a sample of its spectra."""
+    verdicts = []
+    for row in rows[:: max(1, len(rows) // _SAMPLE)]:
+        if row.ivar is not None and row.flux.shape == row.ivar.shape and row.flux.size <= MAX_PIXELS:
+            good = np.isfinite(row.flux) & np.isfinite(row.ivar) & (row.ivar > 0)
+            verdicts.append(bool(good.any()) and contradicts_scatter(row.flux, row.ivar, good))
+    return sum(verdicts) * 2 <= len(verdicts)
+
+
+def _usable(row: TableRow) -> tuple[Array, Array, Array]:
+    """Return wave, flux and good pixels of a row that estimates can be made from, else empty arrays."""
+    empty = np.zeros(0)
+    wave, flux, ivar = row.wave, row.flux, row.ivar
+    if row.fault is not None or wave.shape != flux.shape or (ivar is not None and ivar.shape != flux.shape):
+        return empty, empty, empty
+    if not 3 <= wave.size <= MAX_PIXELS or not (np.all(np.diff(wave) > 0) and wave[0] > 0):
+        return empty, empty, empty
+    good = np.isfinite(flux)
+    if ivar is not None:
+        good &= np.isfinite(ivar) & (ivar > 0)
+    if row.is_bad is not None and row.is_bad.shape == flux.shape:
+        good &= ~row.is_bad
+    if not good.any():
+        return empty, empty, empty
+    scale = float(np.median(np.abs(flux[good]))) or 1.0
+    return wave, np.where(good, flux, 0.0) / scale, good
+
+
+def _pixel_kms(wave: Array) -> float:
+    return float(np.median(np.diff(wave) / wave[:-1])) * _LIGHT_KMS
+
+
+def build_row(row: TableRow, conventions: Conventions, options: ReadOptions) -> Spectrum | Rejected:
+    """Make a spectrum of a row."""
+    if row.fault is not None:
+        survey = options.survey or row.origin.survey
+        return Rejected(b"", row.fault[0], row.fault[1], row.origin.spectrum_id, survey)
+    flags = list(conventions.flags)
+    power = row.resolving_power
+    if power is None and options.resolving_power is not None:
+        power = options.resolving_power
+    if power is None:
+        flags.append(Flag.RESOLVING_POWER_ESTIMATED)
+        increases = row.wave.size >= 2 and np.all(np.diff(row.wave) > 0)
+        power = resolving_power_of(row.wave, conventions.fwhm_pix or 1.0) if increases else 1000.0
+    ivar, is_bad = row.ivar, row.is_bad
+    if ivar is not None and not conventions.has_noise:
+        masked = ~(ivar > 0)
+        is_bad = masked if is_bad is None else is_bad | masked
+        ivar = None
+    pixels = Pixels(
+        grid=grid_of(row.wave),
+        flux=row.flux,
+        ivar=ivar,
+        is_bad=is_bad,
+        resolving_power=power,
+        medium=conventions.medium,
+        frame=conventions.frame,
+        flags=tuple(flags),
+    )
+    return build_spectrum(row.origin, pixels, options)

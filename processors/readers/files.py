@@ -1,0 +1,100 @@
+"""Any file of spectra: its format is known by its content, never by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from cempstream.processors.outcome import Rejected
+from cempstream.processors.readers.csst import read_csst
+from cempstream.processors.readers.desi import is_desi, read_desi
+from cempstream.processors.readers.fits_file import FitsFile
+from cempstream.processors.readers.lamost import is_lamost, read_lamost
+from cempstream.processors.readers.npz import read_npz
+from cempstream.processors.readers.options import ReadOptions
+from cempstream.processors.readers.sdss import is_sdss, read_sdss
+from cempstream.processors.readers.source import Source, open_source
+from cempstream.processors.readers.tables import read_csv, read_fits_table, table_index
+from cempstream.processors.spectrum import Spectrum
+
+#: What is looked for in folders; a file that is named is read whatever its name.
+SUFFIXES = (".fits", ".fit", ".fts", ".h5", ".hdf5", ".hdf", ".npz", ".csv", ".tsv", ".txt", ".dat")
+
+_FITS_MAGIC, _HDF5_MAGIC, _ZIP_MAGICS = b"SIMPLE  =", b"\x89HDF\r\n\x1a\n", (b"PK\x03\x04", b"PK\x05\x06")
+_DEFAULTS = ReadOptions()
+
+
+def read_spectra(path: Path | str, options: ReadOptions = _DEFAULTS) -> Iterator[Spectrum | Rejected]:
+    """Read the spectra of a file, in its order.
+
+    Formats: LAMOST low resolution (image or table), SDSS and BOSS, DESI (coadd, spectra, cframe), CSST as the
+    CESS emulator writes it, FITS tables, CSV, npz; each also packed as ``.gz``.
+
+    Parameters
+    ----------
+    path
+        A file.
+    options
+        What the caller knows better than the file.
+
+    Yields
+    ------
+    Spectrum or Rejected
+        One per spectrum of the file; one that is bad is a ``Rejected`` in its place, without a packet.
+
+    Raises
+    ------
+    UnreadableFile
+        Where the file as a whole cannot be read; mostly before the first spectrum.
+    """
+    source = open_source(Path(path))
+    if source.head.startswith(_FITS_MAGIC):
+        yield from _read_fits(source, options)
+    elif source.head.startswith(_HDF5_MAGIC):
+        yield from read_csst(source, options)
+    elif source.head.startswith(_ZIP_MAGICS):
+        yield from read_npz(source, options)
+    else:
+        yield from read_csv(source, options)
+
+
+def _read_fits(source: Source, options: ReadOptions) -> Iterator[Spectrum | Rejected]:
+    file = FitsFile(source)
+    try:
+        if is_lamost(file):
+            yield from read_lamost(file, options)
+        elif is_sdss(file):
+            yield from read_sdss(file, options)
+        elif is_desi(file):
+            yield from read_desi(file, options)
+        else:
+            index = table_index(file)
+            if index is None:
+                raise source.unreadable(
+                    f"is a FITS file of no known kind (extensions {', '.join(file.names[:8])})",
+                    "give a LAMOST, SDSS or DESI file, or a table with wave, flux and ivar",
+                )
+            yield from read_fits_table(file, index, options)
+    finally:
+        file.close()
+
+
+def expand_paths(paths: Iterable[Path | str]) -> list[Path]:
+    """Return the files that some files and folders stand for: in the order given, a folder's own sorted.
+
+    A folder stands for every file of spectra in it and below, by suffix; hidden ones are left out. What does
+    not exist is kept, for whoever reads it to complain of.
+    """
+    files: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found = (p for p in path.rglob("*") if p.is_file() and _is_wanted(p.relative_to(path)))
+            files.extend(sorted(found))
+        else:
+            files.append(path)
+    return files
+
+
+def _is_wanted(path: Path) -> bool:
+    name = path.name.lower().removesuffix(".gz")
+    return name.endswith(SUFFIXES) and not any(part.startswith(".") for part in path.parts)

@@ -1,0 +1,129 @@
+"""LAMOST low-resolution spectra: the image of five rows (to DR7) and the one-row table ``COADD`` (since DR8).
+
+Both are heliocentric, in vacuum, with relative flux. Rows of the image: flux, inverse variance, wavelength
+(the continuum-subtracted flux in DR1), AND-mask, OR-mask. The header's class, redshift and signal-to-noise
+are the survey's own conclusions and are not read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from cempstream.processors.grid import WAVE_LIMITS_AA, Array
+from cempstream.processors.outcome import Rejected
+from cempstream.processors.readers.build import Origin, Pixels, build_spectrum, grid_from_cards, to_float64
+from cempstream.processors.readers.fits_file import Cards, FitsFile
+from cempstream.processors.readers.options import ReadOptions
+from cempstream.processors.spectrum import Spectrum
+
+#: λ/FWHM with the slit masked to two thirds, as all of the survey is (Luo et al. 2015, RAA 15, 1095).
+RESOLVING_POWER = 1800.0
+
+_IMAGE_ROWS = 5
+_TABLE_COLUMNS = {"FLUX", "IVAR", "WAVELENGTH"}
+#: The magnitudes' bands as ``MAGTYPE`` names them, one letter each, some after a prefix.
+_BANDS = re.compile(r"(?:MOD|PSF|AUTO)?([a-zA-Z]{1,7})")
+_BRIGHTEST_MAG, _FAINTEST_MAG = 0.0, 30.0
+
+
+def is_lamost(file: FitsFile) -> bool:
+    """Say whether a FITS file is one of LAMOST's low-resolution spectra, by its content."""
+    cards = file.cards()
+    if "LAMOST" not in f"{cards.text('TELESCOP')} {cards.text('ORIGIN')} {cards.text('DATA_V')}":
+        return False
+    shape = file.shape(0)
+    return (len(shape) == 2 and shape[0] == _IMAGE_ROWS) or _table_index(file) is not None
+
+
+def read_lamost(file: FitsFile, options: ReadOptions) -> Iterator[Spectrum | Rejected]:
+    """Read the one spectrum of a LAMOST file."""
+    cards = file.cards()
+    table = _table_index(file)
+    if table is None:
+        flux, ivar, third, and_mask, _ = to_float64(file.image(0))
+        wave = _wavelengths(cards, third)
+    else:
+        flux, ivar, wave = (_row(file.numbers(table, name)) for name in ("FLUX", "IVAR", "WAVELENGTH"))
+        has_mask = "ANDMASK" in file.columns(table)
+        and_mask = _row(file.numbers(table, "ANDMASK")) if has_mask else np.zeros(flux.size)
+    pixels = Pixels(
+        grid=grid_from_cards(wave, cards.number("COEFF0"), cards.number("COEFF1")),
+        flux=flux,
+        ivar=ivar,
+        is_bad=bad_pixels(and_mask, ivar),
+        resolving_power=RESOLVING_POWER,
+    )
+    yield build_spectrum(_origin(file, cards), pixels, options)
+
+
+def bad_pixels(and_mask: Array, ivar: Array) -> Array:
+    """Return where the AND-mask rules a pixel out: it was bad in every exposure, whatever the bit.
+
+    The OR-mask (bad in one exposure at least) is not used: the other exposures are good. A mask over more
+    than half of the pixels that have a variance speaks of the fibre, not of its pixels.
+    """
+    masked = np.asarray(np.nan_to_num(and_mask) != 0)
+    measured = ivar > 0
+    if np.count_nonzero(masked & measured) > 0.5 * np.count_nonzero(measured):
+        return np.zeros_like(masked)
+    return masked
+
+
+def _table_index(file: FitsFile) -> int | None:
+    """Return the extension that holds the spectrum as a table; None where an image holds it."""
+    index = 1
+    if file.has(index) and file.is_table(index) and set(file.columns(index)) >= _TABLE_COLUMNS:
+        return index
+    return None
+
+
+def _row(column: Array) -> Array:
+    """Return the vector of a table that has one row of vectors, or one row per pixel."""
+    return column[0] if column.ndim == 2 and len(column) else column.reshape(-1)
+
+
+def _wavelengths(cards: Cards, third_row: Array) -> Array:
+    """Return the third row where it holds wavelengths, else those that the header states."""
+    start, step = cards.number("COEFF0"), cards.number("COEFF1")
+    if start is None or step is None or not (3.0 < start < 4.5 and 0 < step < 1e-2):
+        return third_row
+    if third_row.size and third_row[0] > WAVE_LIMITS_AA[0] and np.all(np.diff(third_row) > 0):
+        return third_row
+    return np.asarray(10.0 ** (start + step * np.arange(third_row.size)))
+
+
+def _origin(file: FitsFile, cards: Cards) -> Origin:
+    day, plan = cards.integer("LMJD"), cards.text("PLANID")
+    spectrograph, fibre = cards.integer("SPID"), cards.integer("FIBERID")
+    # The survey's own file names are made of these, so a renamed file keeps its id.
+    known = day is not None and plan is not None and spectrograph is not None and fibre is not None
+    name = f"spec-{day}-{plan}_sp{spectrograph:02d}-{fibre:03d}" if known else file.source.stem
+    release = [cards.text("DATA_V"), cards.text("VERSPIPE")]
+    return Origin(
+        spectrum_id=name,
+        survey="lamost",
+        object_id=cards.text("DESIG"),
+        exposure_id=f"{day}-{plan}" if known else "",
+        observed_at=cards.utc("DATE-OBS"),
+        reduced_at=cards.utc("DATE") or file.source.modified_at,
+        reduction_version=" ".join(part for part in release if part),
+        ra=cards.within("RA", 0.0, 360.0),
+        dec=cards.within("DEC", -90.0, 90.0),
+        photometry=_photometry(cards),
+        uri=file.source.uri,
+    )
+
+
+def _photometry(cards: Cards) -> dict[str, tuple[float, float]]:
+    """Return the input catalogue's magnitudes; their errors are not given."""
+    bands = _BANDS.fullmatch(cards.text("MAGTYPE") or "")
+    if bands is None:
+        return {}
+    magnitudes = {
+        band: cards.within(f"MAG{i}", _BRIGHTEST_MAG, _FAINTEST_MAG)
+        for i, band in enumerate(bands[1], start=1)
+    }
+    return {band: (mag, float("nan")) for band, mag in magnitudes.items() if mag is not None}

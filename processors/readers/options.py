@@ -1,0 +1,64 @@
+"""What a caller may say about a file, and what is said of a file that cannot be read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from cempstream.processors.spectrum import Frame, Medium
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """What the caller knows better than the file; None leaves it to the file, or else to the data.
+
+    Attributes
+    ----------
+    medium, frame
+        Of the wavelengths.
+    resolving_power
+        λ/FWHM, one number for the whole file.
+    survey
+        Short name in lower case.
+    """
+
+    medium: Medium | None = None
+    frame: Frame | None = None
+    resolving_power: float | None = None
+    survey: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.medium not in (None, "air", "vacuum"):
+            raise ValueError(f"medium is {self.medium!r}; it must be air or vacuum")
+        if self.frame not in (None, "observed", "rest"):
+            raise ValueError(f"frame is {self.frame!r}; it must be observed or rest")
+        if self.resolving_power is not None and not 1.0 < self.resolving_power < 1e6:
+            raise ValueError(
+                f"resolving power is {self.resolving_power}; it must be λ/FWHM, between 1 and 1e6"
+            )
+        if self.survey is not None and not self.survey.strip():
+            raise ValueError("survey is empty; it must name the survey")
+
+
+class UnreadableFile(Exception):
+    """A file of which no spectrum can be read; other files are none the worse.
+
+    Attributes
+    ----------
+    path
+        As it was given.
+    why, remedy
+        What is wrong and what would be right, each a few words for a person.
+    """
+
+    def __init__(self, path: Path, why: str, remedy: str) -> None:
+        # Parsers' messages hold line breaks and whatever rubbish they choked on.
+        self.path = path
+        self.why = _one_line(why)
+        self.remedy = _one_line(remedy)
+        super().__init__(f"{path}: {self.why}; {self.remedy}")
+
+
+def _one_line(text: str, *, longest: int = 240) -> str:
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
