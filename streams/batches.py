@@ -159,6 +159,9 @@ class EventBatches:
                     await self._has_room.wait()
         except Exception as error:  # noqa: BLE001 - not handled here: `_next` raises it in the agent
             self._fail(error)
+        else:  # the stream has been stopped
+            self._is_draining = True
+            self._changed.set()
 
     async def _next(self) -> EventBatch | None:
         """Wait for the next batch; None when the stream has been drained."""

@@ -108,7 +108,7 @@ def new_app(
 
 
 def raw_topic(app: faust.App, *names: str) -> TopicT:
-    """Return a source of bytes over topics: with a typed one, a malformed packet crashes the agent."""
+    """Return these topics as one whose events are bytes: a typed one crashes on a malformed packet."""
     return app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
 
