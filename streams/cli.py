@@ -144,10 +144,13 @@ _EXPECTED = {
     "confluent_kafka": "KafkaException",
     "cempstream.models.bundle": "BundleError",
     "cempstream.models.sessions": "ProviderUnavailable",
+    "cempstream.processors.readers.options": "UnreadableFile",
     "cempstream.processors.spectrum": "BadSpectrum",
     "cempstream.schemas.avro_schema": "SchemaError",
     "cempstream.streams.embedded": "BrokerError",
+    "cempstream.streams.pipeline": "ModelBroken",
     "cempstream.streams.publisher": "DeliveryFailed",
+    "cempstream.streams.topic_reader": "NoSuchTopic",
     "pydantic": "ValidationError",
 }
 
