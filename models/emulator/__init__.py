@@ -1,0 +1,4 @@
+"""Stellar labels to spectra in microseconds: a network that stands in for the spectrum synthesis.
+
+``emulator`` runs it (ONNX Runtime), ``train`` makes it from the synthetic library (extra ``train``).
+"""

@@ -1,0 +1,96 @@
+"""The synthetic library as arrays on the emulator's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from zlib import crc32
+
+import numpy as np
+from scipy.interpolate import CubicSpline
+
+from cempstream.models.emulator.grids import EMULATOR_GRID
+from cempstream.models.emulator.labels import LABEL_NAMES
+from cempstream.processors.grid import Array, air_to_vacuum
+
+#: One star in eight is held out, by a hash of its labels: it stays held out whatever is added later.
+HELD_OUT_IN = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Library:
+    """Synthetic spectra.
+
+    Attributes
+    ----------
+    labels
+        float64, shape ``(n, 11)`` in the order of ``LABEL_NAMES``.
+    norm
+        Flux over the true continuum, float32, shape ``(n, EMULATOR_GRID.n_pix)``.
+    continuum_wave, log_continuum
+        Vacuum Å, shape ``(n_nodes,)``; natural log of H_λ in erg/s/cm²/Å, shape ``(n, n_nodes)``.
+    """
+
+    labels: Array = field(repr=False)
+    norm: Array = field(repr=False)
+    continuum_wave: Array = field(repr=False)
+    log_continuum: Array = field(repr=False)
+
+    @property
+    def is_held_out(self) -> Array:
+        """Which stars training must not see, bool, shape ``(n,)``."""
+        keys = [crc32(np.round(row, 5).astype("<f8").tobytes()) for row in self.labels]
+        return np.asarray(np.array(keys) % HELD_OUT_IN == 0)
+
+
+def library_files(paths: Sequence[Path]) -> list[Path]:
+    """Return the files of these files and folders, sorted; a folder stands for all ``*.npz`` in it."""
+    found: list[Path] = []
+    for path in paths:
+        found += sorted(path.glob("**/*.npz")) if path.is_dir() else [path]
+    return found
+
+
+def read_library(files: Sequence[Path]) -> Library:
+    """Read chunks of the library (air wavelengths) and put them on the emulator's grid (vacuum).
+
+    Spectra with a NaN and repeats of the same labels are left out.
+    """
+    labels, norms, continua = [], [], []
+    continuum_wave: Array | None = None
+    for path in files:
+        with np.load(path, allow_pickle=False) as chunk:
+            if continuum_wave is None:
+                continuum_wave = air_to_vacuum(chunk["cont_wave"])
+            labels.append(np.stack([chunk[name].astype(np.float64) for name in LABEL_NAMES], axis=1))
+            norm = chunk["norm"].astype(np.float32)
+            vacuum = air_to_vacuum(chunk["wave"])
+            norms.append(_resample(vacuum, norm))
+            continua.append(
+                np.stack(
+                    [
+                        np.interp(continuum_wave, air_to_vacuum(chunk["cont_wave"]), row)
+                        for row in chunk["cont"]
+                    ]
+                )
+            )
+    if continuum_wave is None:
+        raise FileNotFoundError("no library file was given; name library.npz or a folder of chunks")
+    all_labels, norm, continuum = np.concatenate(labels), np.concatenate(norms), np.concatenate(continua)
+    _, first = np.unique(np.round(all_labels, 5), axis=0, return_index=True)
+    is_sound = (
+        np.isfinite(norm).all(axis=1) & np.isfinite(continuum).all(axis=1) & (continuum > 0).all(axis=1)
+    )
+    keep = np.sort(first[is_sound[first]])
+    return Library(all_labels[keep], norm[keep], continuum_wave, np.log(continuum[keep]))
+
+
+def _resample(vacuum: Array, norm: Array) -> Array:
+    """Cubic splines through 2.5 pixels per resolution element, no error worth a name."""
+    target = np.log(EMULATOR_GRID.wave)
+    out = np.empty((len(norm), target.size), dtype=np.float32)
+    for start in range(0, len(norm), 128):
+        rows = slice(start, start + 128)
+        out[rows] = CubicSpline(np.log(vacuum), norm[rows], axis=1)(target)
+    return out
