@@ -105,7 +105,7 @@ class Trunk(nn.Module):
         self.last = nn.Linear(n_hidden, n_out)
         self.linear = nn.Linear(N_FEATURES, n_out)
         for block in blocks:
-            nn.init.normal_(block[3].weight, std=0.3 / n_hidden**0.5)
+            nn.init.normal_(next(block[3].parameters()), std=0.3 / n_hidden**0.5)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return coefficients, shape ``(n, n_out)``."""

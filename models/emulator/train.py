@@ -1,6 +1,7 @@
-"""Make the emulator from the synthetic library (extra ``train``).
+r"""Make the emulator from the synthetic library (extra ``train``).
 
-    python -m cempstream.models.emulator.train --library library.npz --library library/ --out models/emulator/data
+    python -m cempstream.models.emulator.train \
+        --library library.npz --library library/ --out models/emulator/data
 
 The same library and seed give the same network. The shipped files are made from the stars that are not held
 out, so that the scores on their card are the scores of these very files.
@@ -100,7 +101,7 @@ def _principal(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.nda
 def _fit(
     trunk: Trunk, features: Tensor, coefficients: Tensor, scale: np.ndarray, config: Config, *, seed: int
 ) -> None:
-    """Fit by the distance in flux, robustly: the components are orthonormal, so their distance is the flux's."""
+    """Fit by the distance in flux, robustly: components are orthonormal, so distance in them is in flux."""
     weight = torch.tensor(scale**2 / np.mean(scale**2))
     optimiser = torch.optim.AdamW(trunk.parameters(), lr=config.rate, weight_decay=config.weight_decay)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, config.rate, config.n_steps, pct_start=0.1)
@@ -110,7 +111,7 @@ def _fit(
         distance = (weight * (trunk(features[rows]) - coefficients[rows]) ** 2).sum(dim=1)
         loss = torch.sqrt(distance + 1e-4).mean()
         optimiser.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         nn.utils.clip_grad_norm_(trunk.parameters(), 1.0)
         optimiser.step()
         schedule.step()
