@@ -1,34 +1,41 @@
-"""From the survey's pixels to the model's: one sparse matrix per input grid, kept.
+"""From the survey's pixels to the model's: one banded matrix per input grid, kept.
 
 Spectra sharper than the model's resolution are smoothed to it on the way; blunter ones stay as they are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from math import log
+from threading import Lock
+from typing import TypeAlias
 
 import numpy as np
-from scipy.sparse import csr_array
 
+from cempstream.processors.banded import BandedMatrix
 from cempstream.processors.batch import SpectrumBatch
+from cempstream.processors.chunks import row_chunks
 from cempstream.processors.grid import Array, LogGrid, WavelengthGrid, air_to_vacuum
 from cempstream.processors.spectrum import BadSpectrum, Medium, Reason, Spectrum
 
-#: Input grids whose matrices are kept; a matrix takes 0.1 MB, 1 MB where it smooths.
-CACHED_MATRICES = 64
+#: Memory for matrices that are kept; those of one input grid take about 1 MB, 3 MB where they smooth.
+CACHE_BYTES = 64 * 1024 * 1024
 
 #: Spectra up to this much sharper than the target are not smoothed: 10 % is within any survey's own spread.
 SHARPER_TOLERANCE = 1.1
 
-#: Resolving powers are rounded to 5 % so that fibres of one spectrograph share a matrix.
-_POWER_STEP = 0.05
+#: Resolving powers are rounded to steps of 15 %, so that the fibres of one spectrograph share a few matrices:
+#: where a survey is twice as sharp as the model, 7 % of its resolution are 2 % of the result's.
+_POWER_STEP = 0.15
 _POWER_NODES = 8
+_NODE_SAMPLES = 5
 
 _FWHM_PER_SIGMA = 2.3548200450309493
 
-PowerKey = tuple[int, ...]
+PowerKey: TypeAlias = tuple[int, ...]
+CacheKey: TypeAlias = tuple[WavelengthGrid, Medium, PowerKey]
 
 
 class Rebinner:
@@ -48,23 +55,23 @@ class Rebinner:
         self.target = target
         self.resolving_power = resolving_power
         self.min_pixels = min_pixels
+        self._cache: OrderedDict[CacheKey, tuple[BandedMatrix, BandedMatrix]] = OrderedDict()
+        self._lock = Lock()
 
     def __call__(self, spectra: Sequence[Spectrum]) -> SpectrumBatch:
         """Rebin spectra; row i of the batch is spectrum i."""
         flux = np.zeros((len(spectra), self.target.n_pix), dtype=np.float32)
         ivar = np.zeros_like(flux)
-        groups: dict[tuple[WavelengthGrid, Medium, PowerKey], list[int]] = {}
+        groups: dict[CacheKey, list[int]] = {}
         for row, spectrum in enumerate(spectra):
             groups.setdefault((spectrum.grid, spectrum.medium, self._power_key(spectrum)), []).append(row)
         for (grid, medium, power), rows in groups.items():
-            group_flux, group_ivar = _stack([spectra[row] for row in rows])
+            members = [spectra[row] for row in rows]
             offset = None if power or medium == "air" else aligned_offset(grid, self.target)
             if offset is not None:
-                _copy_shifted(group_flux, flux, rows, offset)
-                _copy_shifted(group_ivar, ivar, rows, offset)
+                _copy(members, rows, offset, flux, ivar)
             else:
-                matrix, squared = _matrices(grid, medium, power, self.target, self.resolving_power)
-                flux[rows], ivar[rows] = _apply(matrix, squared, group_flux, group_ivar)
+                flux[rows], ivar[rows] = _resample(members, *self._matrices(grid, medium, power))
         return SpectrumBatch(self.target, flux, ivar)
 
     def check_coverage(self, batch: SpectrumBatch) -> list[BadSpectrum | None]:
@@ -75,48 +82,73 @@ class Rebinner:
         list
             Per row None, or the ``BadSpectrum`` that it is.
         """
-        n_good = np.count_nonzero(batch.ivar, axis=1)
-        wave = self.target.wave
-        return [
-            None
-            if n >= self.min_pixels
-            else BadSpectrum(
-                Reason.LOW_COVERAGE,
-                f"{n} good pixels in {wave[0]:.0f}–{wave[-1]:.0f} Å; at least {self.min_pixels} are needed",
-            )
-            for n in n_good.tolist()
-        ]
+        n_good = (batch.ivar > 0).astype(np.float32) @ np.ones(self.target.n_pix, dtype=np.float32)
+        return [None if n >= self.min_pixels else self._too_few(n) for n in n_good.astype(int).tolist()]
+
+    def _too_few(self, n_good: int) -> BadSpectrum:
+        low, high = self.target.wave[[0, -1]]
+        return BadSpectrum(
+            Reason.LOW_COVERAGE,
+            f"{n_good} good pixels in {low:.0f}–{high:.0f} Å; at least {self.min_pixels} are needed",
+        )
 
     def _power_key(self, spectrum: Spectrum) -> PowerKey:
         """Return rounded resolving powers along the grid; empty where no smoothing is due."""
         power = spectrum.resolving_power
         limit = SHARPER_TOLERANCE * self.resolving_power
         if not isinstance(power, np.ndarray):
-            return (_rounded(power),) if power > limit else ()
-        edges = np.linspace(0, power.size, _POWER_NODES + 1).astype(int)
-        nodes = [float(np.nanmedian(part)) if part.size else np.nan for part in np.split(power, edges[1:-1])]
-        filled = [p if np.isfinite(p) and p > 0 else self.resolving_power for p in nodes]
-        return tuple(_rounded(p) for p in filled) if max(filled) > limit else ()
+            return (round(log(power) / _POWER_STEP),) if power > limit else ()
+        # A median of a few pixels around each node: sorting puts NaN last.
+        nodes = np.sort(power[_node_pixels(power.size)], axis=1)[:, _NODE_SAMPLES // 2]
+        nodes = np.where(nodes > 0, nodes, self.resolving_power)
+        if nodes.max() <= limit:
+            return ()
+        return tuple(np.rint(np.log(nodes) / _POWER_STEP).astype(int).tolist())
+
+    def _matrices(
+        self, grid: WavelengthGrid, medium: Medium, power: PowerKey
+    ) -> tuple[BandedMatrix, BandedMatrix]:
+        """Return the resampling weights and their squares, kept from the last time if they were needed."""
+        key = (grid, medium, power)
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+        made = _make_matrices(grid, medium, power, self.target, self.resolving_power)
+        with self._lock:
+            self._cache[key] = made
+            while len(self._cache) > 1 and _nbytes(self._cache.values()) > CACHE_BYTES:
+                self._cache.popitem(last=False)
+        return made
 
 
-def _rounded(power: float) -> int:
-    return round(log(power) / _POWER_STEP)
+@lru_cache(maxsize=64)
+def _node_pixels(n_pix: int) -> Array:
+    """Return the pixels at which resolving powers are looked up, shape ``(_POWER_NODES, _NODE_SAMPLES)``."""
+    n_samples = _POWER_NODES * _NODE_SAMPLES
+    return ((np.arange(n_samples) + 0.5) * n_pix / n_samples).astype(np.intp).reshape(_POWER_NODES, -1)
 
 
-def _stack(spectra: Sequence[Spectrum]) -> tuple[Array, Array]:
-    """Return flux and ivar of spectra on one grid, bad pixels zero in both."""
-    flux = np.stack([s.flux for s in spectra])
-    ivar = np.stack([s.ivar for s in spectra])
-    for row, spectrum in enumerate(spectra):
-        if spectrum.mask is not None:
-            ivar[row] *= spectrum.mask == 0
+def _nbytes(pairs: Iterable[tuple[BandedMatrix, BandedMatrix]]) -> int:
+    return sum(matrix.nbytes for pair in pairs for matrix in pair)
+
+
+def _stack(spectra: Sequence[Spectrum], pixels: slice) -> tuple[Array, Array, Array]:
+    """Return flux, ivar and good (1, else 0) of spectra on one grid, bad pixels zero in all."""
+    flux = np.stack([s.flux[pixels] for s in spectra])
+    ivar = np.stack([s.ivar[pixels] for s in spectra])
+    if any(s.mask is not None for s in spectra):
+        clear = np.zeros(flux.shape[1], dtype=np.uint8)
+        mask = np.stack([clear if s.mask is None else s.mask[pixels] for s in spectra])
+        ivar *= (mask == 0).astype(np.float32)
     if not (np.isfinite(flux).all() and np.isfinite(ivar).all()):
         odd = ~(np.isfinite(flux) & np.isfinite(ivar))
         flux[odd] = 0.0
         ivar[odd] = 0.0
     np.maximum(ivar, 0.0, out=ivar)
-    flux *= ivar > 0
-    return flux, ivar
+    good = (ivar > 0).astype(np.float32)
+    flux *= good
+    return flux, ivar, good
 
 
 def aligned_offset(grid: WavelengthGrid, target: LogGrid) -> int | None:
@@ -131,17 +163,49 @@ def aligned_offset(grid: WavelengthGrid, target: LogGrid) -> int | None:
     return round(offset) if abs(offset - round(offset)) + drift_pix < 0.05 else None
 
 
-def _copy_shifted(source: Array, out: Array, rows: list[int], offset: int) -> None:
-    """Copy rows into ``out`` (a new array of our own), ``offset`` pixels to the right."""
-    first, last = max(offset, 0), min(offset + source.shape[1], out.shape[1])
-    if last > first:
-        out[rows, first:last] = source[:, first - offset : last - offset]
+def _copy(spectra: Sequence[Spectrum], rows: list[int], offset: int, flux: Array, ivar: Array) -> None:
+    """Copy spectra into rows of ``flux`` and ``ivar``, our own new arrays, ``offset`` pixels to the right."""
+    first, last = max(offset, 0), min(offset + spectra[0].n_pix, flux.shape[1])
+    if last <= first:
+        return
+    for part in row_chunks(len(spectra)):
+        members = rows[part]
+        flux[members, first:last], ivar[members, first:last], _ = _stack(
+            spectra[part], slice(first - offset, last - offset)
+        )
 
 
-@lru_cache(maxsize=CACHED_MATRICES)
-def _matrices(
+def _resample(
+    spectra: Sequence[Spectrum], matrix: BandedMatrix, squared: BandedMatrix
+) -> tuple[Array, Array]:
+    """Resample spectra; a target pixel is good where at least half of its weight came from good pixels."""
+    n_spec, n_pix = len(spectra), spectra[0].n_pix
+    light = np.empty((2 * n_spec, n_pix), dtype=np.float32)
+    variance = np.empty((n_spec, n_pix), dtype=np.float32)
+    for part in row_chunks(n_spec):
+        flux, ivar, good = _stack(spectra[part], slice(None))
+        light[part.start : part.stop] = flux
+        light[n_spec + part.start : n_spec + part.stop] = good
+        ivar += 1.0
+        ivar -= good
+        np.divide(good, ivar, out=variance[part])
+    resampled, spread = matrix(light), squared(variance)
+    flux_out, ivar_out = np.empty_like(spread), np.empty_like(spread)
+    tiny = np.float32(1e-30)
+    for part in row_chunks(n_spec):
+        weight = resampled[n_spec + part.start : n_spec + part.stop]
+        is_good = (weight > 0.5).astype(np.float32)
+        np.divide(resampled[part], weight + tiny, out=flux_out[part])
+        flux_out[part] *= is_good
+        np.multiply(weight, weight, out=ivar_out[part])
+        ivar_out[part] /= spread[part] + tiny
+        ivar_out[part] *= is_good
+    return flux_out, ivar_out
+
+
+def _make_matrices(
     grid: WavelengthGrid, medium: Medium, power: PowerKey, target: LogGrid, target_power: float
-) -> tuple[csr_array, csr_array]:
+) -> tuple[BandedMatrix, BandedMatrix]:
     """Return the resampling weights, shape ``(target.n_pix, grid.n_pix)``, and their squares."""
     wave = grid.wave if medium == "vacuum" else air_to_vacuum(grid.wave)
     log_wave = np.log(wave)
@@ -150,12 +214,8 @@ def _matrices(
         if power
         else _interpolation_weights(log_wave, target)
     )
-    matrix = csr_array(
-        (weights.astype(np.float32), (rows, columns)), shape=(target.n_pix, grid.n_pix)
-    )  # sums what falls on one place
-    squared = matrix.copy()
-    squared.data = squared.data**2
-    return matrix, squared
+    matrix = BandedMatrix(rows, columns, weights, (target.n_pix, grid.n_pix))
+    return matrix, matrix.squared()
 
 
 def _edges(centres: Array) -> Array:
@@ -216,15 +276,3 @@ def _smoothing_weights(
     rows = np.broadcast_to(np.arange(target.n_pix)[:, None], columns.shape)
     keep = weights > 1e-6
     return rows[keep], columns[keep], weights[keep]
-
-
-def _apply(matrix: csr_array, squared: csr_array, flux: Array, ivar: Array) -> tuple[Array, Array]:
-    """Resample rows; a target pixel is good where at least half of its weight came from good pixels."""
-    good = (ivar > 0).astype(np.float32)
-    tiny = np.float32(1e-30)
-    variance = good / (ivar + (1.0 - good))
-    weight = np.ascontiguousarray((matrix @ good.T).T)
-    total = np.ascontiguousarray((matrix @ flux.T).T)
-    spread = np.ascontiguousarray((squared @ variance.T).T)
-    is_good = weight > 0.5
-    return total / (weight + tiny) * is_good, weight * weight / (spread + tiny) * is_good

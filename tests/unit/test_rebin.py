@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cempstream.processors import rebin as rebin_module
+from cempstream.processors.banded import BandedMatrix
 from cempstream.processors.grid import (
     Array,
     ExplicitGrid,
@@ -138,10 +140,9 @@ def test_ivar_is_the_noise_that_is_left(power: float) -> None:
     sigma = np.where(DESI.wave < 6000, 1.0, 3.0)
     rebin = Rebinner(TARGET, 1800.0)
     batch = rebin(
-        [spectrum(DESI, 50 + sigma * rng.standard_normal(DESI.n_pix), sigma**-2, power=power)] * 1
-        + [
+        [
             spectrum(DESI, 50 + sigma * rng.standard_normal(DESI.n_pix), sigma**-2, power=power)
-            for _ in range(199)
+            for _ in range(200)
         ]
     )
     pull = (batch.flux - 50.0) * np.sqrt(batch.ivar)
@@ -205,6 +206,44 @@ def test_spectra_of_many_grids_keep_their_order() -> None:
     ]
     batch = Rebinner(TARGET, 1800.0)(spectra)
     np.testing.assert_allclose(batch.flux[:, 2000], np.arange(1, 13), rtol=1e-5)
+
+
+def test_fibres_of_about_the_same_resolution_share_a_matrix() -> None:
+    rng = np.random.default_rng(4)
+    trend = np.linspace(2000.0, 5000.0, DESI.n_pix)
+    rebin = Rebinner(TARGET, 1800.0)
+    spectra = [
+        spectrum(DESI, np.ones(DESI.n_pix), power=(trend * rng.normal(1.0, 0.01)).astype(np.float32))
+        for _ in range(100)
+    ]
+    rebin(spectra)
+    assert len(rebin._cache) < 30
+
+
+def test_the_matrices_kept_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = 5_000_000
+    monkeypatch.setattr(rebin_module, "CACHE_BYTES", limit)
+    rebin = Rebinner(TARGET, 1800.0)
+    for i in range(12):
+        grid = LinearGrid(3600.0 + 0.01 * i, 0.8, 7781)
+        batch = rebin([spectrum(grid, np.full(7781, 3.0), power=3500.0)])
+        np.testing.assert_allclose(batch.flux, 3.0, rtol=1e-5)
+    kept = sum(matrix.nbytes for pair in rebin._cache.values() for matrix in pair)
+    assert 0 < kept <= limit
+
+
+def test_a_banded_matrix_is_the_matrix() -> None:
+    rng = np.random.default_rng(5)
+    rows = rng.integers(0, 100, 4000)
+    columns = np.clip(2 * rows + rng.integers(-9, 9, 4000), 0, 199)
+    weight = rng.normal(size=4000).astype(np.float32)
+    rows, columns, weight = (array[rows != 70] for array in (rows, columns, weight))
+    dense = np.zeros((100, 200))
+    np.add.at(dense, (rows, columns), weight)
+    values = rng.normal(size=(7, 200)).astype(np.float32)
+    matrix = BandedMatrix(rows, columns, weight, (100, 200))
+    np.testing.assert_allclose(matrix(values), values @ dense.T, atol=1e-4)
+    np.testing.assert_allclose(matrix.squared()(values), values @ (dense**2).T, atol=1e-3)
 
 
 def test_the_input_is_not_written_to() -> None:
