@@ -21,7 +21,7 @@ from cempstream.streams.settings import KafkaSettings
 from cempstream.streams.topics import NoBroker
 
 _TIMEOUT_S = 10.0
-_POLL_S = 0.5
+_POLL_S = 0.1
 _CHUNK = 256
 
 
@@ -43,6 +43,7 @@ def open_consumer(kafka: KafkaSettings) -> Iterator[Consumer]:
             "enable.auto.commit": False,
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 100,
             "log_level": 0,  # what goes wrong comes as an exception
         }
     )
@@ -131,9 +132,13 @@ def read_one(kafka: KafkaSettings, topic: str, partition: int, offset: int) -> M
     with open_consumer(kafka) as consumer:
         if partition not in partitions_of(consumer, topic):
             return None
-        consumer.assign([TopicPartition(topic, partition, offset)])
+        place = TopicPartition(topic, partition, offset)
+        consumer.assign([place])
         deadline_s = time.monotonic() + _TIMEOUT_S
         while time.monotonic() < deadline_s:
+            _, end = consumer.get_watermark_offsets(place, cached=True)
+            if 0 <= end <= offset:
+                return None
             message = consumer.poll(_POLL_S)
             if message is not None:
                 return None if _is_end(message) or message.offset() != offset else message
