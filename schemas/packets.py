@@ -165,8 +165,8 @@ def survey_resolver(schemas: Mapping[int, Schema], kind: Kind = Kind.SPECTRUM) -
     readers: dict[int, Reader] = {}
     for number, theirs in schemas.items():
         try:
-            problems = unreadable(theirs, ours)
             readers[number] = _projected(compile_reader(theirs, LIMITS[kind]), names)
+            problems = unreadable(theirs, ours)
         except (KeyError, TypeError) as error:
             raise SchemaError(f"schema {number} is not an Avro schema: {error!r}") from error
         if problems:

@@ -1,0 +1,329 @@
+"""The published schemas: documented, never changed, and each readable by the others of its major version."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from hashlib import sha256
+from typing import Any
+
+import fastavro
+import pytest
+
+from cempstream.processors.outcome import PARAMETERS, SUBCLASSES
+from cempstream.processors.spectrum import MAX_PIXELS, Spectrum
+from cempstream.schemas.alert import Alert, alert_to_json, decode_alert
+from cempstream.schemas.avro_schema import SchemaError, definitions
+from cempstream.schemas.codec import decode_spectrum, encode_spectrum
+from cempstream.schemas.evolution import broken_rules, unreadable
+from cempstream.schemas.heartbeat import Heartbeat, decode_heartbeat, encode_heartbeat
+from cempstream.schemas.packets import HEADER_BYTES, MAX_PACKET_BYTES, PacketError
+from cempstream.schemas.registry import (
+    Kind,
+    Version,
+    diff,
+    kind_and_version,
+    latest,
+    sample,
+    sample_path,
+    schema,
+    schema_id,
+    schema_text,
+    versions,
+)
+from cempstream.schemas.samples import sample_classification, sample_packets, sample_stamp
+from cempstream.schemas.score import Score, decode_score
+
+Json = dict[str, Any]
+
+#: Published versions never change: a new field is a new minor version with a folder of its own.
+PUBLISHED = {
+    ("spectrum", "1.0"): ("50619e8ab8c03dd2", "019f79edd47989c7"),
+    ("score", "1.0"): ("2dc6da53cb4fc2c9", "4f1f7f53427e31c7"),
+    ("alert", "1.0"): ("94415badd334030f", "7838fbcf1b8cbebf"),
+    ("heartbeat", "1.0"): ("b8e9ac5599f999c4", "b4bd2157b73e506e"),
+}
+
+EVERY_VERSION = [(kind, version) for kind in Kind for version in versions(kind)]
+READ: dict[Kind, Callable[[bytes], Any]] = {
+    Kind.SPECTRUM: decode_spectrum,
+    Kind.SCORE: decode_score,
+    Kind.ALERT: decode_alert,
+    Kind.HEARTBEAT: decode_heartbeat,
+}
+
+
+def parts(schema_part: Any) -> Iterator[Json]:
+    """Return every object of a schema."""
+    if isinstance(schema_part, dict):
+        yield schema_part
+        for inner in schema_part.values():
+            yield from parts(inner)
+    elif isinstance(schema_part, list):
+        for inner in schema_part:
+            yield from parts(inner)
+
+
+@pytest.mark.parametrize(("kind", "version"), EVERY_VERSION)
+def test_a_published_version_never_changes(kind: Kind, version: Version) -> None:
+    canonical = json.dumps(schema(kind, version), sort_keys=True).encode()
+    digests = (sha256(canonical).hexdigest()[:16], sha256(sample(kind, version)).hexdigest()[:16])
+    assert PUBLISHED[kind, str(version)] == digests
+
+
+@pytest.mark.parametrize(("kind", "version"), EVERY_VERSION)
+def test_a_schema_is_valid_and_in_its_namespace(kind: Kind, version: Version) -> None:
+    parsed = fastavro.parse_schema(copy.deepcopy(schema(kind, version)))
+    assert isinstance(parsed, dict)
+    assert parsed["name"] == f"io.cempstream.v{version.major}.{kind.capitalize()}"
+
+
+@pytest.mark.parametrize(("kind", "version"), EVERY_VERSION)
+def test_every_field_and_type_is_documented(kind: Kind, version: Version) -> None:
+    for part in parts(schema(kind, version)):
+        is_field = "name" in part and "type" in part
+        if is_field:
+            assert part.get("doc", "").endswith("."), part["name"]
+        if part.get("type") == "enum":
+            assert part["default"] in part["symbols"]
+
+
+def test_units_and_ucds_are_given_where_there_are_any() -> None:
+    docs = {field["name"]: field["doc"] for field in schema(Kind.ALERT)["fields"]}
+    assert docs["ra"] == "Right ascension, ICRS. Unit: deg. UCD: pos.eq.ra;meta.main."
+    n_ucd = sum("UCD: " in doc for doc in docs.values())
+    assert n_ucd >= 0.8 * len(docs)
+    for doc in docs.values():
+        if match := re.search(r"UCD: ([^ ]*)\.$", doc):
+            assert re.fullmatch(r"[A-Za-z0-9.;]+", match[1])
+
+
+@pytest.mark.parametrize(("kind", "version"), EVERY_VERSION)
+def test_the_sample_is_read_by_fastavro_and_by_us(kind: Kind, version: Version) -> None:
+    packet = sample(kind, version)
+    assert packet[:HEADER_BYTES] == b"\0" + schema_id(kind, version).to_bytes(4, "big")
+    record = fastavro.schemaless_reader(io.BytesIO(packet[HEADER_BYTES:]), schema(kind, version), None)
+    assert isinstance(record, dict)
+    READ[kind](packet)
+
+
+def test_the_samples_of_the_latest_versions_are_what_the_script_writes() -> None:
+    for kind, packet in sample_packets().items():
+        if kind in (Kind.SCORE, Kind.HEARTBEAT):  # the other two hold exp(), whose last bit is the platform's
+            assert packet == sample(kind)
+        assert len(packet) == len(sample(kind))
+        assert sample_path(kind, latest(kind)).name == "sample.bin"
+
+
+def test_what_is_read_is_written_again_to_the_same_bytes() -> None:
+    assert encode_spectrum(decode_spectrum(sample(Kind.SPECTRUM))) == sample(Kind.SPECTRUM)
+    assert encode_heartbeat(decode_heartbeat(sample(Kind.HEARTBEAT))) == sample(Kind.HEARTBEAT)
+
+
+def test_our_values_have_the_fields_of_the_schemas() -> None:
+    def names(kind: Kind) -> set[str]:
+        return {field["name"] for field in schema(kind)["fields"]}
+
+    assert names(Kind.SPECTRUM) == {field.name for field in fields(Spectrum)}
+    assert names(Kind.SCORE) == set(Score.model_fields)
+    assert names(Kind.ALERT) == set(Alert.model_fields)
+    assert names(Kind.HEARTBEAT) == set(Heartbeat.model_fields)
+    types = definitions(schema(Kind.ALERT))
+    assert [f["name"] for f in types["Parameters"]["fields"]] == list(PARAMETERS)  # type: ignore[index, call-overload]
+    assert [f["name"] for f in types["SubclassProbabilities"]["fields"]] == list(SUBCLASSES)  # type: ignore[index, call-overload]
+
+
+def test_defaults_of_the_schema_are_those_of_the_value() -> None:
+    defaults = {f["name"]: f["default"] for f in schema(Kind.SPECTRUM)["fields"] if "default" in f}
+    whole = decode_spectrum(sample(Kind.SPECTRUM))
+    bare = Spectrum(
+        spectrum_id="a",
+        survey="b",
+        grid=whole.grid,
+        flux=whole.flux,
+        ivar=whole.ivar,
+        resolving_power=1.0e3,
+        reduced_at=whole.reduced_at,
+    )
+    for name, default in defaults.items():
+        value = getattr(bare, name)
+        assert (list(value) if isinstance(value, tuple) else value) == default, name
+
+
+def test_the_alert_holds_the_spectrum_schema_whole() -> None:
+    spectrum = copy.deepcopy(schema(Kind.SPECTRUM))
+    nested = copy.deepcopy(definitions(schema(Kind.ALERT))["Spectrum"])
+    assert isinstance(nested, dict)
+    for part in (spectrum, nested):
+        part.pop("namespace", None)
+        for field in part["fields"]:
+            if field["name"] == "photometry":  # the alert defines Magnitude earlier, for its own magnitudes
+                field["type"] = "map of Magnitude"
+    assert nested == spectrum
+    assert definitions(schema(Kind.ALERT))["Magnitude"] == definitions(schema(Kind.SPECTRUM))["Magnitude"]
+
+
+def test_ids_are_kind_major_minor() -> None:
+    assert [schema_id(kind, Version(1, 0)) for kind in Kind] == [10100, 20100, 30100, 40100]
+    assert schema_id(Kind.ALERT, Version(2, 13)) == 30213
+    assert kind_and_version(30213) == (Kind.ALERT, Version(2, 13))
+    for strange in (0, 7, 9_999, 10_000, 10_099, 50_100, 2**32 - 1):
+        assert kind_and_version(strange) is None
+
+
+@pytest.mark.parametrize("text", ["1", "1.", ".1", "v1.0", "1.0.0", "1.-1", "1.100", "", "١.٠x"])
+def test_what_is_no_version_is_refused(text: str) -> None:
+    with pytest.raises(SchemaError):
+        Version.parse(text)
+
+
+def test_a_version_that_is_not_there_is_refused_by_name() -> None:
+    with pytest.raises(SchemaError, match=r"no alert schema 9\.9; there are 1\.0"):
+        schema_text(Kind.ALERT, Version(9, 9))
+    assert diff(Kind.ALERT, Version(1, 0), Version(1, 0)) == ""
+
+
+def test_the_largest_spectrum_fits_the_size_limit() -> None:
+    flux_ivar_mask_bytes = MAX_PIXELS * (4 + 4 + 1)
+    assert flux_ivar_mask_bytes < MAX_PACKET_BYTES
+
+
+# --- evolution
+
+
+def newer(kind: Kind, change: Callable[[Json], object]) -> Json:
+    """Return a schema after a change, as a next minor version might be."""
+    changed = copy.deepcopy(schema(kind))
+    change(changed)
+    return changed
+
+
+def field_of(record: Json, name: str) -> Json:
+    found: Json = next(field for field in record["fields"] if field["name"] == name)
+    return found
+
+
+def add(name: str, **rest: Any) -> Callable[[Json], object]:
+    return lambda record: record["fields"].append({"name": name, **rest})
+
+
+PAIRS = [
+    (kind, older, later)
+    for kind in Kind
+    for older in versions(kind)
+    for later in versions(kind)
+    if older <= later and older.major == later.major
+]
+
+
+@pytest.mark.parametrize(("kind", "older", "later"), PAIRS)
+def test_versions_of_one_major_get_along(kind: Kind, older: Version, later: Version) -> None:
+    assert broken_rules(schema(kind, older), schema(kind, later)) == []
+    for written, expected in ((older, later), (later, older)):
+        assert unreadable(schema(kind, written), schema(kind, expected)) == []
+        body = io.BytesIO(sample(kind, written)[HEADER_BYTES:])
+        record = fastavro.schemaless_reader(body, schema(kind, written), schema(kind, expected))
+        assert isinstance(record, dict)
+        assert record.keys() == {field["name"] for field in schema(kind, expected)["fields"]}
+
+
+def reread(packet: bytes, written: Json, expected: Json) -> bytes:
+    """Read a packet as another schema's and return it as that schema's."""
+    record = fastavro.schemaless_reader(io.BytesIO(packet), written, expected)
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, fastavro.parse_schema(copy.deepcopy(expected)), record)
+    return buffer.getvalue()
+
+
+ALLOWED: list[tuple[Kind, Callable[[Json], object]]] = [
+    (Kind.SPECTRUM, add("airmass", type=["null", "double"], default=None)),
+    (Kind.ALERT, add("tags", type={"type": "array", "items": "string"}, default=[])),
+    (Kind.ALERT, lambda r: field_of(r, "alert_type")["type"]["symbols"].append("confirmation")),
+    (Kind.SPECTRUM, lambda r: r["fields"].reverse()),
+    (Kind.SCORE, lambda r: add("vsini", type="double", default=0.0)(field_of(r, "template")["type"])),
+    (Kind.SCORE, lambda r: field_of(r, "snr").update(doc="Said better.")),
+]
+
+
+@pytest.mark.parametrize(("kind", "change"), ALLOWED)
+def test_what_a_minor_version_may_change(kind: Kind, change: Callable[[Json], object]) -> None:
+    old, new = schema(kind), newer(kind, change)
+    assert broken_rules(old, new) == []
+    assert unreadable(old, new) == unreadable(new, old) == []
+    packet = sample(kind)[HEADER_BYTES:]
+    assert reread(reread(packet, old, new), new, old) == packet
+
+
+FORBIDDEN: list[tuple[Kind, Callable[[Json], object], str]] = [
+    (Kind.SPECTRUM, add("airmass", type="double"), r"\.airmass: a new field needs a default"),
+    (Kind.SPECTRUM, lambda r: r["fields"].pop(), r"\.flags: the field was removed"),
+    (
+        Kind.SPECTRUM,
+        lambda r: field_of(r, "epoch").update(type=["null", "float"]),
+        r"\.epoch: the type changed",
+    ),
+    (Kind.SPECTRUM, lambda r: field_of(r, "epoch").update(type="double"), r"\.epoch: the type changed"),
+    (
+        Kind.SPECTRUM,
+        lambda r: field_of(r, "grid")["type"].append("null"),
+        r"\.grid: the union has 4 branches",
+    ),
+    (
+        Kind.SPECTRUM,
+        lambda r: field_of(r, "reduced_at").update(type="long"),
+        r"\.reduced_at: the type changed",
+    ),
+    (
+        Kind.SPECTRUM,
+        lambda r: field_of(r, "medium")["type"]["symbols"].remove("air"),
+        "symbol 'air' was removed",
+    ),
+    (Kind.SPECTRUM, lambda r: field_of(r, "medium")["type"].pop("default"), "no default symbol"),
+    (Kind.SPECTRUM, lambda r: r.update(name="Spectrogram"), "was renamed"),
+    (
+        Kind.ALERT,
+        lambda r: add("vsini", type="double")(field_of(r, "template")["type"]),
+        r"\.template\.vsini: a new",
+    ),
+    (
+        Kind.ALERT,
+        lambda r: field_of(r, "bands")["type"]["items"]["fields"].pop(),
+        r"\.bands\[\]\.weight: .*removed",
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "change", "problem"), FORBIDDEN)
+def test_a_violation_is_caught(kind: Kind, change: Callable[[Json], object], problem: str) -> None:
+    problems = broken_rules(schema(kind), newer(kind, change))
+    assert any(re.search(problem, found) for found in problems), problems
+
+
+def test_a_missing_or_retyped_field_cannot_be_read() -> None:
+    old = schema(Kind.SPECTRUM)
+    assert unreadable(newer(Kind.SPECTRUM, lambda r: r["fields"].pop(0)), old) == [
+        "the record.spectrum_id: it is missing and has no default"
+    ]
+    retyped = newer(Kind.SPECTRUM, lambda r: field_of(r, "survey").update(type="int"))
+    assert unreadable(retyped, old) == ["the record.survey: it is int; it must be string"]
+
+
+# --- versions that are not known
+
+
+@pytest.mark.parametrize("kind", [Kind.SCORE, Kind.ALERT, Kind.HEARTBEAT])
+def test_an_unknown_version_is_refused_with_those_that_are_known(kind: Kind) -> None:
+    packet = sample(kind)
+    newer_minor = b"\0" + schema_id(kind, Version(1, 99)).to_bytes(4, "big") + packet[HEADER_BYTES:]
+    with pytest.raises(PacketError, match=rf"is {kind} 1\.99; what is read here is {kind} 1\.0"):
+        READ[kind](newer_minor)
+
+
+def test_the_json_rendering_of_the_sample_is_published_beside_it_in_content() -> None:
+    body = json.loads(alert_to_json(sample_classification(), sample_stamp()))
+    assert decode_alert(sample(Kind.ALERT)).alert_id == body["alert_id"]
+    assert set(body) == {"schema", "version"} | {f["name"] for f in schema(Kind.ALERT)["fields"]}
