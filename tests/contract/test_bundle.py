@@ -91,7 +91,7 @@ def test_a_graph_under_another_ones_name_is_refused(folder: Path) -> None:
             )
 
     _edit_card(folder, swap)
-    with pytest.raises(BundleError, match="its inputs are norm.*ivar.*clean"):
+    with pytest.raises(BundleError, match=r"its inputs are norm.*ivar.*clean"):
         load_bundle(folder)
 
 
@@ -138,7 +138,7 @@ def test_the_newest_version_is_by_number_not_by_letter(tmp_path: Path) -> None:
         (tmp_path / "mid" / version).mkdir(parents=True)
         (tmp_path / "mid" / version / CARD_FILE).write_text("{}")
     assert newest_bundle(tmp_path, "mid").name == "1.10.0"
-    with pytest.raises(BundleError, match="no bundle 'low'.*it holds mid"):
+    with pytest.raises(BundleError, match=r"no bundle 'low'.*it holds mid"):
         newest_bundle(tmp_path, "low")
 
 
