@@ -1,0 +1,80 @@
+# Everything a clean checkout needs is a virtual environment in .venv, made by the first target that wants it
+# from requirements.lock, by hash. Python 3.11 or later and make are all that must be there.
+
+VENV ?= .venv
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format types unit kafka-test train-test install-test train-setup wheel lock clean
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
+		printf '%-14s %s\n' "$$name" "$$what"; done
+
+demo: $(VENV)/.project ## A simulated night on a broker of its own; ARGS="--files FOLDER" adds yours
+	$(BIN)/cempstream demo $(ARGS)
+
+test: lint types unit ## Lint, types and all tests that need neither Apache Kafka nor torch
+
+lint: $(VENV)/.project ## ruff check and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.project ## Mend what ruff can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.project ## mypy --strict
+	$(BIN)/mypy
+
+unit: $(VENV)/.project
+	$(BIN)/pytest -m "not kafka and not train and not install" $(ARGS)
+
+kafka-test: $(VENV)/.project ## Tests on Apache Kafka (needs Java 17 and, once, Maven)
+	tests/broker/install_kafka.sh
+	$(BIN)/pytest -m "kafka" $(ARGS)
+
+train-test: $(VENV)/.train ## Tests of training (installs torch)
+	$(BIN)/pytest -m "train" $(ARGS)
+
+install-test: $(VENV)/.project ## The base package in an empty environment, and kcat
+	$(BIN)/pytest -m "install" $(ARGS)
+
+train-setup: $(VENV)/.train ## Add torch to the environment
+
+wheel: $(VENV)/.project ## Build the wheel into dist/
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+lock: $(VENV)/.project ## Renew the lock files from pyproject.toml
+	$(PIP) install uv
+	$(call lock,requirements.lock,--extra dev)
+	$(call lock,requirements-train.lock,--extra dev --extra train)
+
+clean: ## Remove the environment and what was built
+	rm -rf $(VENV) dist build demo-output
+
+# One resolution for every Python from 3.11 on and every platform; hatchling and editables build the project.
+define lock
+printf 'hatchling\neditables\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-annotate --custom-compile-command "make lock" $(2) --output-file $(1) pyproject.toml -
+endef
+
+$(VENV)/.packages: requirements.lock
+	@test -n "$(PYTHON)" || { echo "cempstream needs Python 3.11 or later; give it with PYTHON=..." >&2; exit 1; }
+	@echo "making $(VENV) with $(PYTHON); the first time takes a minute or two"
+	@$(PYTHON) -m venv --clear $(VENV) || { \
+		echo "$(PYTHON) cannot make environments: install its venv package (Debian: python3-venv)" >&2; exit 1; }
+	$(PIP) install --require-hashes --requirement requirements.lock
+	@touch $@
+
+$(VENV)/.project: $(VENV)/.packages pyproject.toml
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.train: $(VENV)/.project requirements-train.lock
+	$(PIP) install --require-hashes --requirement requirements-train.lock
+	@touch $@
