@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import threading
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import faust
@@ -44,7 +45,26 @@ def _give_up() -> NoReturn:
 
 
 class App(faust.App):
-    """A Faust app without tables, so without their folders on disk."""
+    """A Faust app without tables, so without their folders on disk, and with something to prepare.
+
+    Attributes
+    ----------
+    preparation
+        Called once, before the broker is asked for anything: a worker without models takes no partition.
+    """
+
+    preparation: Callable[[], None] | None = None
+
+    def prepare(self) -> None:
+        """Do the preparation, unless it is done."""
+        preparation, self.preparation = self.preparation, None
+        if preparation is not None:
+            preparation()
+
+    async def on_first_start(self) -> None:
+        """Prepare also where Faust's own command line starts the app."""
+        self.prepare()
+        await super().on_first_start()
 
     def _create_directories(self) -> None:
         """Create nothing."""
@@ -60,7 +80,7 @@ def new_app(
     max_fetch_bytes: int = 4 * 1024 * 1024,
     max_buffered: int = 4096,
     **options: Any,
-) -> faust.App:
+) -> App:
     """Return the app of one consumer group.
 
     Parameters

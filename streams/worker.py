@@ -22,7 +22,7 @@ from cempstream.processors.outcome import Classification, Outcome, Rejected
 from cempstream.streams.assemble import load_pipeline
 from cempstream.streams.batches import EventBatch, EventBatches
 from cempstream.streams.breaker import Breaker
-from cempstream.streams.faust_app import new_app, raw_topic
+from cempstream.streams.faust_app import App, new_app, raw_topic
 from cempstream.streams.health import HealthServer
 from cempstream.streams.metrics import Metrics
 from cempstream.streams.outputs import MessageWriter, Origin
@@ -193,7 +193,7 @@ class Worker:
         return time.monotonic() - self._progress_at_s if lag else 0.0
 
 
-def create_app(settings: Settings) -> faust.App:
+def create_app(settings: Settings) -> App:
     """Build the Faust app of a worker."""
     kafka = settings.kafka
     app = new_app(
@@ -212,10 +212,7 @@ def create_app(settings: Settings) -> faust.App:
     async def classify(stream: Any) -> None:
         await worker.run(stream)
 
-    def load(*_: Any, **__: Any) -> None:
-        worker.start()
-
-    app.on_worker_init.connect(load, weak=False)
+    app.preparation = worker.start
 
     @app.timer(interval=_WATCH_INTERVAL_S)  # type: ignore[untyped-decorator] # faust's has no type
     async def watch() -> None:

@@ -49,7 +49,9 @@ def worker(
 def run_worker(settings: Settings) -> NoReturn:
     """Run until a signal (status 0) or an error (status 1) ends it."""
     check_topics(settings)
-    run_app(create_app(settings))
+    app = create_app(settings)
+    app.prepare()
+    run_app(app)
 
 
 def check_topics(settings: Settings) -> None:

@@ -1,0 +1,115 @@
+"""The whole stream on a broker: packets in, every one scored or a dead letter, alerts out."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import time
+
+import pytest
+from tests.night import Topics, WorkerProcess, headers, read_all, send, wait_for
+from tests.poison import poison
+from tests.spectra import template_packets, template_spectra
+
+from cempstream.processors.outcome import Classification
+from cempstream.schemas.alert import decode_alert
+from cempstream.streams.assemble import load_pipeline
+from cempstream.streams.settings import Settings
+
+pytestmark = pytest.mark.timeout(240)
+
+#: The prior makes alerts rare; at even odds a few hundred templates give some.
+EVEN = {"CEMP_POLICY__PRIOR": "0.5"}
+
+
+def test_stream_scores_as_the_pipeline_does(bootstrap: str) -> None:
+    packets = template_packets(300)
+    topics = Topics.create(bootstrap)
+    with WorkerProcess(bootstrap, topics, **EVEN) as worker:
+        worker.wait_ready()
+        send(bootstrap, topics.spectra, packets)
+        ledger = wait_for(bootstrap, topics, len(packets))
+        assert worker.metric("cemp_spectra_total") == len(packets)
+        assert worker.metric("cemp_end_to_end_latency_seconds_count") == len(packets)
+    assert len(ledger.scores) == len(packets)
+    assert not ledger.dead
+    settings = Settings(policy={"prior": 0.5}, models={"threads": 1})  # type: ignore[arg-type]
+    outcomes = load_pipeline(settings)(packets)
+    n_candidates = 0
+    for outcome in outcomes:
+        assert isinstance(outcome, Classification)
+        (score,) = ledger.scores[outcome.spectrum.spectrum_id]
+        assert score.p_cemp == pytest.approx(outcome.p_cemp, abs=1e-5)
+        assert score.parameters.feh.value == pytest.approx(outcome.parameters["feh"].value, abs=1e-4)
+        n_candidates += outcome.decision.is_candidate
+    assert n_candidates > 0
+    assert ledger.alerts.total() == n_candidates
+
+
+def test_alerts_say_the_same_in_avro_and_json(bootstrap: str) -> None:
+    topics = Topics.create(bootstrap)
+    with WorkerProcess(bootstrap, topics, **EVEN) as worker:
+        worker.wait_ready()
+        send(bootstrap, topics.spectra, template_packets(200, seed=2), {"tense": b"test"})
+        wait_for(bootstrap, topics, 200)
+    avro = {a.alert_id: a for a in (decode_alert(m.value() or b"") for m in read_all(bootstrap, topics.alerts))}
+    text = [json.loads(m.value() or b"") for m in read_all(bootstrap, topics.alerts_json)]
+    assert avro
+    assert {line["alert_id"] for line in text} == set(avro)
+    for line in text:
+        alert = avro[line["alert_id"]]
+        assert line["p_cemp"] == pytest.approx(alert.p_cemp)
+        assert line["alert_tense"] == "test"
+        assert alert.to_spectrum().n_pix == 3909
+
+
+def test_malformed_packets_cost_themselves_alone(bootstrap: str) -> None:
+    good = template_packets(400, seed=3)
+    (victim,) = template_spectra(1, seed=4)
+    kinds = poison(victim)
+    bad = [packet for packet, _ in kinds.values()] * 2
+    huge = [b"\0" * (8 * 1024 * 1024)]
+    packets = [*good, *bad, *huge]
+    random.Random(5).shuffle(packets)
+    topics = Topics.create(bootstrap)
+    breaker = {"CEMP_BREAKER__SHARE": "1.0"}
+    with WorkerProcess(bootstrap, topics, **breaker) as worker:
+        worker.wait_ready()
+        send(bootstrap, topics.spectra, packets, {"exposure": b"e1"})
+        ledger = wait_for(bootstrap, topics, len(packets))
+        assert worker.get("/live")[0] == 200
+        assert worker.get("/ready")[0] == 200
+    assert len(ledger.scores) == len(good)
+    assert len(ledger.dead) == len(bad) + 1
+    expected = [reason.value for _, reason in kinds.values()] * 2 + ["too_large"]
+    assert sorted(ledger.reasons().elements()) == sorted(expected)
+    originals = {packet for packet in bad}
+    for first, *_ in ledger.dead.values():
+        facts = headers(first)
+        assert facts["orig.topic"] == topics.spectra
+        assert facts["orig.header.exposure"] == "e1"
+        if facts["error.reason"] == "too_large":
+            assert len(first.value() or b"") == 64 * 1024
+            assert facts["orig.size"] == str(8 * 1024 * 1024)
+        else:
+            assert (first.value() or b"") in originals
+
+
+def test_sigterm_commits_what_is_done_and_is_quick(bootstrap: str) -> None:
+    packets = template_packets(200, seed=6)
+    topics = Topics.create(bootstrap)
+    with WorkerProcess(bootstrap, topics) as worker:
+        worker.wait_ready()
+        send(bootstrap, topics.spectra, packets[:100])
+        wait_for(bootstrap, topics, 100)
+        start = time.monotonic()
+        worker.process.send_signal(signal.SIGTERM)
+        assert worker.process.wait(timeout_s=20) == 0
+        assert time.monotonic() - start < 15
+    with WorkerProcess(bootstrap, topics) as worker:
+        worker.wait_ready()
+        send(bootstrap, topics.spectra, packets[100:])
+        ledger = wait_for(bootstrap, topics, 200)
+    assert len(ledger.scores) == 200
+    assert ledger.n_repeats == 0
