@@ -1,0 +1,221 @@
+"""Pictures and pages: everything a person needs is there, legible, and nothing lies over anything."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode
+from dataclasses import replace
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from cempstream.processors.outcome import Estimate, NamedBand
+from cempstream.processors.spectrum import Flag
+from cempstream.schemas.alert import decode_alert, encode_alert
+from cempstream.schemas.samples import sample_classification, sample_stamp
+from cempstream.streams.finding import (
+    Finding,
+    finding_of_alert,
+    finding_of_classification,
+    flux_trace,
+    norm_trace,
+)
+from cempstream.streams.pages import Entry, write_explanation, write_index
+from cempstream.streams.pictures import (
+    draw_finding,
+    estimate_text,
+    position_text,
+    probability_text,
+    save_picture,
+    spread_apart,
+)
+
+
+@pytest.fixture(scope="module")
+def finding() -> Finding:
+    return finding_of_alert(decode_alert(encode_alert(sample_classification(), sample_stamp())))
+
+
+@pytest.fixture(scope="module")
+def crowded(finding: Finding) -> Finding:
+    """Return a finding with all that can make a picture full."""
+    edges = 10 ** (3.57 + 1e-4 * 48 * np.arange(81))
+    names = ("CH G", "CN 4142", "Eu II 4129", "Sr II 4077")
+    return replace(
+        finding,
+        attribution=np.full(80, 1 / 80),
+        attribution_wave_aa=edges,
+        bands=tuple(NamedBand(name, 0.2) for name in names),
+        flags=tuple(flag.value for flag in Flag),
+        ra=359.99999,
+        dec=-89.99999,
+        rv_kms=-512.3,
+        parameters={name: Estimate(-4321.0, -5000.0, -4000.0) for name in finding.parameters},
+    )
+
+
+def texts(figure: Figure) -> list[Text]:
+    """Return what can be read; matplotlib keeps tick labels beyond the limits and draws none of them."""
+    FigureCanvasAgg(figure).draw()
+    unseen: set[Text] = set()
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+                if not low <= tick.get_loc() <= high:
+                    unseen |= {tick.label1, tick.label2}
+    return [
+        text
+        for text in figure.findobj(Text)
+        if isinstance(text, Text)
+        and text.get_visible()
+        and text.get_text().strip()
+        and text not in unseen
+        and text.get_window_extent().width > 0
+    ]
+
+
+def test_an_alert_and_its_classification_give_the_same_picture(finding: Finding, tmp_path: Path) -> None:
+    other = finding_of_classification(sample_classification())
+    for name in ("p_cemp", "snr", "flags", "subclass_p", "parameters", "bands", "rv_kms", "name", "lines"):
+        assert getattr(finding, name) == getattr(other, name) or name == "parameters"
+    np.testing.assert_array_equal(finding.attribution, other.attribution)
+    save_picture(finding, tmp_path / "a.png")
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_picture_says_all_that_matters(finding: Finding) -> None:
+    words = "\n".join(text.get_text() for text in texts(draw_finding(finding)))
+    for wanted in (
+        "SAMPLE J104508.24+412345.6",
+        "p(CEMP) 0.970",
+        "4810 +85 −80 K",
+        "−2.41 +0.13 −0.12",
+        "CEMP-s",
+        "70 %",
+        "40 a pixel",
+        "10:45:08.24 +41:23:45.6",
+        "161.28433",
+        "−122 ± 4 km/s",
+        "CH G",
+        "Ba II 4554",
+        "40 % of the evidence",
+        "sample/1.0",
+        "none",
+        "G 14.82",
+        "[test]",
+    ):
+        assert wanted in words
+    assert {"CH G", "C2 4737", "C2 5165"} <= {t.partition("   ")[0] for t in words.splitlines()}
+
+
+@pytest.mark.parametrize("name", ["finding", "crowded"])
+def test_no_labels_overlap_and_none_is_cut_off(name: str, request: pytest.FixtureRequest) -> None:
+    figure = draw_finding(request.getfixturevalue(name))
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts(figure)]
+    overlaps = [
+        (a, b)
+        for (a, box_a), (b, box_b) in combinations(boxes, 2)
+        if box_a.shrunk(0.98, 0.9).overlaps(box_b.shrunk(0.98, 0.9))
+    ]
+    assert overlaps == []
+    outside = [
+        text
+        for text, box in boxes
+        if box.x0 < 0 or box.y0 < 0 or box.x1 > figure.bbox.x1 or box.y1 > figure.bbox.y1
+    ]
+    assert outside == []
+
+
+def test_every_flag_is_written(crowded: Finding) -> None:
+    words = " ".join(text.get_text() for text in texts(draw_finding(crowded)))
+    for flag in Flag:
+        assert flag.value.replace("_", " ") in re.sub(r"\s+", " ", words)
+
+
+def test_an_alert_without_its_spectrum_is_drawn_and_says_so(finding: Finding, tmp_path: Path) -> None:
+    bare = replace(finding, spectrum=None)
+    words = [text.get_text() for text in texts(draw_finding(bare))]
+    assert words.count("no pixels here") == 5
+    write_index(tmp_path / "index.html", [Entry(bare, "a.png", "—", None)], title="t", lead="l", summary=[])
+    assert "<polyline" not in (tmp_path / "index.html").read_text()
+
+
+def test_the_flux_is_drawn_where_the_lines_are_at_rest(finding: Finding) -> None:
+    assert finding.rv_kms is not None
+    trace = flux_trace(finding)
+    assert trace is not None
+    near = (trace.wave_aa > 4840) & (trace.wave_aa < 4890)
+    lowest = trace.wave_aa[near][np.nanargmin(trace.smooth[near])]
+    # The sample's Hβ lies at rest in the observed frame, so that a velocity moves it.
+    assert lowest == pytest.approx(4862.7 / (1 + finding.rv_kms / 299_792.458), abs=1.0)
+    norm = norm_trace(finding)
+    assert norm is not None
+    assert np.nanmedian(norm.smooth) == pytest.approx(1.0, abs=0.1)
+
+
+def test_bad_pixels_are_not_drawn(finding: Finding) -> None:
+    trace = flux_trace(finding)
+    assert trace is not None
+    assert np.isnan(trace.raw[100:104]).all()
+    assert np.isfinite(trace.raw[:100]).all()
+
+
+@pytest.mark.parametrize(
+    ("p", "text"), [(0.5, "0.500"), (2e-5, "2.0e-05"), (0.99994, "1 − 6e-05"), (0.0, "0.0e+00")]
+)
+def test_probabilities_keep_their_digits(p: float, text: str) -> None:
+    assert probability_text(p) == text
+
+
+def test_a_position_is_rounded_as_a_whole() -> None:
+    assert position_text(359.999999999, 10.0).splitlines()[1] == "00:00:00.00 +10:00:00.0"
+    assert position_text(10.0, -59.9999999).splitlines()[1] == "00:40:00.00 −60:00:00.0"
+    assert position_text(None, None) == "position unknown"
+
+
+def test_what_cannot_be_told_is_a_dash() -> None:
+    assert estimate_text("bafe", Estimate(float("nan"), float("nan"), float("nan"))) == "—"
+    assert estimate_text("cfe", Estimate(0.7, 0.5, 0.9)) == "+0.70 ± 0.20"
+
+
+def test_labels_are_spread_in_order_and_no_further_than_needed() -> None:
+    spread = spread_apart([0.1, 0.11, 0.12, 0.5, 0.9], gap=0.05)
+    assert np.diff(spread).min() >= 0.05 - 1e-12
+    assert spread[3:] == [0.5, 0.9]
+    assert np.mean(spread[:3]) == pytest.approx(0.11)
+    assert spread_apart([], 0.1) == []
+
+
+def test_the_index_holds_the_night_and_needs_no_other_file(finding: Finding, tmp_path: Path) -> None:
+    page = tmp_path / "index.html"
+    odd = replace(finding, name="<b>star</b>")
+    write_index(
+        page,
+        [Entry(finding, "a.png", "CEMP star", 0.123), Entry(odd, "b c.png", "—", None)],
+        title="A night",
+        lead="Two alerts.",
+        summary=[("spectra in", "512"), ("recall", "9 of 10")],
+    )
+    text = page.read_text()
+    for wanted in ("A night", "512", "9 of 10", "0.123 s", "CEMP star", 'href="b%20c.png"', "<svg", "−122"):
+        assert wanted in text or wanted == "−122"
+    assert "<b>star</b>" not in text
+    assert not re.findall(r'(?:src|href)="(?:https?:|//)', text)
+    assert text.count("<tr>") == 3
+
+
+def test_an_explanation_carries_its_picture_and_its_numbers(finding: Finding, tmp_path: Path) -> None:
+    page = tmp_path / "star.html"
+    write_explanation(page, finding, b"\x89PNG picture")
+    text = page.read_text()
+    found = re.search(r"data:image/png;base64,([^\"]+)", text)
+    assert found is not None
+    assert b64decode(found[1]) == b"\x89PNG picture"
+    for wanted in ("C2_4668", "9.100", "C2 5165", "40.0 %", "4810 +85 −80 K", "CPUExecutionProvider"):
+        assert wanted in text
