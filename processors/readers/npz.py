@@ -167,13 +167,13 @@ def _rows(source: Source, arrays: dict[str, Array], survey: str) -> list[TableRo
             )
             rows.append(TableRow(origin, _NOTHING, _NOTHING, None, fault=fault))
             continue
-        cut = [_cut(array, start, stop, flux.size) for array in (wave, flux, ivar, mask)]
-        own_power = (
-            power if power is None or power.size != len(bounds) or power.size == 1 else power[i : i + 1]
+        # One value per spectrum, or else one for all, one grid for all, or a value per pixel.
+        own_power = power if power is None or power.size != len(bounds) else power.ravel()[i : i + 1]
+        wave_cut, *others = (
+            _cut(array, start, stop, flux.size) for array in (wave, flux, ivar, mask, own_power)
         )
-        one_wave, (one_flux, one_ivar, one_mask, one_power) = ascending(
-            _present(cut[0]), *cut[1:], _cut(own_power, start, stop, flux.size)
-        )
+        one_wave, (one_flux, one_ivar, one_mask, one_power) = ascending(_present(wave_cut), *others)
+        is_number = one_power is not None and one_power.size == 1
         rows.append(
             TableRow(
                 origin,
@@ -181,9 +181,7 @@ def _rows(source: Source, arrays: dict[str, Array], survey: str) -> list[TableRo
                 _present(one_flux),
                 one_ivar,
                 is_bad=one_mask != 0 if one_mask is not None else None,
-                resolving_power=float(one_power[0])
-                if one_power is not None and one_power.size == 1
-                else one_power,
+                resolving_power=float(_present(one_power)[0]) if is_number else one_power,
             )
         )
     return rows
@@ -223,9 +221,11 @@ def _ids(source: Source, arrays: dict[str, Array], n_spec: int) -> list[str]:
 
 def _cut(array: Array | None, start: int, stop: int, n_flux: int) -> Array | None:
     """Return one spectrum's part of an array; one grid for all serves each."""
-    if array is None or array.size == 1:
-        return array
+    if array is None:
+        return None
     array = array.ravel()
+    if array.size == 1:
+        return array
     return array if array.size == stop - start and array.size != n_flux else array[start:stop]
 
 
