@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field, InstanceOf, ValidationError
+from pydantic import Field, InstanceOf, PrivateAttr, ValidationError
 
 from cempstream.processors.outcome import Classification, Decision, NamedBand, Provenance, TemplateMatch
 from cempstream.processors.spectrum import BadSpectrum, Reason, Spectrum
@@ -113,6 +114,8 @@ class Alert(Packet):
     spectrum: InstanceOf[Spectrum] | None = None
     spectrum_uri: str | None = None
 
+    _on_ack: Callable[[], None] | None = PrivateAttr(default=None)
+
     @property
     def name(self) -> str:
         """The star's name where the survey gave one, else the spectrum's."""
@@ -132,6 +135,18 @@ class Alert(Packet):
             )
             raise NoSpectrumError(f"alert {self.alert_id} carries no spectrum, it is too large: {place}")
         return self.spectrum
+
+    def ack(self) -> None:
+        """Say that the alert is dealt with; it means something to a stream with a named group only.
+
+        Such a group resumes at its first alert that was not acknowledged.
+        """
+        if self._on_ack is not None:
+            self._on_ack()
+
+    def on_ack(self, told: Callable[[], None]) -> None:
+        """Have a function called by `ack`: for the stream that the alert comes from."""
+        self._on_ack = told
 
     def to_json(self) -> bytes:
         """Return the alert as one line of JSON, as it stands in the JSON topic."""

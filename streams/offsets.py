@@ -1,0 +1,207 @@
+"""Where a subscriber starts: from a time, from either end, or some messages back.
+
+The end of a partition is taken from the high watermark that Fetch returns, and a message's own time decides
+whether it belongs to a time range: not every broker answers ListOffsets rightly, neither for the end nor for
+a time, but what it answers for a time is never too late.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+#: Errors that waiting does not mend.
+HOPELESS = frozenset(
+    {
+        KafkaError._AUTHENTICATION,
+        KafkaError._SSL,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+    }
+)
+
+#: A topic and a partition's number.
+Place: TypeAlias = tuple[str, int]
+
+#: The first message at or after a time, either end, or so many messages before the end (a negative number).
+Start: TypeAlias = datetime | Literal["earliest", "latest"] | int
+
+_TIMEOUT_S = 15.0
+_POLL_S = 0.2
+
+
+class StreamError(ConnectionError):
+    """The stream cannot be read; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartingPoints:
+    """Where to start and what to leave out.
+
+    Attributes
+    ----------
+    offsets
+        First offset to read, per partition.
+    ends
+        Where each partition ended when asked.
+    not_before_ms
+        Messages of an earlier time are to be left out, milliseconds since 1970.
+    """
+
+    offsets: Mapping[Place, int]
+    ends: Mapping[Place, int]
+    not_before_ms: int = 0
+
+
+def parse_time(text: str | datetime) -> datetime:
+    """Read an ISO 8601 time; one without a zone is UTC.
+
+    Raises
+    ------
+    ValueError
+        The text is not a time.
+    """
+    try:
+        moment = datetime.fromisoformat(text) if isinstance(text, str) else text
+    except ValueError:
+        raise ValueError(f"'{text}' is not a time; one is written like 2026-11-20T03:00Z") from None
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def parse_start(start: str | int | datetime) -> Start:
+    """Read where to start: a time, ``earliest``, ``latest``, or minus the number of messages to go back.
+
+    Raises
+    ------
+    ValueError
+        It is none of these.
+    """
+    if start == "earliest":
+        return "earliest"
+    if start == "latest":
+        return "latest"
+    if isinstance(start, str) and start.startswith("-") and start[1:].isdecimal():
+        start = int(start)
+    if isinstance(start, int):
+        if start >= 0:
+            raise ValueError(f"start {start} is not negative; -100 means the last hundred messages")
+        return start
+    try:
+        return parse_time(start)
+    except ValueError:
+        raise ValueError(
+            f"'{start}' is no place to start; there are earliest, latest, -100 and 2026-11-20T03:00Z"
+        ) from None
+
+
+def partitions_of(consumer: Consumer, topics: Iterable[str]) -> list[Place]:
+    """Return every partition of the topics.
+
+    Raises
+    ------
+    StreamError
+        The broker does not answer, or has no such topic.
+    """
+    places = []
+    try:
+        known = consumer.list_topics(timeout=_TIMEOUT_S).topics
+    except KafkaException as error:
+        raise StreamError("no broker answers") from error
+    for topic in topics:
+        if topic not in known:
+            near = sorted(name for name in known if not name.startswith("_"))
+            raise StreamError(f"there is no topic '{topic}'; the broker has {', '.join(near) or 'none'}")
+        places += [(topic, number) for number in sorted(known[topic].partitions)]
+    return places
+
+
+def starting_points(config: Mapping[str, Any], topics: Iterable[str], start: Start) -> StartingPoints:
+    """Ask the broker where to start, with a consumer of its own that belongs to no group.
+
+    Raises
+    ------
+    StreamError
+        The broker does not answer in time, has no such topic, or forbids reading it.
+    """
+    errors: list[KafkaError] = []
+    asks = {"enable.auto.commit": False, "enable.partition.eof": True, "log_level": 0}
+    consumer = Consumer({**config, **asks, "error_cb": errors.append})
+    try:
+        return _starting_points(consumer, topics, start)
+    except StreamError as error:
+        consumer.poll(0)  # this is what calls error_cb
+        if errors:  # the reason behind a silence: refused, unknown host, wrong password
+            raise StreamError(f"{error}: {errors[0].str()}") from error
+        raise
+    finally:
+        consumer.close()
+
+
+def _starting_points(consumer: Consumer, topics: Iterable[str], start: Start) -> StartingPoints:
+    places = partitions_of(consumer, topics)
+    if start == "earliest":
+        return StartingPoints(dict.fromkeys(places, OFFSET_BEGINNING), {})
+    limits = _fetch_limits(consumer, places)
+    ends = {place: high for place, (_, high) in limits.items()}
+    if start == "latest":
+        return StartingPoints(ends, ends)
+    if isinstance(start, int):
+        return StartingPoints({place: max(low, high + start) for place, (low, high) in limits.items()}, ends)
+    start_ms = round(start.timestamp() * 1000)
+    return StartingPoints(_at_time(consumer, ends, start_ms), ends, start_ms)
+
+
+def _fetch_limits(consumer: Consumer, places: list[Place]) -> dict[Place, tuple[int, int]]:
+    """Return the first and the next offset of every partition, as Fetch reports them."""
+    consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in places])
+    limits: dict[Place, tuple[int, int]] = {}
+    deadline_s = time.monotonic() + _TIMEOUT_S
+    while len(limits) < len(places):
+        if time.monotonic() > deadline_s:
+            raise StreamError(f"the broker did not say within {_TIMEOUT_S:g} s where {places[0][0]} ends")
+        # One message or the end is enough: the answer that it came in says where its partition ends.
+        for message in consumer.consume(256, timeout=_POLL_S):
+            error = message.error()
+            if error is not None and error.code() != KafkaError._PARTITION_EOF:
+                raise StreamError(error.str())
+            place, offset = place_of(message)
+            if place not in limits:
+                partition = TopicPartition(*place)
+                _, high = consumer.get_watermark_offsets(partition, cached=True)
+                limits[place] = (offset, high)
+                consumer.pause([partition])
+    consumer.unassign()
+    return limits
+
+
+def _at_time(consumer: Consumer, ends: Mapping[Place, int], start_ms: int) -> dict[Place, int]:
+    asked = [TopicPartition(*place, start_ms) for place in ends]
+    try:
+        found = consumer.offsets_for_times(asked, timeout=_TIMEOUT_S)
+    except KafkaException as error:
+        raise StreamError("the broker did not say where that time is") from error
+    at = {(part.topic, part.partition): part.offset for part in found}
+    return {place: at[place] if at[place] >= 0 else end for place, end in ends.items()}
+
+
+def place_of(message: Message) -> tuple[Place, int]:
+    """Return topic, partition and offset of a message, or of the end of a partition."""
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None, "whatever was consumed has a place"
+    assert partition is not None, "whatever was consumed has a place"
+    assert offset is not None, "whatever was consumed has a place"
+    return (topic, partition), offset
