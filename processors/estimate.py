@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -142,20 +141,20 @@ def _block_medians(flux: Array, good: Array, *, kernel: tuple[float, ...]) -> Ar
     whole = np.convolve(good.astype(float), used, mode="same") > used.sum() - 0.5
     reach = weights.size // 2
     whole[:reach] = whole[-reach:] = False
-    n_blocks = max(1, flux.size // _NOISE_BLOCK_PIX)
-    edges = np.linspace(0, flux.size, n_blocks + 1).astype(int)
     # Blocks overlap by half on either side, so that one emission line does not rule its block.
     half = _NOISE_BLOCK_PIX // 2
-    centre, scatter = [], []
-    for low, high in pairwise(edges.tolist()):
-        wide = slice(max(0, low - half), high + half)
-        chosen = differences[wide][whole[wide]]
-        if chosen.size >= _MIN_DIFFERENCES:
-            centre.append((low + high) / 2)
-            scatter.append(_SIGMA_PER_MAD * float(np.median(chosen)))
-    if not centre:
+    n_blocks = -(-flux.size // _NOISE_BLOCK_PIX)
+    after = n_blocks * _NOISE_BLOCK_PIX - flux.size + half
+    padded = np.pad(np.where(whole, differences, np.nan), (half, after), constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * _NOISE_BLOCK_PIX)[::_NOISE_BLOCK_PIX]
+    ordered = np.sort(windows, axis=1)  # NaN comes last
+    count = np.count_nonzero(np.isfinite(ordered), axis=1)
+    known = np.flatnonzero(count >= _MIN_DIFFERENCES)
+    if not known.size:
         return np.full(flux.size, np.nan)
-    return np.asarray(np.interp(np.arange(flux.size), centre, scatter))
+    median = 0.5 * (ordered[known, (count[known] - 1) // 2] + ordered[known, count[known] // 2])
+    centre = known * _NOISE_BLOCK_PIX + half
+    return np.asarray(np.interp(np.arange(flux.size), centre, _SIGMA_PER_MAD * median))
 
 
 def fill_bad(flux: Array, good: Array) -> Array:
