@@ -68,7 +68,7 @@ $(VENV)/.packages: requirements.lock
 	@echo "making $(VENV) with $(PYTHON); the first time takes a minute or two"
 	@$(PYTHON) -m venv --clear $(VENV) || { \
 		echo "$(PYTHON) cannot make environments: install its venv package (Debian: python3-venv)" >&2; exit 1; }
-	$(PIP) install --require-hashes --requirement requirements.lock
+	$(PIP) install --no-compile --require-hashes --requirement requirements.lock
 	@touch $@
 
 $(VENV)/.project: $(VENV)/.packages pyproject.toml
@@ -76,5 +76,5 @@ $(VENV)/.project: $(VENV)/.packages pyproject.toml
 	@touch $@
 
 $(VENV)/.train: $(VENV)/.project requirements-train.lock
-	$(PIP) install --require-hashes --requirement requirements-train.lock
+	$(PIP) install --no-compile --require-hashes --requirement requirements-train.lock
 	@touch $@

@@ -136,7 +136,9 @@ def _scores(outcome: Classification) -> dict[str, Cell]:
         "template_cfe": template.cfe,
         "template_chi2": template.chi2,
         "bands": ";".join(f"{band.name}={band.weight:.3f}" for band in outcome.bands),
-        "lines": ";".join(f"{name}={value:.4g}" for name, (value, _) in outcome.lines.items()),
+        "lines": ";".join(
+            f"{name}={value:.4g}" for name, (value, _) in outcome.lines.items() if math.isfinite(value)
+        ),
     }
     for name, estimate in outcome.parameters.items():
         scores |= {name: estimate.value, f"{name}_lo": estimate.lo, f"{name}_hi": estimate.hi}

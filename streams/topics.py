@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # imported the
 from cempstream.streams.settings import MIB, KafkaSettings, TopicSettings
 
 _TIMEOUT_S = 10.0
+_ANSWER_S = 5.0
 _DAY_MS = 24 * 3600 * 1000
 
 SIZE = "max.message.bytes"
@@ -126,7 +128,7 @@ class TopicAdmin:
             {"bootstrap.servers": kafka.bootstrap, "log_level": 0, **kafka.client_config()}
         )
 
-    def metadata(self, timeout_s: float = _TIMEOUT_S) -> Any:
+    def metadata(self, timeout_s: float = _ANSWER_S) -> Any:
         """Return the cluster's brokers and topics.
 
         Raises
@@ -184,6 +186,12 @@ class TopicAdmin:
             else:
                 created.add(name)
         return created
+
+    def delete(self, name: str) -> None:
+        """Delete a topic; a broker that does not allow it keeps it."""
+        for future in self.client.delete_topics([name]).values():
+            with suppress(KafkaException):
+                future.result(_TIMEOUT_S)
 
     def alter(self, plan: TopicPlan, state: TopicState) -> None:
         """Bring a topic up to its plan: more partitions and other properties, never fewer partitions."""
