@@ -21,11 +21,14 @@ from cempstream.streams.embedded import Broker, EmbeddedBroker
 only_on_kafka = pytest.mark.parametrize(
     "broker", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True
 )
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 N_MESSAGES = 3_000
 N_PARTITIONS = 4
 BATCH_SIZE = 20  # as in batch_app
+# at most 20 events per 10 ms and batch in flight, 0.25 s between commits and as much for a busy machine
+MAX_REPEATS = 2_000 * 0.5 + 3 * BATCH_SIZE
+TIMEOUT_S = 120
 
 _FOLDER = Path(__file__).parent
 _ENTRIES = {
@@ -87,7 +90,7 @@ class Flow:
         consumer.close()
         return sum(max(0, partition.offset) for partition in committed)
 
-    def wait_for(self, n_different: int, timeout_s: float = 60) -> Counter[int]:
+    def wait_for(self, n_different: int, timeout_s: float = TIMEOUT_S) -> Counter[int]:
         """Wait until so many different numbers have arrived."""
         deadline = time.monotonic() + timeout_s
         while len(found := self.arrived()) < n_different:
@@ -96,7 +99,7 @@ class Flow:
 
     def wait_until_copying(self, worker: ChildProcess, n_given: int = 1) -> None:
         """Wait until the worker has copied `n_given` events."""
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + TIMEOUT_S
         while _last_number(worker) < n_given:
             assert worker.is_running, self.output()
             assert time.monotonic() < deadline, self.output()
@@ -140,7 +143,7 @@ def test_sigterm_exits_0_and_repeats_nothing_an_exception_exits_1_and_loses_noth
     assert flow.n_committed() == len(found)  # so that nothing is repeated
 
     second = flow.worker(entry, FAIL_AFTER=(N_MESSAGES - len(found)) // 2)
-    assert second.wait(60) == 1
+    assert second.wait(TIMEOUT_S) == 1
     assert len(found) < len(flow.arrived()) < N_MESSAGES
 
     flow.worker(entry)
@@ -155,8 +158,7 @@ def test_a_kill_loses_nothing_and_repeats_little(flow: Flow) -> None:
     flow.worker()
     found = flow.wait_for(N_MESSAGES)
     assert len(found) == N_MESSAGES
-    # 20 events per 10 ms at most, 0.25 s between commits (and a slow machine), three batches in flight
-    assert sum(found.values()) - N_MESSAGES <= 2_000 * 0.5 + 3 * BATCH_SIZE
+    assert sum(found.values()) - N_MESSAGES <= MAX_REPEATS
 
 
 def test_batches_delivered_out_of_order_are_not_committed_out_of_order(flow: Flow) -> None:
@@ -171,19 +173,22 @@ def test_batches_delivered_out_of_order_are_not_committed_out_of_order(flow: Flo
     assert flow.wait_for(N_MESSAGES) == Counter(range(N_MESSAGES)) + before
 
 
-def test_a_second_worker_takes_its_share_and_nothing_is_lost_or_repeated(flow: Flow) -> None:
+def test_a_second_worker_takes_its_share_and_nothing_is_lost(flow: Flow) -> None:
     flow.feed(500)
     first = flow.worker()
     flow.wait_until_copying(first)
     second = flow.worker()
     n_fed = 500
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + TIMEOUT_S
     while _last_number(second) == 0:
         assert time.monotonic() < deadline, flow.output()
         flow.feed(50, first=n_fed)
         n_fed += 50
         time.sleep(0.1)
-    assert flow.wait_for(n_fed) == Counter(range(n_fed))
+    found = flow.wait_for(n_fed)
+    assert set(found) == set(range(n_fed))
+    # Faust forgets what was acknowledged since the last commit before it says that partitions move
+    assert sum(found.values()) - n_fed <= MAX_REPEATS
     assert first.is_running
 
 
