@@ -32,8 +32,9 @@ _ZERO_ERROR_PIX = 3.0 / np.sqrt(3.0)
 #: 1 µJy at 1 Å in 1e-17 erg/s/cm²/Å, to be divided by λ² in Å.
 _UJY_TO_FLAM = 2.99792458e6
 
-_ROWS_AT_ONCE = 256
+_MAX_ROWS_AT_ONCE, _MAX_VALUES_AT_ONCE = 256, 4_000_000
 _MAX_SOURCES = 2_000_000
+_MAX_COLUMNS = 64
 _BANDS = ("nuv", "u", "g", "r", "i", "z", "y")
 #: What h5py raises on damaged files.
 _DAMAGE = (
@@ -52,8 +53,8 @@ def read_csst(source: Source, options: ReadOptions) -> Iterator[Spectrum | Rejec
     """Read every band of every source: source by source, GU before GV before GI."""
     file = _CessFile(source)
     try:
-        for first in range(0, file.n_sources, _ROWS_AT_ONCE):
-            yield from file.read(slice(first, min(first + _ROWS_AT_ONCE, file.n_sources)), options)
+        for first in range(0, file.n_sources, file.rows_at_once):
+            yield from file.read(slice(first, min(first + file.rows_at_once, file.n_sources)), options)
     finally:
         file.close()
 
@@ -75,6 +76,8 @@ class _CessFile:
             )
         self._grids = {name: self._grid(name) for name in self._bands}
         self.n_sources = self._count()
+        longest = max(grid.n_pix for grid in self._grids.values())
+        self.rows_at_once = max(1, min(_MAX_ROWS_AT_ONCE, _MAX_VALUES_AT_ONCE // longest))
         with self._reading("'ID'"):
             self._ids = self._read_ids()
         self._position = self._table("parameters_desi")
@@ -155,36 +158,35 @@ class _CessFile:
         return int(shape[0])
 
     def _read_ids(self) -> list[str]:
-        values = self._file["ID"][:] if "ID" in self._file else np.arange(self.n_sources)
-        ids = [
-            v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in np.ravel(values).tolist()
-        ]
-        if len(ids) != self.n_sources:
-            raise ValueError(f"it has {len(ids)} values for {self.n_sources} sources")
-        return ids
+        if "ID" not in self._file:
+            return [f"{self.source.stem}-{i}" for i in range(self.n_sources)]
+        node = self._file["ID"]
+        if node.size != self.n_sources:
+            raise ValueError(f"it has {node.size} values for {self.n_sources} sources")
+        return [_text(value) for value in np.ravel(node[:]).tolist()]
 
     def _table(self, name: str) -> dict[str, Array]:
-        """Return the named columns of a table, however it is stored: array with names, records or group."""
+        """Return the numeric columns of a table, however it is stored: array with names, records or group."""
         with self._reading(f"'{name}'"):
             if name not in self._file:
                 return {}
             node: Any = self._file[name]
+            columns: dict[str, Array] = {}
             if hasattr(node, "keys"):
-                columns = {key: node[key][:] for key in node}
-            elif node.dtype.names:
-                columns = {key: node[key] for key in node.dtype.names}
-            else:
-                labels = [v.decode() if isinstance(v, bytes) else str(v) for v in node.attrs.get("name", [])]
-                values = to_float64(np.asarray(node[:]))
-                # The emulator writes positions as (sources, columns), magnitudes as (columns, sources, 1).
-                if values.shape == (self.n_sources, len(labels)):
-                    values = values.T
-                values = values.reshape(len(labels), -1) if labels else values[:0]
-                columns = dict(zip(labels, values, strict=True))
+                columns = {key: node[key][:] for key in node if node[key].size == self.n_sources}
+            elif node.size <= _MAX_COLUMNS * self.n_sources:
+                table = np.asarray(node[:])
+                labels = [_text(value) for value in node.attrs.get("name", [])]
+                if table.dtype.names:
+                    columns = {key: table[key] for key in table.dtype.names}
+                elif table.size == len(labels) * self.n_sources:
+                    # The emulator has positions by (sources, columns), magnitudes by (columns, sources, 1).
+                    by_row = table.shape == (self.n_sources, len(labels))
+                    columns = dict(zip(labels, (table.T if by_row else table), strict=True))
             return {
-                key.lower(): to_float64(np.asarray(column)).ravel()
+                key.lower(): to_float64(column.ravel())
                 for key, column in columns.items()
-                if np.size(column) == self.n_sources
+                if column.dtype.kind in "fiu" and column.size == self.n_sources
             }
 
     def _origin(self, row: int, band: str) -> Origin:
@@ -227,6 +229,10 @@ class _CessFile:
                 f"is a damaged HDF5 file or not of CESS: {what} cannot be read ({error})",
                 "give a file in the layout that CESS writes",
             ) from error
+
+
+def _text(value: Any) -> str:
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _within(column: Array | None, row: int, low: float, high: float) -> float | None:

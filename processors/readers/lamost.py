@@ -35,10 +35,14 @@ _BRIGHTEST_MAG, _FAINTEST_MAG = 0.0, 30.0
 def is_lamost(file: FitsFile) -> bool:
     """Say whether a FITS file is one of LAMOST's low-resolution spectra, by its content."""
     cards = file.cards()
-    if "LAMOST" not in f"{cards.text('TELESCOP')} {cards.text('ORIGIN')} {cards.text('DATA_V')}":
+    said = " ".join(filter(None, (cards.text(key) for key in ("TELESCOP", "ORIGIN", "DATA_V"))))
+    if said and "LAMOST" not in said:  # old SDSS spectra are images of five rows, too
         return False
     shape = file.shape(0)
-    return (len(shape) == 2 and shape[0] == _IMAGE_ROWS) or _table_index(file) is not None
+    if len(shape) == 2 and shape[0] == _IMAGE_ROWS:
+        return bool(said) or cards.number("COEFF0") is not None
+    table = _table_index(file)
+    return table is not None and (bool(said) or "ANDMASK" in file.columns(table))
 
 
 def read_lamost(file: FitsFile, options: ReadOptions) -> Iterator[Spectrum | Rejected]:

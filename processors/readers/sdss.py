@@ -19,7 +19,7 @@ from cempstream.processors.readers.fits_file import Cards, FitsFile, utc_of_mjd
 from cempstream.processors.readers.options import ReadOptions
 from cempstream.processors.spectrum import Spectrum
 
-_COLUMNS = {"FLUX", "LOGLAM", "IVAR", "AND_MASK"}
+_COLUMNS, _OWN_COLUMNS = {"FLUX", "LOGLAM", "IVAR"}, {"AND_MASK", "WDISP"}
 
 #: Bits of SPPIXMASK that say, of every exposure, that a pixel's flux is not to be trusted. What is very bad
 #: has ivar 0 already. Bits on flats and traces mark whole spectra that are usable: BADFLAT (2) is set on 99.7
@@ -38,7 +38,10 @@ _TAI_AHEAD = timedelta(seconds=34)
 
 def is_sdss(file: FitsFile) -> bool:
     """Say whether a FITS file holds an SDSS spectrum, by its columns."""
-    return file.has(1) and file.is_table(1) and set(file.columns(1)) >= _COLUMNS
+    if not (file.has(1) and file.is_table(1)):
+        return False
+    names = set(file.columns(1))
+    return names >= _COLUMNS and bool(names & _OWN_COLUMNS)
 
 
 def read_sdss(file: FitsFile, options: ReadOptions) -> Iterator[Spectrum | Rejected]:
@@ -49,12 +52,12 @@ def read_sdss(file: FitsFile, options: ReadOptions) -> Iterator[Spectrum | Rejec
     with np.errstate(over="ignore"):
         wave = 10.0 ** file.numbers(1, "LOGLAM").reshape(-1)
     dispersion = file.numbers(1, "WDISP").reshape(-1) if "WDISP" in names else np.zeros(flux.size)
-    and_mask = file.column(1, "AND_MASK").reshape(-1).astype(np.int64)
+    masks = file.column(1, "AND_MASK").reshape(-1) if "AND_MASK" in names else np.zeros(flux.size)
     pixels = Pixels(
         grid=grid_from_cards(wave, cards.number("COEFF0"), cards.number("COEFF1")),
         flux=flux,
         ivar=ivar,
-        is_bad=(and_mask & _BAD) != 0,
+        is_bad=(masks.astype(np.int64) & _BAD) != 0,
         resolving_power=_resolving_power(dispersion),
         flux_unit="absolute",
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cempstream.processors.grid import Array, LogGrid
-from cempstream.processors.readers import ReadOptions, expand_paths, read_spectra
+from cempstream.processors.readers import ReadOptions, UnreadableFile, expand_paths, read_spectra
 from cempstream.processors.spectrum import Spectrum
 from tests.survey_files import write_lamost_image, write_lamost_table
 
@@ -132,6 +132,19 @@ def test_values_that_are_no_numbers_become_bad_pixels(tmp_path: Path, rows: Arra
     spectrum = read_one(write_lamost_image(tmp_path / "a.fits", rows))
     assert np.flatnonzero(spectrum.ivar == 0).tolist() == [0, 1, 2, 3, 4]
     assert np.all(np.isfinite(spectrum.flux))
+
+
+def test_layouts_are_known_without_the_name_of_the_telescope(tmp_path: Path, rows: Array) -> None:
+    nameless: dict[str, None] = {"TELESCOP": None, "ORIGIN": None, "DATA_V": None}
+    image = read_one(write_lamost_image(tmp_path / "image.fits", rows, **nameless))
+    table = read_one(write_lamost_table(tmp_path / "table.fits", rows, **nameless))
+    assert (image.survey, table.survey) == ("lamost", "lamost")
+
+
+def test_other_surveys_images_are_not_taken_for_lamost(tmp_path: Path, rows: Array) -> None:
+    path = write_lamost_image(tmp_path / "a.fits", rows, TELESCOP="SDSS 2.5-M", ORIGIN=None, DATA_V=None)
+    with pytest.raises(UnreadableFile, match="no known kind"):
+        list(read_spectra(path))
 
 
 def test_position_outside_the_sky_is_none(tmp_path: Path, rows: Array) -> None:
