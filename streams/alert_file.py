@@ -23,7 +23,8 @@ class AlertFile:
     path
         The file, also gzipped.
     start, until
-        Keep alerts published at or after, and before, these times (ISO 8601 or datetime).
+        Keep alerts published at or after, and before, these times (ISO 8601 or datetime); ``"earliest"`` and
+        ``"now"``, as of a stream, keep all.
     where, tenses, on_error, n_remembered
         As for `AlertStream`.
 
@@ -39,7 +40,7 @@ class AlertFile:
         self,
         path: Path | str,
         *,
-        start: str | datetime | None = None,
+        start: str | datetime = "earliest",
         until: str | datetime | None = None,
         where: str | None = None,
         tenses: Iterable[str] = TENSES,
@@ -47,8 +48,8 @@ class AlertFile:
         n_remembered: int = N_REMEMBERED,
     ) -> None:
         self.path = Path(path)
-        self._start = None if start is None else parse_time(start)
-        self._until = None if until is None else parse_time(until)
+        self._start = None if start == "earliest" else parse_time(start)
+        self._until = None if until is None or until == "now" else parse_time(until)
         self._sieve = AlertSieve(where, tenses, on_error, n_remembered)
         self._file: IO[bytes] | None = None
         self._messages: Iterator[tuple[int, bytes]] = iter(())

@@ -124,7 +124,9 @@ def partitions_of(consumer: Consumer, topics: Iterable[str]) -> list[Place]:
     for topic in topics:
         if topic not in known:
             near = sorted(name for name in known if not name.startswith("_"))
-            raise StreamError(f"there is no topic '{topic}'; the broker has {', '.join(near) or 'none'}")
+            raise StreamError(
+                f"there is no topic '{topic}' that you may read, only {', '.join(near) or 'none'}"
+            )
         places += [(topic, number) for number in sorted(known[topic].partitions)]
     return places
 

@@ -216,7 +216,7 @@ def test_a_topic_that_grows_is_read_whole(
 
 def test_a_missing_topic_is_named(bootstrap: str, new_topic: Callable[..., str]) -> None:
     new_topic()
-    with pytest.raises(StreamError, match=r"no topic 'cemp\.alerts\.v0'; the broker has test-"):
+    with pytest.raises(StreamError, match=r"no topic 'cemp\.alerts\.v0' that you may read, only .*test-"):
         next(AlertStream(bootstrap, "cemp.alerts.v0"))
 
 
