@@ -37,6 +37,7 @@ class KafkaSettings(Group):
     ca_file: Path | None = None
     session_timeout_s: float = Field(default=10.0, gt=0)
     heartbeat_interval_s: float = Field(default=3.0, gt=0)
+    metadata_max_age_s: float = Field(default=30.0, gt=0, description="how soon new partitions are seen")
     commit_interval_s: float = Field(default=0.25, gt=0, description="bounds the repeats after a crash")
     fetch_max_bytes: int = Field(default=4 * MIB, ge=MIB, description="per partition; a batch is 2–4 MiB")
 

@@ -204,6 +204,7 @@ def create_app(settings: Settings) -> App:
         commit_interval_s=kafka.commit_interval_s,
         max_fetch_bytes=kafka.fetch_max_bytes,
         broker_credentials=_credentials(kafka),
+        consumer_metadata_max_age_ms=round(kafka.metadata_max_age_s * 1000),
     )
     worker = Worker(settings)
     source = raw_topic(app, *settings.topics.spectra)

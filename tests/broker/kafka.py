@@ -6,6 +6,7 @@
 import base64
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import uuid
@@ -150,6 +151,12 @@ class KafkaBroker:
         if self._process is not None:
             self._process.kill()
             self._process = None
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send a signal to the broker: SIGSTOP makes it silent, SIGCONT lets it go on."""
+        if self._process is None:
+            raise BrokerError("the broker is not running")
+        self._process.send_signal(number)
 
     def restart(self) -> None:
         """Stop and start again, with the same log and address."""
