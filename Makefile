@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit kafka-test train-test install-test train-setup wheel lock clean
+.PHONY: help demo test lint format types unit kafka-test chaos train-test install-test train-setup wheel lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -32,11 +32,15 @@ types: $(VENV)/.project ## mypy --strict
 	$(BIN)/mypy
 
 unit: $(VENV)/.project
-	$(BIN)/pytest -m "not kafka and not train and not install" $(ARGS)
+	$(BIN)/pytest -m "not kafka and not chaos and not train and not install" $(ARGS)
 
 kafka-test: $(VENV)/.project ## Tests on Apache Kafka (needs Java 17 and, once, Maven)
 	tests/broker/install_kafka.sh
-	$(BIN)/pytest -m "kafka" $(ARGS)
+	$(BIN)/pytest -m "kafka and not chaos" $(ARGS)
+
+chaos: $(VENV)/.project ## Kill, cut off and fill what the stream runs on, and count every spectrum
+	tests/broker/install_kafka.sh
+	$(BIN)/pytest -m "chaos" $(ARGS)
 
 train-test: $(VENV)/.train ## Tests of training (installs torch)
 	$(BIN)/pytest -m "train" $(ARGS)
