@@ -64,6 +64,8 @@ class Pixels:
         Inverse variance; anything that is not a positive number is a bad pixel. None where the file has none.
     is_bad
         Pixels that the survey's mask rules out.
+    contamination
+        Fraction of each pixel's flux that is a neighbour's.
     flags
         What had to be estimated on the way here.
     """
@@ -72,6 +74,7 @@ class Pixels:
     flux: Array
     ivar: Array | None
     is_bad: Array | None = None
+    contamination: Array | None = None
     resolving_power: float | Array
     medium: Medium = "vacuum"
     frame: Frame = "observed"
@@ -143,6 +146,7 @@ def _build(origin: Origin, pixels: Pixels, options: ReadOptions, survey: str) ->
         dec=origin.dec,
         epoch=origin.epoch,
         gaia_source_id=origin.gaia_source_id,
+        contamination=None if pixels.contamination is None else pixels.contamination.astype(np.float32),
         wave_zero_error_aa=pixels.wave_zero_error_aa,
         flux_unit=pixels.flux_unit,
         grating=origin.grating,
@@ -188,6 +192,7 @@ def _check_sizes(pixels: Pixels, n_pix: int) -> None:
         ("flux", pixels.flux),
         ("ivar", pixels.ivar),
         ("mask", pixels.is_bad),
+        ("contamination", pixels.contamination),
     ):
         if array is not None and array.shape != (n_pix,):
             raise BadSpectrum(

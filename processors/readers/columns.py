@@ -58,12 +58,12 @@ def wavelengths(values: Array, name: str, unit: str) -> Array:
         Where the unit is not one of length.
     """
     if name == "loglam":
-        with np.errstate(over="ignore"):
-            return np.asarray(10.0**values)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(10.0 ** values.astype(np.float64))
     factor = _AA_PER_UNIT.get(unit.strip().lower())
     if factor is None:
         raise ValueError(f"wavelengths are in '{unit}'")
-    return values * factor
+    return values if factor == 1.0 else values * factor
 
 
 def ivar_of_error(error: Array) -> Array:
@@ -75,7 +75,8 @@ def ivar_of_error(error: Array) -> Array:
 
 def ascending(wave: Array, *others: Array | None) -> tuple[Array, list[Array | None]]:
     """Cut pixels without a wavelength off both ends and turn a spectrum that runs redwards round."""
-    known = np.flatnonzero(np.isfinite(wave) & (wave > 0))
+    with np.errstate(invalid="ignore"):
+        known = np.flatnonzero(np.isfinite(wave) & (wave > 0))
     whole = slice(int(known[0]), int(known[-1]) + 1) if known.size else slice(0, 0)
     step = -1 if known.size > 1 and wave[known[0]] > wave[known[-1]] else 1
     same = [

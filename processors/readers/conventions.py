@@ -16,7 +16,7 @@ from cempstream.processors.estimate import (
 )
 from cempstream.processors.grid import Array, grid_of
 from cempstream.processors.outcome import Rejected
-from cempstream.processors.readers.build import Origin, Pixels, build_spectrum
+from cempstream.processors.readers.build import Origin, Pixels, build_spectrum, to_float64
 from cempstream.processors.readers.options import ReadOptions
 from cempstream.processors.spectrum import MAX_PIXELS, Flag, Frame, Medium, Reason, Spectrum
 
@@ -48,6 +48,7 @@ class TableRow:
     flux: Array
     ivar: Array | None
     is_bad: Array | None = None
+    contamination: Array | None = None
     resolving_power: float | Array | None = None
     fault: tuple[Reason, str] | None = None
 
@@ -120,15 +121,16 @@ def _has_noise(rows: Sequence[TableRow]) -> bool:
     verdicts = []
     for row in rows[:: max(1, len(rows) // _SAMPLE)]:
         if row.ivar is not None and row.flux.shape == row.ivar.shape and row.flux.size <= MAX_PIXELS:
-            good = np.isfinite(row.flux) & np.isfinite(row.ivar) & (row.ivar > 0)
-            verdicts.append(bool(good.any()) and contradicts_scatter(row.flux, row.ivar, good))
+            flux, ivar = to_float64(row.flux), to_float64(row.ivar)
+            good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
+            verdicts.append(bool(good.any()) and contradicts_scatter(flux, ivar, good))
     return sum(verdicts) * 2 <= len(verdicts)
 
 
 def _usable(row: TableRow) -> tuple[Array, Array, Array]:
     """Return wave, flux and good pixels of a row that estimates can be made from, else empty arrays."""
     empty = np.zeros(0)
-    wave, flux, ivar = row.wave, row.flux, row.ivar
+    wave, flux, ivar = row.wave.astype(np.float64), to_float64(row.flux), row.ivar
     if row.fault is not None or wave.shape != flux.shape or (ivar is not None and ivar.shape != flux.shape):
         return empty, empty, empty
     if not 3 <= wave.size <= MAX_PIXELS or not (np.all(np.diff(wave) > 0) and wave[0] > 0):
@@ -171,6 +173,7 @@ def build_row(row: TableRow, conventions: Conventions, options: ReadOptions) -> 
         flux=row.flux,
         ivar=ivar,
         is_bad=is_bad,
+        contamination=row.contamination,
         resolving_power=power,
         medium=conventions.medium,
         frame=conventions.frame,

@@ -1,8 +1,9 @@
 """Many spectra in one ``.npz``: ``wave, flux, ivar`` one after another, and ``offsets`` to where each starts.
 
-Optional: ``ids``, one per spectrum, and the scalars ``medium``, ``frame``, ``resolving_power``, ``survey``.
-``error`` may stand for ``ivar``, ``wavelength`` or ``loglam`` for ``wave``. A table of equal spectra (flux of
-shape ``(n_spec, n_pix)``) and a single spectrum need no offsets; ``wave`` may be one grid for all.
+Optional: ``ids``, one per spectrum, ``mask`` and ``contamination`` like flux, and the scalars ``medium``,
+``frame``, ``resolving_power`` (or one per spectrum or pixel), ``survey``. ``error`` may stand for ``ivar``,
+``wavelength`` or ``loglam`` for ``wave``. A table of equal spectra (flux of shape ``(n_spec, n_pix)``) and a
+single spectrum need no offsets; ``wave`` may be one grid for all.
 """
 
 from __future__ import annotations
@@ -89,6 +90,7 @@ def _read_arrays(source: Source) -> dict[str, Array]:
         *ID_NAMES,
         *_SCALARS,
         "offsets",
+        "contamination",
     }
     stream: IO[bytes] = BytesIO(source.unpacked) if source.unpacked is not None else source.open()
     with stream, _reading(source), ZipFile(stream) as archive:
@@ -121,8 +123,7 @@ def _read_array(stream: IO[bytes], size: int) -> Array:
     if any(n < 0 for n in shape) or prod(shape) * dtype.itemsize > size:
         raise ValueError(f"an array claims the shape {shape}, the file is shorter")
     values = np.frombuffer(stream.read(prod(shape) * dtype.itemsize), dtype=dtype, count=prod(shape))
-    values = values.astype(dtype.newbyteorder("="))
-    return values.reshape(shape, order="F" if is_fortran else "C")
+    return values.astype(dtype.newbyteorder("="), copy=False).reshape(shape, order="F" if is_fortran else "C")
 
 
 def _word(scalar: Array) -> str:
@@ -131,9 +132,10 @@ def _word(scalar: Array) -> str:
 
 
 def _numbers(arrays: dict[str, Array], name: str) -> Array:
+    """Return an array as it is: a night of 10,000 spectra is not copied to another type at once."""
     if arrays[name].dtype.kind not in "fiub":
         raise ValueError(f"'{name}' holds no numbers")
-    return to_float64(arrays[name])
+    return arrays[name]
 
 
 def _rows(source: Source, arrays: dict[str, Array], survey: str) -> list[TableRow]:
@@ -145,8 +147,9 @@ def _rows(source: Source, arrays: dict[str, Array], survey: str) -> list[TableRo
     ivar_name, error_name = first_of(IVAR_NAMES, arrays), first_of(ERROR_NAMES, arrays)
     ivar = _numbers(arrays, ivar_name) if ivar_name else None
     if ivar is None and error_name:
-        ivar = ivar_of_error(_numbers(arrays, error_name))
+        ivar = ivar_of_error(to_float64(_numbers(arrays, error_name)))
     mask = _numbers(arrays, "mask") if "mask" in arrays else None
+    contamination = _numbers(arrays, "contamination") if "contamination" in arrays else None
     power = _numbers(arrays, "resolving_power") if "resolving_power" in arrays else None
     bounds = _bounds(arrays, flux)
     ids = _ids(source, arrays, len(bounds))
@@ -170,9 +173,12 @@ def _rows(source: Source, arrays: dict[str, Array], survey: str) -> list[TableRo
         # One value per spectrum, or else one for all, one grid for all, or a value per pixel.
         own_power = power if power is None or power.size != len(bounds) else power.ravel()[i : i + 1]
         wave_cut, *others = (
-            _cut(array, start, stop, flux.size) for array in (wave, flux, ivar, mask, own_power)
+            _cut(array, start, stop, flux.size)
+            for array in (wave, flux, ivar, mask, contamination, own_power)
         )
-        one_wave, (one_flux, one_ivar, one_mask, one_power) = ascending(_present(wave_cut), *others)
+        one_wave, (one_flux, one_ivar, one_mask, one_contamination, one_power) = ascending(
+            _present(wave_cut), *others
+        )
         is_number = one_power is not None and one_power.size == 1
         rows.append(
             TableRow(
@@ -181,6 +187,7 @@ def _rows(source: Source, arrays: dict[str, Array], survey: str) -> list[TableRo
                 _present(one_flux),
                 one_ivar,
                 is_bad=one_mask != 0 if one_mask is not None else None,
+                contamination=one_contamination,
                 resolving_power=float(_present(one_power)[0]) if is_number else one_power,
             )
         )

@@ -259,6 +259,17 @@ def test_ivar_of_another_length_is_rejected(tmp_path: Path) -> None:
     assert "17" in rejected.detail
 
 
+def test_npz_keeps_contamination_and_powers_of_each_spectrum(tmp_path: Path) -> None:
+    arrays = pack(2)
+    share = np.linspace(0.0, 0.5, arrays["flux"].size).astype(np.float32)
+    stated = {**STATED, "resolving_power": np.array([200.0, 250.0])}
+    np.savez(tmp_path / "two.npz", **arrays, **stated, contamination=share)
+    first, second = read_all(tmp_path / "two.npz")
+    assert (first.resolving_power, second.resolving_power) == (200.0, 250.0)
+    assert second.contamination is not None
+    assert second.contamination.tolist() == share[2000:].tolist()
+
+
 def test_pickles_are_never_loaded(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", wave=WAVE, flux=np.array([{"x": 1}], dtype=object))
     with pytest.raises(UnreadableFile, match="pickled"):
