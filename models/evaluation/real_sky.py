@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from cempstream.models.evaluation.slit import as_blue_slit
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Classification
 from cempstream.processors.readers import expand_paths, read_spectra
@@ -59,12 +60,17 @@ def check_real_sky(score: Score, folder: Path) -> list[Figure]:
         ("rrlyr", _rr_lyrae),
     ):
         if (folder / f"{file}.npz").is_file():
-            results = score_all(score, read_spectra(folder / f"{file}.npz"))
-            figures += measure(results, _rows(folder / f"{file}.csv"))
+            rows = _rows(folder / f"{file}.csv")
+            spectra = list(read_spectra(folder / f"{file}.npz"))
+            figures += measure(score_all(score, spectra), rows, "")
+            if file != "rrlyr":  # those are blue slit spectra themselves
+                rng = np.random.default_rng(1)
+                slit = [as_blue_slit(s, rng) if isinstance(s, Spectrum) else s for s in spectra]
+                figures += measure(score_all(score, slit), rows, " as a blue slit")
     for survey in ("lamost", "sdss", "desi"):
         if (folder / survey).is_dir():
-            spectra = (s for path in expand_paths([folder / survey]) for s in read_spectra(path))
-            figures += _survey(survey, score_all(score, spectra))
+            stream = (s for path in expand_paths([folder / survey]) for s in read_spectra(path))
+            figures += _survey(survey, score_all(score, stream))
     return figures
 
 
@@ -92,8 +98,8 @@ def score_all(score: Score, spectra: Iterable[object]) -> list[Classification | 
     return results
 
 
-def _miles(results: list[Classification | None], rows: list[dict[str, str]]) -> list[Figure]:
-    sample = "MILES development half"
+def _miles(results: list[Classification | None], rows: list[dict[str, str]], how: str) -> list[Figure]:
+    sample = "MILES" + how
     teff, feh = (np.array([_number(row[name]) for row in rows]) for name in ("Teff", "FeH"))
     found = _estimates(results, "feh")
     known = np.isfinite(feh) & np.isfinite(found)
@@ -132,14 +138,14 @@ def _miles(results: list[Classification | None], rows: list[dict[str, str]]) -> 
     return figures
 
 
-def _benchmarks(results: list[Classification | None], rows: list[dict[str, str]]) -> list[Figure]:
+def _benchmarks(results: list[Classification | None], rows: list[dict[str, str]], how: str) -> list[Figure]:
     return [
-        _star("benchmarks", f"{row['id']} (lit. {row['FeH'][:5]}, {row['CFe'][:5]})", result)
+        _star("benchmarks" + how, f"{row['id']} (lit. {row['FeH'][:5]}, {row['CFe'][:5]})", result)
         for row, result in zip(rows, results, strict=True)
     ]
 
 
-def _rr_lyrae(results: list[Classification | None], rows: list[dict[str, str]]) -> list[Figure]:
+def _rr_lyrae(results: list[Classification | None], rows: list[dict[str, str]], how: str) -> list[Figure]:
     alarm = _candidates(results)
     names = sorted({row["star"] for row, on in zip(rows, alarm, strict=True) if on})
     return [

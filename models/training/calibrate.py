@@ -19,6 +19,7 @@ _SNR_EDGES = (6.0, 12.0, 25.0, 60.0)
 _FEH_EDGES = (-2.8, -2.0, -1.2, -0.4)
 _COVERAGE = 0.68
 _FEWEST = 40
+_LEAST_RECALL = 0.2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,38 +46,56 @@ class Outputs:
     snr: Array = field(repr=False)
 
 
-def fit_platt(logit: Array, truth: Array) -> CalibrationCard:
-    """Fit scale and offset of the logit by maximum likelihood (Platt 1999); the prior is the sample's."""
+def fit_platt(logit: Array, truth: Array, weight: Array | None = None) -> CalibrationCard:
+    """Fit scale and offset of the logit by maximum likelihood (Platt 1999).
+
+    Parameters
+    ----------
+    weight
+        Natural sources that each row stands for: the fit then holds at the natural share of CEMP stars, among
+        what a survey really observes. Without, every row counts alike.
+    """
     x, y = logit.astype(np.float64), truth.astype(np.float64)
+    w = np.ones(x.size) if weight is None else weight.astype(np.float64)
+    w = w / w.sum()
+    prior = float(np.sum(w * y))
 
     def loss(p: Array) -> float:
         z = np.exp(p[0]) * x + p[1]
-        return float(np.mean(np.logaddexp(0.0, z) - y * z))
+        return float(np.sum(w * (np.logaddexp(0.0, z) - y * z))) / prior
 
-    best = minimize(loss, np.zeros(2), method="Nelder-Mead").x
-    return CalibrationCard(scale=float(np.exp(best[0])), offset=float(best[1]), prior=float(y.mean()))
+    best = minimize(loss, np.array([0.0, np.log(prior)]), method="Nelder-Mead").x
+    return CalibrationCard(scale=float(np.exp(best[0])), offset=float(best[1]), prior=prior)
 
 
 def choose_thresholds(
-    calibration: CalibrationCard, logit: Array, truth: Array, *, false_alarms: float = 0.01
+    calibration: CalibrationCard, logit: Array, truth: Array, weight: Array, *, purity: float
 ) -> tuple[ThresholdCard, ...]:
-    """Choose, for each prior, the threshold that this share of the hard negatives passes.
+    """Choose, for each prior, the lowest threshold at which this share of the alerts is right.
 
-    The calibration set is crowded around the CEMP border and with contaminants; a survey's spectra are not.
-    One per cent of such negatives is far less of a night's: the purity given is a lower limit.
+    Rows are weighted so that CEMP stars are as rare as the prior says and everything else is as a survey
+    observes it. Where no threshold is as pure, the purest that finds a fifth of the CEMP stars.
     """
-    negative = np.sort(logit[~truth])
-    limit = float(negative[int(np.ceil((1 - false_alarms) * negative.size)) - 1])
-    recall = float((logit[truth] > limit).mean())
-    false = float((logit[~truth] > limit).mean())
-    return tuple(
-        ThresholdCard(
-            prior=prior,
-            threshold=float(calibration.calibration(np.array([limit]), prior)[0]),
-            recall=round(recall, 4),
-            purity=round(prior * recall / (prior * recall + (1 - prior) * false + 1e-12), 4),
-        )
-        for prior in PRIORS
+    return tuple(_threshold(calibration, prior, logit, truth, weight, purity) for prior in PRIORS)
+
+
+def _threshold(
+    calibration: CalibrationCard, prior: float, logit: Array, truth: Array, weight: Array, purity: float
+) -> ThresholdCard:
+    order = np.argsort(-logit)
+    true, w = truth[order], weight[order].astype(np.float64)
+    recall = np.cumsum(w * true) / np.sum(w * true)
+    # Half a row of the least typical weight more than was seen: a rate of zero is never measured.
+    false = (np.cumsum(w * ~true) + 0.5 * np.median(w[~true])) / np.sum(w * ~true)
+    pure = prior * recall / (prior * recall + (1 - prior) * false)
+    enough = np.flatnonzero((pure >= purity) & (recall >= _LEAST_RECALL))
+    best = int(enough[-1]) if enough.size else int(np.where(recall >= _LEAST_RECALL, pure, -1.0).argmax())
+    p = calibration.calibration(logit[order[best : best + 1]], prior)
+    return ThresholdCard(
+        prior=prior,
+        threshold=float(np.clip(p[0], 1e-9, 1 - 1e-9)),
+        recall=round(float(recall[best]), 4),
+        purity=round(float(pure[best]), 4),
     )
 
 

@@ -22,6 +22,10 @@ class TrainingConfig(BaseModel):
         ``emulator``: any label; ``library``: the library's rows as they are.
     emulator
         Folder of the emulator; None: the shipped one.
+    n_night
+        Spectra of the simulated night, drawn by strata, that calibrates the probabilities.
+    purity
+        Share of the alerts that shall be right at the natural prior.
     served
         Smallest and largest λ/FWHM that the bundle is offered for.
     """
@@ -43,6 +47,8 @@ class TrainingConfig(BaseModel):
     n_train: Annotated[int, Field(ge=64)] = 80_000
     n_calibration: Annotated[int, Field(ge=64)] = 12_000
     n_test: Annotated[int, Field(ge=64)] = 3_000
+    n_night: Annotated[int, Field(ge=64)] = 12_000
+    purity: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
     contaminants: float = 0.25
     denoise_epochs: int = 2
     epochs: int = 6

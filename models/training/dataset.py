@@ -16,10 +16,10 @@ from cempstream.models.training.stars import Stars, StarSource
 from cempstream.processors.grid import Array, vacuum_to_air
 from cempstream.processors.outcome import PARAMETERS
 
-_MAX_IVAR = 4.0e4
+MAX_IVAR = 4.0e4
 
 _ARRAYS = ("norm", "ivar", "clean")
-_FACTS = ("parameters", "is_cemp", "is_cemp_corrected", "subclass", "is_ood", "snr", "star")
+_FACTS = ("parameters", "is_cemp", "is_cemp_corrected", "subclass", "is_ood", "snr", "star", "weight")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,6 +36,8 @@ class Dataset:
         S/N per Å, shape ``(n,)``.
     star
         Number of the star a row shows, -1 for contaminants, shape ``(n,)``.
+    weight
+        Natural sources that a row stands for, 1 unless the set was drawn by strata; shape ``(n,)``.
     """
 
     norm: Array = field(repr=False)
@@ -44,6 +46,7 @@ class Dataset:
     truth: Truth = field(repr=False)
     snr: Array = field(repr=False)
     star: Array = field(repr=False)
+    weight: Array = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.norm)
@@ -54,7 +57,7 @@ class Dataset:
         for name in _ARRAYS:
             np.save(folder / f"{name}.npy", getattr(self, name))
         facts = {name: getattr(self.truth, name) for name in _FACTS[:5]}
-        np.savez(folder / "facts.npz", snr=self.snr, star=self.star, **facts)
+        np.savez(folder / "facts.npz", snr=self.snr, star=self.star, weight=self.weight, **facts)
 
     @classmethod
     def load(cls, folder: Path) -> Dataset:
@@ -62,7 +65,8 @@ class Dataset:
         arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
         with np.load(folder / "facts.npz") as facts:
             truth = Truth(**{name: facts[name] for name in _FACTS[:5]})
-            return cls(**arrays, truth=truth, snr=facts["snr"], star=facts["star"])
+            rest = {name: facts[name] for name in _FACTS[5:]}
+            return cls(**arrays, truth=truth, **rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +115,13 @@ def generate(
         stars, truth, number = _with_contaminants(stars, source, mix.contaminants, rng)
         seen = degrader(stars, source.wave, source.continuum_wave, instrument(rng), mix.conditions, rng)
         arrays["norm"][first:last] = seen.batch.norm
-        arrays["ivar"][first:last] = np.minimum(seen.batch.ivar, _MAX_IVAR)
+        arrays["ivar"][first:last] = np.minimum(seen.batch.ivar, MAX_IVAR)
         arrays["clean"][first:last] = seen.clean
         truths.append(truth)
         snr[first:last], star[first:last] = seen.snr, number
         advance(last - first)
     truth = Truth(*(np.concatenate([getattr(t, name) for t in truths]) for name in _FACTS[:5]))
-    return Dataset(**arrays, truth=truth, snr=snr, star=star)
+    return Dataset(**arrays, truth=truth, snr=snr, star=star, weight=np.ones(n, dtype=np.float32))
 
 
 def _with_contaminants(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cempstream.models.training.dataset import Dataset
-from cempstream.models.training.networks import Critic, Networks
+from cempstream.models.training.networks import N_TOKENS, TOKEN_PIX, Critic, Networks
 from cempstream.processors.grid import Array
 
 #: Name of a phase, epoch, share of the epoch done, and the running mean of its losses.
@@ -32,6 +32,8 @@ class Schedule:
     ----------
     adversarial
         Weight of the critic's judgement in the generator's loss.
+    explained
+        Share of the spectra whose attribution is checked by deletion in each step.
     threads
         Torch threads; more than one per free core spends its time waiting.
     """
@@ -42,8 +44,12 @@ class Schedule:
     learning_rate: float = 2.5e-3
     weight_decay: float = 0.02
     adversarial: float = 0.01
+    explained: float = 0.25
     seed: int = 1
     threads: int = 1
+
+
+_Step = Callable[[dict[str, Tensor], list[torch.optim.Optimizer]], dict[str, float]]
 
 
 @dataclass(eq=False)
@@ -72,33 +78,58 @@ def train(
     torch.use_deterministic_algorithms(True)
     folder.mkdir(parents=True, exist_ok=True)
     state = _State(Networks(), Critic())
-    for phase, epochs, step_of in (
-        ("denoise", schedule.denoise_epochs, _denoise_step),
-        ("classify", schedule.epochs, _heads_step),
-    ):
-        optimisers = _optimisers(state, phase, schedule)
-        _load(folder / f"{phase}.pt", state, optimisers)
-        if state.phase != phase:
-            state.phase, state.epoch = phase, 0
-        step = step_of(state, schedule)
-        while state.epoch < epochs:
-            _epoch(data, state, schedule, epochs, optimisers, step, report)
-            _save(folder / f"{phase}.pt", state, optimisers)
+    _phase(data, state, schedule, schedule.denoise_epochs, _denoise_step, folder, report)
+    # The heads never change the denoiser: what it makes of every spectrum is computed once.
+    clean = _denoised(data, state.networks, folder / "denoised.npy", schedule.batch)
+    state.phase, state.epoch = "classify", 0
+    _phase(replace(data, clean=clean), state, schedule, schedule.epochs, _heads_step, folder, report)
     return state.networks.eval(), state.history
 
 
-def _optimisers(state: _State, phase: str, schedule: Schedule) -> list[torch.optim.Optimizer]:
+def _phase(
+    data: Dataset,
+    state: _State,
+    schedule: Schedule,
+    epochs: int,
+    step_of: Callable[[_State, Schedule], _Step],
+    folder: Path,
+    report: Report,
+) -> None:
+    optimisers = _optimisers(state, schedule)
+    path = folder / f"{state.phase}.pt"
+    _load(path, state, optimisers)
+    step = step_of(state, schedule)
+    while state.epoch < epochs:
+        _epoch(data, state, schedule, epochs, optimisers, step, report)
+        _save(path, state, optimisers)
+
+
+def _denoised(data: Dataset, networks: Networks, path: Path, batch: int) -> Array:
+    """Return what the denoiser makes of every row, float16, kept on disk."""
+    if not path.is_file():
+        made = np.empty(data.norm.shape, dtype=np.float16)
+        with torch.no_grad():
+            for first in range(0, len(data), batch):
+                rows = slice(first, first + batch)
+                norm, ivar = (
+                    torch.from_numpy(np.asarray(x[rows], np.float32)) for x in (data.norm, data.ivar)
+                )
+                made[rows] = networks.denoise(norm, ivar).numpy()
+        partial = path.with_suffix(".tmp.npy")
+        np.save(partial, made)
+        partial.replace(path)
+    return np.asarray(np.load(path, mmap_mode="r"))
+
+
+def _optimisers(state: _State, schedule: Schedule) -> list[torch.optim.Optimizer]:
     net = state.networks
-    if phase == "denoise":
+    if state.phase == "denoise":
         return [
             torch.optim.AdamW(net.denoise.parameters(), lr=schedule.learning_rate, weight_decay=1e-4),
             torch.optim.AdamW(state.critic.parameters(), lr=5e-4, betas=(0.5, 0.99)),
         ]
     heads = [p for part in (net.features, net.classify, net.regress) for p in part.parameters()]
     return [torch.optim.AdamW(heads, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)]
-
-
-_Step = Callable[[dict[str, Tensor], list[torch.optim.Optimizer]], dict[str, float]]
 
 
 def _epoch(
@@ -189,11 +220,14 @@ def _denoise_step(state: _State, schedule: Schedule) -> _Step:
 def _heads_step(state: _State, schedule: Schedule) -> _Step:
     net = state.networks
     net.denoise.requires_grad_(False)
+    holes, seeded = torch.Generator(), -1
 
     def step(batch: dict[str, Tensor], optimisers: list[torch.optim.Optimizer]) -> dict[str, float]:
-        with torch.no_grad():
-            clean = net.denoise(batch["norm"], batch["ivar"])
-        losses = head_losses(net, batch, clean)
+        nonlocal seeded
+        if seeded != state.epoch:  # each epoch its own seed: a run that goes on draws what it would have
+            seeded = state.epoch
+            holes.manual_seed(schedule.seed + 7919 * (seeded + 1))
+        losses = head_losses(net, batch, batch["target"], holes, schedule.explained)
         loss = torch.stack(list(losses.values())).sum()
         optimisers[0].zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -204,11 +238,40 @@ def _heads_step(state: _State, schedule: Schedule) -> _Step:
     return step
 
 
-def head_losses(net: Networks, batch: dict[str, Tensor], clean: Tensor) -> dict[str, Tensor]:
+def explanation_loss(
+    net: Networks, batch: dict[str, Tensor], logit: Tensor, share: Tensor, holes: torch.Generator
+) -> Tensor:
+    """Return how far the contributions of some tokens are from what the logit loses without them.
+
+    The logit is a sum over tokens by construction, but nothing makes a token's summand speak of its own
+    wavelengths: attention has mixed them. So some tokens are deleted from the input and their contributions
+    are held to the loss of logit that this causes (as FastSHAP does, Jethani et al. 2022).
+    """
+    n = len(logit)
+    width = torch.randint(1, 7, (n, 2), generator=holes)
+    start = (torch.rand((n, 2), generator=holes) * (N_TOKENS - width)).long()
+    token = torch.arange(N_TOKENS)
+    inside = (token >= start[..., None]) & (token < (start + width)[..., None])
+    hole = inside.any(dim=1)
+    keep = (~hole).repeat_interleave(TOKEN_PIX, dim=1).float()
+    norm, ivar = 1.0 + (batch["norm"][:n] - 1.0) * keep, batch["ivar"][:n] * keep
+    with torch.no_grad():
+        without, _ = net.classify.cemp(net.features(norm, ivar, net.denoise(norm, ivar)))
+        lost = (logit - without).clamp(-8.0, 8.0)
+    return F.smooth_l1_loss((share * hole).sum(dim=1), lost)
+
+
+def head_losses(
+    net: Networks, batch: dict[str, Tensor], clean: Tensor, holes: torch.Generator, explained: float
+) -> dict[str, Tensor]:
     """Return the weighted losses of all heads."""
-    tokens = net.features(batch["norm"], batch["ivar"], clean)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        tokens = net.features(batch["norm"], batch["ivar"], clean)
+    tokens = tokens.float()
     cemp, corrected, subclass, ood, _ = net.classify(tokens)
     mean, log_sigma = net.regress(tokens)
+    n = int(explained * len(tokens))
+    logit, share = net.classify.cemp(tokens[:n])
     known = batch["ood"] >= 0
     has_class = batch["subclass"] >= 0
     # Non-CEMP stars say little about subclasses: they count a fifth.
@@ -225,6 +288,7 @@ def head_losses(net: Networks, batch: dict[str, Tensor], clean: Tensor) -> dict[
         "corrected": 0.3 * F.binary_cross_entropy_with_logits(corrected, batch["corrected"]),
         "subclass": 0.3 * (per_star * weight).sum() / weight.sum().clamp(min=1.0),
         "ood": 0.3 * F.binary_cross_entropy_with_logits(ood[known], batch["ood"][known]),
+        "explanation": 0.2 * explanation_loss(net, batch, logit, share, holes),
         "parameters": (likelihood * defined).sum() / defined.sum().clamp(min=1),
     }
 

@@ -107,7 +107,10 @@ def draw_labels(n: int, rng: np.random.Generator) -> Array:
     feh = -4 + 4.5 * u[:, 2]
     feh[kind == 1] = -3.6 + 3.0 * u[kind == 1, 2]
     feh[kind == 2] = -3.9 + 2.9 * u[kind == 2, 2]
-    feh[kind == 3] = np.clip(-0.25 + 0.35 * rng.standard_normal(np.sum(kind == 3)), -1.5, 0.5)
+    disc = kind == 3
+    spread_out = -1.0 + 1.5 * u[disc, 2]
+    peaked = np.clip(-0.15 + 0.3 * rng.standard_normal(disc.sum()), -1.5, 0.5)
+    feh[disc] = np.where(rng.random(disc.sum()) < 0.5, spread_out, peaked)
     feh[kind == 4] = np.clip(-1.6 + 0.7 * rng.standard_normal(np.sum(kind == 4)), -4.0, 0.0)
     top = np.minimum(3.5, 0.6 - feh)
     cfe = -0.6 + (top + 0.6) * u[:, 3]
@@ -130,7 +133,7 @@ def draw_labels(n: int, rng: np.random.Generator) -> Array:
     rfe[normal] = np.clip(0.15 + 0.25 * rng.standard_normal(normal.sum()), -0.4, 0.5)
     _pattern(rich & (rng.random(n) < 0.65), feh, cfe, sfe, rfe, rng)
     r1213 = np.array([5.0, 20.0, 89.0])[(3 * u[:, 8]).astype(int)]
-    vmic = np.maximum(0.7, 2.13 - 0.23 * logg) + 0.6 * (u[:, 9] - 0.5)
+    vmic = np.clip(np.maximum(0.7, 2.13 - 0.23 * logg) + 0.6 * (u[:, 9] - 0.5), 0.7, 2.5)
     return np.stack([teff, logg, feh, cfe, nfe, ofe, afe, sfe, rfe, r1213, vmic], axis=1)
 
 

@@ -67,7 +67,26 @@ class Recipe:
     resolving_power: float
     served: tuple[float, float]
     sigma_pix: float
+    purity: float
     training: TrainingCard = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibrated:
+    """Spectra that training never saw, and what the networks said of them.
+
+    Attributes
+    ----------
+    wide
+        Any instrument and label, like the training set: for intervals and the out-of-distribution score.
+    night
+        Stars in their natural shares, by strata with weights: for probabilities and thresholds.
+    """
+
+    wide: Dataset = field(repr=False)
+    wide_outputs: Outputs = field(repr=False)
+    night: Dataset = field(repr=False)
+    night_outputs: Outputs = field(repr=False)
 
 
 def run_networks(networks: Networks, data: Dataset, batch: int = 256) -> Outputs:
@@ -92,7 +111,7 @@ def write_bundle(
     recipe: Recipe,
     exported: Mapping[str, Exported],
     templates: Templates,
-    calibration: tuple[Dataset, Outputs],
+    calibration: Calibrated,
     scores: Sequence[ScoreCard],
 ) -> Card:
     """Calibrate, write all files and the card."""
@@ -110,9 +129,10 @@ def write_bundle(
     np.savez_compressed(
         folder / "templates.npz", norm=templates.norm, labels=templates.labels, velocity=templates.velocity
     )
-    data, outputs = calibration
-    truth = data.truth
-    cemp = fit_platt(outputs.cemp, truth.is_cemp)
+    wide, night = calibration.wide, calibration.night
+    said, tonight = calibration.wide_outputs, calibration.night_outputs
+    truth = wide.truth
+    cemp = fit_platt(tonight.cemp, night.truth.is_cemp, night.weight)
     edges = recipe.grid.log10_start + recipe.grid.log10_step * (
         np.linspace(0, recipe.grid.n_pix, N_TOKENS + 1) - 0.5
     )
@@ -139,10 +159,12 @@ def write_bundle(
         subclasses=SUBCLASSES,
         parameters=_PARAMETER_CARDS,
         cemp=cemp,
-        cemp_corrected=fit_platt(outputs.corrected, truth.is_cemp_corrected),
-        thresholds=choose_thresholds(cemp, outputs.cemp, truth.is_cemp),
-        intervals=fit_intervals(outputs, truth.parameters),
-        ood=choose_ood_threshold(outputs.ood, truth.is_ood, truth.is_cemp),
+        cemp_corrected=fit_platt(tonight.corrected, night.truth.is_cemp_corrected, night.weight),
+        thresholds=choose_thresholds(
+            cemp, tonight.cemp, night.truth.is_cemp, night.weight, purity=recipe.purity
+        ),
+        intervals=fit_intervals(said, truth.parameters),
+        ood=choose_ood_threshold(said.ood, truth.is_ood, truth.is_cemp),
         attribution_edges_aa=tuple(np.round(10.0**edges, 4).tolist()),
         weaknesses=WEAKNESSES,
         scores=tuple(scores),

@@ -19,7 +19,8 @@ from cempstream.models.training.dataset import Dataset, Mix, generate
 from cempstream.models.training.export import export_networks
 from cempstream.models.training.fit import Report, train
 from cempstream.models.training.instruments import draw_instrument, lamost_like
-from cempstream.models.training.make_bundle import Recipe, run_networks, score, write_bundle
+from cempstream.models.training.make_bundle import Calibrated, Recipe, run_networks, score, write_bundle
+from cempstream.models.training.night import simulate_night
 from cempstream.models.training.stars import EmulatedStars, LibraryStars, StarSource
 from cempstream.models.training.templates import Templates, choose_templates
 from cempstream.processors.continuum import Normaliser
@@ -33,7 +34,8 @@ Progress = Callable[[str, int, int], None]
 TEST_SAMPLE = "library stars held out, LAMOST-like, S/N 20 per Å"
 WILD_SAMPLE = "library stars held out, any instrument, S/N 3–150 per Å, with contaminants"
 
-_CALIBRATION_SEED, _TEST_SEED, _WILD_SEED = 101, 102, 103
+_CALIBRATION_SEED, _TEST_SEED, _WILD_SEED, _NIGHT_SEED = 101, 102, 103, 104
+_NIGHT_SURVEYS = ("lamost", "sdss", "desi")
 #: A tame survey still has a calibration, a sky and a velocity of its own.
 _TAME = 0.3
 
@@ -70,14 +72,17 @@ def train_bundle(
     """
     files = library_files(library_paths)
     library = read_library(files)
+    emulator = Emulator.load(config.emulator)
     source: StarSource = (
-        EmulatedStars(Emulator.load(config.emulator))
-        if config.source == "emulator"
-        else LibraryStars(library, "train")
+        EmulatedStars(emulator) if config.source == "emulator" else LibraryStars(library, "train")
     )
     templates, degrader = _behind_processors(config, library)
     data = _dataset(work / "train", source, degrader, config.n_train, config.seed, config, progress)
-    calibration = _calibration_set(work / "calibration", source, library, degrader, config, progress)
+    wide_source = source if config.source == "emulator" else LibraryStars(library, "calibration")
+    wide = _dataset(
+        work / "calibration", wide_source, degrader, config.n_calibration, _CALIBRATION_SEED, config, progress
+    )
+    night = _night(work / "night", degrader, emulator, config, progress)
     networks, _ = train(data, config.schedule, work / "checkpoints", report)
     exported = export_networks(networks, data.norm[:64], data.ivar[:64], work / "export")
     scores = _scores(work, library, degrader, config, progress, lambda d: run_networks(networks, d))
@@ -88,6 +93,7 @@ def train_bundle(
         resolving_power=config.resolving_power,
         served=config.served,
         sigma_pix=config.sigma_pix,
+        purity=config.purity,
         training=TrainingCard(
             data=tuple(f"{file.name} sha256:{sha256(file.read_bytes()).hexdigest()}" for file in files),
             seed=config.seed,
@@ -98,8 +104,8 @@ def train_bundle(
             command=command,
         ),
     )
-    outputs = run_networks(networks, calibration)
-    card = write_bundle(bundle, recipe, exported, templates, (calibration, outputs), scores)
+    calibrated = Calibrated(wide, run_networks(networks, wide), night, run_networks(networks, night))
+    card = write_bundle(bundle, recipe, exported, templates, calibrated, scores)
     return Run(card, bundle, scores)
 
 
@@ -138,13 +144,6 @@ def _dataset(
             conditions=Conditions((20.0, 20.0), _TAME) if tame else Conditions(),
             contaminants=config.contaminants if contaminants is None else contaminants,
         )
-        done = 0
-
-        def advance(n_new: int) -> None:
-            nonlocal done
-            done += n_new
-            progress(f"spectra: {folder.name}", done, n)
-
         generate(
             source,
             degrader,
@@ -152,22 +151,32 @@ def _dataset(
             seed,
             mix=mix,
             instrument=(lambda rng: lamost_like()) if tame else draw_instrument,
-            advance=advance,
+            advance=_counter(folder.name, n, progress),
         ).save(folder)
     return Dataset.load(folder)
 
 
-def _calibration_set(
-    folder: Path,
-    source: StarSource,
-    library: Library,
-    degrader: Degrader,
-    config: TrainingConfig,
-    progress: Progress,
+def _night(
+    folder: Path, degrader: Degrader, emulator: Emulator, config: TrainingConfig, progress: Progress
 ) -> Dataset:
-    """Return spectra that training never saw: of new labels, or of the library stars kept for it."""
-    stars = source if config.source == "emulator" else LibraryStars(library, "calibration")
-    return _dataset(folder, stars, degrader, config.n_calibration, _CALIBRATION_SEED, config, progress)
+    """Load the calibration night, or simulate and save it."""
+    if not (folder / "facts.npz").is_file():
+        advance = _counter(folder.name, config.n_night, progress)
+        simulate_night(
+            _NIGHT_SURVEYS, config.n_night, _NIGHT_SEED, degrader, emulator=emulator, advance=advance
+        ).save(folder)
+    return Dataset.load(folder)
+
+
+def _counter(name: str, total: int, progress: Progress) -> Callable[[int], None]:
+    done = 0
+
+    def advance(n_new: int) -> None:
+        nonlocal done
+        done += n_new
+        progress(f"spectra: {name}", done, total)
+
+    return advance
 
 
 def _scores(

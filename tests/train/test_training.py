@@ -1,0 +1,201 @@
+"""A run of smoke size: from spectra to a bundle that loads; repeatable with a seed, and resumable."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from cempstream.models.bundle import load_bundle  # noqa: E402
+from cempstream.models.training.augment import Conditions, Degrader  # noqa: E402
+from cempstream.models.training.calibrate import (  # noqa: E402
+    choose_thresholds,
+    fit_platt,
+    roc_auc,
+)
+from cempstream.models.training.config import CONFIGS, TrainingConfig, read_config  # noqa: E402
+from cempstream.models.training.dataset import Dataset, Mix, generate  # noqa: E402
+from cempstream.models.training.fit import Schedule, train  # noqa: E402
+from cempstream.models.training.instruments import draw_instrument, lamost_like  # noqa: E402
+from cempstream.models.training.labels import COLUMN, draw_labels, truth_of  # noqa: E402
+from cempstream.models.training.networks import Networks  # noqa: E402
+from cempstream.models.training.run import train_bundle  # noqa: E402
+from cempstream.models.training.stars import EmulatedStars, Stars  # noqa: E402
+from cempstream.processors.continuum import Normaliser  # noqa: E402
+from cempstream.processors.grid import Array, LogGrid  # noqa: E402
+from cempstream.processors.rebin import Rebinner  # noqa: E402
+
+pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
+
+GRID = LogGrid(3.57, 1e-4, 3840)
+
+
+class LineStars:
+    """Stars whose only line is carbon's: deep where [C/Fe] is high."""
+
+    wave: Array = 10 ** (3.5613 + 1e-4 / 3 * np.arange(13098))
+    continuum_wave: Array = np.linspace(3600.0, 10000.0, 64)
+
+    def draw(self, n: int, rng: np.random.Generator) -> Stars:
+        labels = draw_labels(n, rng)
+        depth = 0.8 / (1 + np.exp(-3 * (labels[:, COLUMN["cfe"]] - 0.7)))
+        band = np.exp(-0.5 * ((self.wave - 4300) / 25) ** 2) + np.exp(-0.5 * ((self.wave - 4715) / 15) ** 2)
+        metal = np.exp(-0.5 * ((self.wave - 3934.8) / 5) ** 2) * 0.9
+        strength = 1 / (1 + np.exp(-2 * (labels[:, COLUMN["feh"]] + 1)))
+        norm = (1 - depth[:, None] * band) * (1 - strength[:, None] * metal)
+        return Stars(labels, norm.astype(np.float32), np.ones((n, 64), dtype=np.float32))
+
+
+@pytest.fixture(scope="module")
+def degrader() -> Degrader:
+    return Degrader(Rebinner(GRID, 1800.0), Normaliser(96.0), None)
+
+
+@pytest.fixture(scope="module")
+def data(degrader: Degrader) -> Dataset:
+    return generate(LineStars(), degrader, 768, 1, mix=Mix(contaminants=0.2, per_instrument=96))
+
+
+def _quiet(phase: str, epoch: int, done: float, losses: dict[str, float]) -> None:
+    assert all(np.isfinite(list(losses.values())))
+
+
+def test_the_same_seed_gives_the_same_spectra_and_another_seed_others(degrader: Degrader) -> None:
+    mix = Mix(per_instrument=16)
+    one, same, other = (generate(LineStars(), degrader, 32, seed, mix=mix) for seed in (5, 5, 6))
+    assert one.norm.tobytes() == same.norm.tobytes()
+    assert one.ivar.tobytes() == same.ivar.tobytes()
+    assert one.norm.tobytes() != other.norm.tobytes()
+
+
+def test_augmented_spectra_are_finite_and_bad_pixels_are_neutral(data: Dataset) -> None:
+    assert np.isfinite(data.norm).all()
+    assert np.isfinite(data.ivar).all()
+    bad = data.ivar == 0
+    assert bad.any()
+    assert np.all(data.norm[bad] == 1)
+    assert np.isnan(data.truth.parameters[data.truth.is_ood != 0]).all()
+
+
+def test_noise_is_what_the_snr_says(degrader: Degrader) -> None:
+    tame = Mix(conditions=Conditions((20.0, 20.0), 0.0), contaminants=0.0, per_instrument=64)
+    seen = generate(LineStars(), degrader, 64, 3, mix=tame, instrument=lambda rng: lamost_like())
+    good = seen.ivar > 0
+    residual = (seen.norm.astype(float) - seen.clean.astype(float)) * np.sqrt(seen.ivar.astype(float))
+    # The shift to rest mixes neighbours, which takes up to half of the variance away.
+    assert 0.65 < residual[good].std() < 1.05
+    snr_per_aa = np.sqrt(seen.ivar.astype(float) / np.gradient(GRID.wave))
+    assert np.median(snr_per_aa[good]) == pytest.approx(20.0, rel=0.15)
+
+
+def test_every_instrument_can_be_drawn_and_its_projection_keeps_a_flat_spectrum_flat() -> None:
+    from cempstream.models.training.instruments import projection
+
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        instrument = draw_instrument(rng)
+        flat = projection(instrument, LineStars.wave) @ np.ones(LineStars.wave.size, dtype=np.float32)
+        assert np.all((np.abs(flat - 1) < 1e-3) | (flat == 0))
+        assert np.all(np.isfinite(instrument.response))
+
+
+def test_labels_stay_in_the_library_and_truth_follows_the_definitions() -> None:
+    labels = draw_labels(4000, np.random.default_rng(2))
+    feh, cfe, logg = labels[:, COLUMN["feh"]], labels[:, COLUMN["cfe"]], labels[:, COLUMN["logg"]]
+    truth = truth_of(labels)
+    assert np.array_equal(truth.is_cemp, (feh < -1) & (cfe >= 0.7))
+    assert np.all(truth.is_cemp_corrected >= truth.is_cemp)
+    assert (truth.is_cemp_corrected & ~truth.is_cemp)[logg < 1.5].any()
+    sfe, rfe = labels[:, COLUMN["sfe"]], labels[:, COLUMN["rfe"]]
+    assert np.all(truth.subclass[truth.is_cemp & (sfe < 0) & (rfe < 1)] == 0)
+    assert np.all(truth.subclass[truth.is_cemp & (sfe > 1) & (rfe < 1)] == 1)
+    assert np.all(truth.subclass[truth.is_cemp & (sfe < 0.9) & (rfe > 1)] == 2)
+    assert 0.25 < truth.is_cemp.mean() < 0.5
+
+
+def test_training_learns_resumes_and_repeats_itself(data: Dataset, tmp_path: Path) -> None:
+    schedule = Schedule(denoise_epochs=1, epochs=3, batch=64, learning_rate=3e-3)
+    networks, history = train(data, schedule, tmp_path / "a", _quiet)
+    losses = [epoch["cemp"] for epoch in history if "cemp" in epoch]
+    assert len(losses) == 3
+    assert losses[-1] < losses[0]
+
+    class Stopped(Exception):
+        pass
+
+    def stop(phase: str, epoch: int, done: float, losses: dict[str, float]) -> None:
+        if phase == "classify" and epoch == 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        train(data, schedule, tmp_path / "b", stop)
+    resumed, _ = train(data, schedule, tmp_path / "b", _quiet)
+    for name, value in networks.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_contributions_sum_to_the_logit() -> None:
+    torch.manual_seed(1)
+    networks = Networks().eval()
+    tokens = torch.randn(4, 80, 32)
+    with torch.no_grad():
+        logit, share = networks.classify.cemp(tokens)
+    assert torch.allclose(share.sum(dim=1) + networks.classify.cemp.bias, logit, atol=1e-6)
+
+
+def test_platt_undoes_a_wrong_scale_and_intervals_cover_what_they_say() -> None:
+    rng = np.random.default_rng(3)
+    logit = 2 * rng.standard_normal(20000)
+    truth = rng.random(20000) < 1 / (1 + np.exp(-logit))
+    card = fit_platt(3 * logit + 1, truth)
+    assert card.scale == pytest.approx(1 / 3, rel=0.05)
+    assert card.offset == pytest.approx(-1 / 3, abs=0.06)
+    thresholds = choose_thresholds(card, logit, truth, false_alarms=0.01)
+    assert [t.prior for t in thresholds] == sorted(t.prior for t in thresholds)
+    assert roc_auc(logit, truth) > 0.8
+    assert roc_auc(np.ones(4), np.array([True, False, True, False])) == 0.5
+
+
+def test_a_smoke_run_makes_a_bundle_that_loads(shared_data: Path, tmp_path: Path) -> None:
+    config = TrainingConfig(
+        version="0.0.1", source="library", n_train=192, n_calibration=192, n_test=96, n_templates=40,
+        denoise_epochs=1, epochs=1, batch=64,
+    )  # fmt: skip
+    stages: set[str] = set()
+    run = train_bundle(
+        config,
+        [shared_data / "synthetic" / "library.npz"],
+        tmp_path / "work",
+        tmp_path / "bundle",
+        progress=lambda stage, done, total: stages.add(stage),
+        report=_quiet,
+        command="test",
+    )
+    bundle = load_bundle(tmp_path / "bundle")
+    assert bundle.card == run.card
+    assert {"spectra: train", "spectra: calibration", "spectra: test", "spectra: wild"} == stages
+    assert {score.name for score in bundle.card.scores} >= {"mae_feh", "auc_cemp"}
+    assert sum(graph.mflop for graph in bundle.card.graphs.values()) < 15
+
+
+def test_the_shipped_configuration_is_read(tmp_path: Path) -> None:
+    assert read_config(CONFIGS / "mid.toml").bundle == "mid"
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text('version = "1.0.0"\nlearning_speed = 3\n')
+    with pytest.raises(ValueError, match="learning_speed"):
+        read_config(wrong)
+
+
+@pytest.fixture(scope="module")
+def emulated() -> EmulatedStars:
+    from cempstream.models.emulator.emulator import Emulator
+
+    return EmulatedStars(Emulator.load())
+
+
+def test_the_emulator_takes_every_label_that_is_drawn(emulated: EmulatedStars) -> None:
+    stars = emulated.draw(500, np.random.default_rng(4))
+    assert stars.norm.shape == (500, emulated.wave.size)
+    assert np.isfinite(stars.norm).all()
+    assert np.all(stars.continuum > 0)
