@@ -1,1 +1,74 @@
-"""cempstream: carbon-enhanced metal-poor stars, found in a survey's spectra as they are reduced."""
+"""cempstream: carbon-enhanced metal-poor stars, found in a survey's spectra as they are reduced.
+
+What most programs need stands here. Each name is imported when it is used, so that a subscriber needs no more
+than the base install.
+
+    from cempstream import AlertStream
+
+    with AlertStream("broker:9092", start="-100", where="p_cemp > 0.95") as stream:
+        for alert in stream:
+            print(alert.name, alert.ra, alert.dec, alert.parameters.cfe.value)
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cempstream.processors.readers import read_spectra
+    from cempstream.processors.spectrum import BadSpectrum, Spectrum
+    from cempstream.schemas.alert import Alert
+    from cempstream.schemas.codec import decode_spectrum, encode_spectrum
+    from cempstream.schemas.score import Score
+    from cempstream.streams.alert_file import AlertFile
+    from cempstream.streams.client import AlertStream
+    from cempstream.streams.offline import classify
+
+__all__ = [
+    "Alert",
+    "AlertFile",
+    "AlertStream",
+    "BadSpectrum",
+    "Score",
+    "Spectrum",
+    "classify",
+    "decode_spectrum",
+    "encode_spectrum",
+    "read_spectra",
+]
+
+_HOMES = {
+    "Alert": "schemas.alert",
+    "AlertFile": "streams.alert_file",
+    "AlertStream": "streams.client",
+    "BadSpectrum": "processors.spectrum",
+    "Score": "schemas.score",
+    "Spectrum": "processors.spectrum",
+    "classify": "streams.offline",
+    "decode_spectrum": "schemas.codec",
+    "encode_spectrum": "schemas.codec",
+    "read_spectra": "processors.readers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first asked for (PEP 562)."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("cempstream")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'cempstream' has no attribute '{name}'")
+    try:
+        found = getattr(import_module(f"cempstream.{_HOMES[name]}"), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("cempstream"):
+            raise
+        raise ModuleNotFoundError(
+            f"cempstream.{name} needs {error.name}: pip install 'cempstream[cpu]' (or [gpu])", name=error.name
+        ) from error
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
