@@ -14,7 +14,9 @@ from typing import Any, NoReturn
 
 import faust
 import mode
-from faust.types import TopicT
+from faust.types import TopicT, TransportT
+
+from cempstream.streams.faust_transport import Transport
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +71,9 @@ class App(faust.App):
     def _create_directories(self) -> None:
         """Create nothing."""
 
+    def _new_transport(self) -> TransportT:
+        return Transport(self.conf.broker_consumer, self)
+
 
 def new_app(
     group: str,
@@ -78,7 +83,7 @@ def new_app(
     heartbeat_s: float = 3.0,
     commit_interval_s: float = 0.25,
     max_fetch_bytes: int = 4 * 1024 * 1024,
-    max_buffered: int = 4096,
+    max_buffered: int = 1024,
     **options: Any,
 ) -> App:
     """Return the app of one consumer group.
@@ -97,9 +102,7 @@ def new_app(
     max_fetch_bytes
         Per partition and fetch. Faust's 1 MiB is 33 LAMOST packets of 31 KB, less than a batch.
     max_buffered
-        Packets that Faust may hold. When its buffer is four fifths full on every partition, Faust sleeps
-        for a whole second before it fetches again: at 60 ms per batch of 64 (1,066/s) a buffer of 512 gave
-        664/s, one of 2,048 gave 989/s. Keep it above two seconds' worth; 4,096 LAMOST packets are 127 MB.
+        Packets that Faust may hold before it stops fetching; 1,024 LAMOST packets are 32 MB.
     options
         Further Faust settings (credentials and the like); they override the above.
     """

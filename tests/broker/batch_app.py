@@ -28,7 +28,14 @@ faust_app.STOP_DEADLINE_S = float(os.environ.get("STOP_DEADLINE_S", "25"))
 # "take" and "noack_take" run as Faust is by itself
 supervisor = mode.CrashingSupervisor if READER == "batches" else mode.OneForOneSupervisor
 # short, for the tests' sake: the embedded broker's group join takes half the session timeout
-app = new_app(GROUP, BOOTSTRAP, session_timeout_s=3, heartbeat_s=0.75, agent_supervisor=supervisor)
+app = new_app(
+    GROUP,
+    BOOTSTRAP,
+    session_timeout_s=3,
+    heartbeat_s=0.75,
+    max_buffered=int(os.environ.get("MAX_BUFFERED", "1024")),
+    agent_supervisor=supervisor,
+)
 publisher = Publisher(BOOTSTRAP, delivery_timeout_s=3)
 n_given = 0
 
