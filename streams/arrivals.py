@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaException, Message, TopicPartition
 
 from cempstream.streams.settings import KafkaSettings
 from cempstream.streams.topic_reader import open_consumer, partitions_of
@@ -19,7 +20,7 @@ _CHUNK = 500
 _END_OF_PARTITION = -191
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Arrival:
     """One message.
 
@@ -31,6 +32,7 @@ class Arrival:
 
     topic: str
     value: bytes = field(repr=False)
+    headers: Mapping[str, str]
     received_at: datetime
 
 
@@ -104,7 +106,9 @@ class Arrivals:
                     for message in messages:
                         error = message.error()
                         if error is None:
-                            arrived.append(Arrival(message.topic() or "", message.value() or b"", now))
+                            arrived.append(
+                                Arrival(message.topic() or "", message.value() or b"", _headers(message), now)
+                            )
                         elif error.code() != _END_OF_PARTITION:
                             raise KafkaException(error)
                     with self._lock:
@@ -114,3 +118,10 @@ class Arrivals:
         except KafkaException as error:
             with self._lock:
                 self._error = error
+
+
+def _headers(message: Message) -> dict[str, str]:
+    return {
+        name: value if isinstance(value, str) else (value or b"").decode("utf-8", "replace")
+        for name, value in dict(message.headers() or []).items()
+    }

@@ -99,7 +99,7 @@ def position_text(ra: float | None, dec: float | None) -> str:
 
 def save_picture(finding: Finding, path: Path) -> None:
     """Draw a finding and write it as PNG."""
-    draw_finding(finding).savefig(path, format="png", pil_kwargs={"compress_level": 4})
+    draw_finding(finding).savefig(path, format="png", pil_kwargs={"compress_level": 2})
 
 
 def draw_finding(finding: Finding) -> Figure:
@@ -223,7 +223,7 @@ def _draw_zoom(
 
 
 def _draw_trace(axes: Axes, trace: Trace) -> None:
-    axes.plot(trace.wave_aa, trace.raw, color=LIGHT, linewidth=0.6, zorder=1.5, rasterized=True)
+    axes.plot(trace.wave_aa, trace.raw, color=LIGHT, linewidth=0.6, zorder=1.5)
     axes.plot(trace.wave_aa, trace.smooth, color=BLACK, linewidth=0.8, zorder=2.5)
 
 
@@ -255,9 +255,17 @@ def _drivers(finding: Finding) -> frozenset[str]:
 
 def _mark_windows(axes: Axes, finding: Finding) -> None:
     drivers = _drivers(finding)
-    for name, (low, high) in named_windows().items():
-        is_driver = name in drivers
-        axes.axvspan(low, high, color=SKY, alpha=0.38 if is_driver else 0.14, linewidth=0, zorder=0.5)
+    windows = named_windows()
+    for names, alpha in ((drivers, 0.38), (windows.keys() - drivers, 0.14)):
+        axes.broken_barh(
+            [(low, high - low) for low, high in (windows[name] for name in names if name in windows)],
+            (0, 1),
+            transform=axes.get_xaxis_transform(),
+            color=SKY,
+            alpha=alpha,
+            linewidth=0,
+            zorder=0.5,
+        )
 
 
 def _label_windows(axes: Axes, finding: Finding, wide: tuple[float, float]) -> None:
