@@ -83,17 +83,18 @@ def _threshold(
     calibration: CalibrationCard, prior: float, logit: Array, truth: Array, weight: Array, purity: float
 ) -> ThresholdCard:
     order = np.argsort(-logit)
-    true, w = truth[order], weight[order].astype(np.float64)
-    recall = np.cumsum(w * true) / np.sum(w * true)
-    # Half a row of the least typical weight more than was seen: a rate of zero is never measured.
-    false = (np.cumsum(w * ~true) + 0.5 * np.median(w[~true])) / np.sum(w * ~true)
-    pure = prior * recall / (prior * recall + (1 - prior) * false)
+    true, p = truth[order], calibration.calibration(logit[order], prior)
+    w = weight[order].astype(np.float64)
+    w = np.where(true, prior * w / np.sum(w * true), (1 - prior) * w / np.sum(w * ~true))
+    recall = np.cumsum(w * true) / prior
+    # The alerts' own calibrated probabilities say how many are right: counting the few false alarms of some
+    # thousand spectra, each standing for hundreds of natural ones, would be a lottery.
+    pure = np.cumsum(w * p) / np.cumsum(w)
     enough = np.flatnonzero((pure >= purity) & (recall >= _LEAST_RECALL))
     best = int(enough[-1]) if enough.size else int(np.where(recall >= _LEAST_RECALL, pure, -1.0).argmax())
-    p = calibration.calibration(logit[order[best : best + 1]], prior)
     return ThresholdCard(
         prior=prior,
-        threshold=float(np.clip(p[0], 1e-9, 1 - 1e-9)),
+        threshold=float(np.clip(p[best], 1e-9, 1 - 1e-9)),
         recall=round(float(recall[best]), 4),
         purity=round(float(pure[best]), 4),
     )

@@ -142,12 +142,13 @@ def test_the_newest_version_is_by_number_not_by_letter(tmp_path: Path) -> None:
         newest_bundle(tmp_path, "low")
 
 
-def test_the_threshold_rises_with_the_prior() -> None:
+def test_the_threshold_is_the_cards_at_its_priors_and_lies_between_them_in_between() -> None:
     card = load_bundle(newest_bundle(BUNDLES, "mid")).card
-    thresholds = [card.threshold(prior) for prior in (1e-4, 2e-4, 3e-4, 1e-3, 1e-2)]
-    assert thresholds == sorted(thresholds)
     for row in card.thresholds:
         assert card.threshold(row.prior) == pytest.approx(row.threshold)
+    low, high = card.thresholds[0], card.thresholds[1]
+    middle = card.threshold((low.prior * high.prior) ** 0.5)
+    assert min(low.threshold, high.threshold) <= middle <= max(low.threshold, high.threshold)
 
 
 def test_serving_never_imports_torch() -> None:

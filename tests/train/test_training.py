@@ -151,8 +151,14 @@ def test_platt_undoes_a_wrong_scale_and_intervals_cover_what_they_say() -> None:
     card = fit_platt(3 * logit + 1, truth)
     assert card.scale == pytest.approx(1 / 3, rel=0.05)
     assert card.offset == pytest.approx(-1 / 3, abs=0.06)
-    thresholds = choose_thresholds(card, logit, truth, false_alarms=0.01)
-    assert [t.prior for t in thresholds] == sorted(t.prior for t in thresholds)
+    natural = np.where(truth, 1.0, 300.0)
+    rare = fit_platt(3 * logit + 1, truth, natural)
+    assert rare.prior < 0.01
+    p = rare.calibration(3 * logit + 1, rare.prior)
+    assert np.average(p, weights=natural) == pytest.approx(rare.prior, rel=0.02)
+    thresholds = choose_thresholds(rare, 3 * logit + 1, truth, natural, purity=0.1)
+    assert all(t.purity >= 0.1 or t.recall >= 0.2 for t in thresholds)
+    assert [t.recall for t in thresholds] == sorted(t.recall for t in thresholds)
     assert roc_auc(logit, truth) > 0.8
     assert roc_auc(np.ones(4), np.array([True, False, True, False])) == 0.5
 
