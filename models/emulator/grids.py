@@ -57,8 +57,8 @@ def _line_spread_matrix(grid: WavelengthGrid, resolving_power: Array, medium: st
     centre = (np.log(wave) - first) / step
     pixel = np.abs(np.gradient(centre))
     variance = np.maximum(resolving_power**-2.0 - EMULATOR_RESOLVING_POWER**-2.0, 0.0)
-    # 1/12 is the variance of one of the emulator's own pixels: narrower than that nothing can be drawn.
-    sigma = np.sqrt(variance / (FWHM_PER_SIGMA * step) ** 2 + 1.0 / 12.0)
+    # The emulator's pixels are boxes, of variance 1/12, and they do that much of the smoothing.
+    sigma = np.sqrt(np.maximum(variance / (FWHM_PER_SIGMA * step) ** 2 - 1.0 / 12.0, 0.04))
     reach = float(np.max(4.0 * sigma + pixel))
     width = 2 * int(np.ceil(reach)) + 1
     columns = np.rint(centre).astype(int)[:, None] + np.arange(width) - width // 2

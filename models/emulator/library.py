@@ -14,6 +14,10 @@ from cempstream.models.emulator.grids import EMULATOR_GRID
 from cempstream.models.emulator.labels import LABEL_NAMES
 from cempstream.processors.grid import Array, air_to_vacuum
 
+#: Grids (air Å) of chunks that do not repeat them: 2.5 pixels per resolution element, evenly spaced nodes.
+_WAVE_AIR = 3640.0 * np.exp(8e-5 * np.arange(12570))
+_CONTINUUM_WAVE_AIR = np.linspace(3640.0, 9950.0, 128)
+
 #: One star in eight is held out, by a hash of its labels: it stays held out whatever is added later.
 HELD_OUT_IN = 8
 
@@ -58,24 +62,15 @@ def read_library(files: Sequence[Path]) -> Library:
     Spectra with a NaN and repeats of the same labels are left out.
     """
     labels, norms, continua = [], [], []
-    continuum_wave: Array | None = None
+    continuum_wave = air_to_vacuum(_CONTINUUM_WAVE_AIR)
     for path in files:
         with np.load(path, allow_pickle=False) as chunk:
-            if continuum_wave is None:
-                continuum_wave = air_to_vacuum(chunk["cont_wave"])
             labels.append(np.stack([chunk[name].astype(np.float64) for name in LABEL_NAMES], axis=1))
             norm = chunk["norm"].astype(np.float32)
-            vacuum = air_to_vacuum(chunk["wave"])
-            norms.append(_resample(vacuum, norm))
-            continua.append(
-                np.stack(
-                    [
-                        np.interp(continuum_wave, air_to_vacuum(chunk["cont_wave"]), row)
-                        for row in chunk["cont"]
-                    ]
-                )
-            )
-    if continuum_wave is None:
+            norms.append(_resample(air_to_vacuum(chunk.get("wave", _WAVE_AIR)), norm))
+            nodes = air_to_vacuum(chunk.get("cont_wave", _CONTINUUM_WAVE_AIR))
+            continua.append(np.stack([np.interp(continuum_wave, nodes, row) for row in chunk["cont"]]))
+    if not labels:
         raise FileNotFoundError("no library file was given; name library.npz or a folder of chunks")
     all_labels, norm, continuum = np.concatenate(labels), np.concatenate(norms), np.concatenate(continua)
     _, first = np.unique(np.round(all_labels, 5), axis=0, return_index=True)

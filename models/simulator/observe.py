@@ -33,7 +33,7 @@ class Observed:
     mask
         uint8, 1 = bad, shape ``(n, n_pix)``.
     resolving_power
-        As published: a number, or per pixel, float32, shape ``(n, n_pix)``.
+        As published: a number, or float32 of shape ``(n_pix,)``, slitless ``(n, n_pix)``.
     contamination
         Slitless: fraction of the flux said to be a neighbour's, float32, shape ``(n, n_pix)``; else None.
     snr
@@ -109,7 +109,7 @@ def observe(
         flux=np.where(outside, np.float32(0.0), counts / response),
         ivar=is_good * ivar_factor * (response / sigma) ** 2,
         mask=mask,
-        resolving_power=_published_power(grating, blur),
+        resolving_power=_published_power(grating, blur, is_slitless=profile.slitless is not None),
         contamination=contamination,
         snr=snr / np.sqrt(np.median(pixel_aa)),
     )
@@ -150,10 +150,11 @@ def _blur(n: int, profile: SurveyProfile, rng: np.random.Generator) -> Array:
     return np.where(is_extended, rng.uniform(1.0, profile.slitless.largest_blur, n), 1.0)
 
 
-def _published_power(grating: Grating, blur: Array) -> float | Array:
+def _published_power(grating: Grating, blur: Array, *, is_slitless: bool) -> float | Array:
     if grating.declared_power > 0:
         return grating.declared_power
-    return (grating.resolving_power.at(grating.wave) / blur[:, None]).astype(np.float32)
+    power = grating.resolving_power.at(grating.wave)
+    return (power / blur[:, None] if is_slitless else power).astype(np.float32)
 
 
 @lru_cache(maxsize=128)
