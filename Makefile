@@ -36,7 +36,7 @@ unit: $(VENV)/.project
 
 kafka-test: $(VENV)/.project ## Tests on Apache Kafka (needs Java 17 and, once, Maven)
 	tests/broker/install_kafka.sh
-	$(BIN)/pytest -m "kafka and not chaos" $(ARGS)
+	$(BIN)/pytest -m "kafka and not chaos and not install" $(ARGS)
 
 chaos: $(VENV)/.project ## Kill, cut off and fill what the stream runs on, and count every spectrum
 	tests/broker/install_kafka.sh
