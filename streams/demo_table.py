@@ -108,6 +108,8 @@ def status_line(ledger: Ledger, moment: Moment) -> str:
 def alert_table(alerts: Sequence[AlertSeen]) -> Table:
     """Return the newest alerts, the newest first."""
     table = Table("star", "p(CEMP)", "[Fe/H]", "[C/Fe]", "subclass", "S/N", "bands that drove it", "truth")
+    for column in table.columns:
+        column.no_wrap, column.overflow = True, "ellipsis"
     for column in table.columns[1:4]:
         column.justify = "right"
     for seen in reversed(alerts):

@@ -1,0 +1,125 @@
+"""The demonstration as a person runs it: a broker, a worker, a night, and the books at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.timeout(240)
+
+COMMAND = [sys.executable, "-m", "cempstream"]
+
+
+def facts_of(output: str) -> dict[str, str]:
+    return {
+        name.strip(): value
+        for name, value in (
+            re.split(r"(?<=\S) {2,}", line.strip(), maxsplit=1) for line in output.splitlines()
+        )
+    }
+
+
+def test_a_night_ends_with_true_alerts_and_balanced_books(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    wave = 10 ** (3.5682 + 1e-4 * np.arange(3909))
+    # A featureless source and one without a good pixel: scored and dead.
+    np.savez(
+        tmp_path / "own.npz",
+        wave=np.concatenate([wave, wave]),
+        flux=np.concatenate([100 + rng.normal(size=3909), np.zeros(3909)]),
+        ivar=np.concatenate([np.ones(3909), np.zeros(3909)]),
+        offsets=np.array([0, 3909, 7818]),
+        ids=np.array(["flat", "empty"]),
+        medium="vacuum",
+        frame="observed",
+        resolving_power=1800.0,
+    )
+    out = tmp_path / "night"
+    options = ["--n", "160", "--rate", "40", "--seed", "3", "--files", str(tmp_path / "own.npz")]
+    began_s = time.monotonic()
+    ended = subprocess.run(
+        [*COMMAND, "demo", *options, "--out", str(out)], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert time.monotonic() - began_s < 120
+    facts = facts_of(ended.stdout)
+    assert facts["in"].startswith("162 spectra, 160 of them simulated")
+    assert facts["scored"] == "161"
+    assert facts["dead letters"] == "1 (no_good_pixels 1)"
+    assert facts["unaccounted"] == "0"
+    assert "tansu" in facts["broker"]
+    match = re.search(r"\((\d+) of (\d+) CEMP stars\)", facts["recall"])
+    assert match is not None
+    n_found, n_cemp = map(int, match.groups())
+    assert 1 <= n_found <= n_cemp
+    n_alerts = int(facts["alerts"].partition(",")[0])
+    assert len(list(out.glob("*.png"))) == n_alerts
+    page = (out / "index.html").read_text()
+    assert page.count("<svg") == n_alerts
+    assert page.count(">CEMP star<") == n_found
+    assert "alert: sim-3-" in ended.stderr
+
+
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "demo", "--n", "400", "--rate", "10", "--out", str(tmp_path)],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    with process.stderr as log:
+        broker = next(line for line in log if line.startswith("broker:"))
+        next(line for line in log if "night goes on" in line)
+        os.killpg(process.pid, signal.SIGINT)
+        rest = log.read()
+    assert process.wait(60) == 130
+    assert "Traceback" not in rest
+    port = broker.strip().rpartition(":")[2]
+    listing = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert f":{port}" not in listing
+
+
+def test_the_pipeline_bench_reports_rates_of_one_run() -> None:
+    ended = subprocess.run(
+        [*COMMAND, "bench", "pipeline", "--json", "--batches", "1", "--repeats", "2", "--threads", "1"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    report = json.loads(ended.stdout)
+    assert report["n_spectra"] == 64
+    assert report["packet_bytes"] == pytest.approx(31_400, abs=500)
+    assert report["bare"] > report["pipeline"] * 0.8 > 0
+    assert report["ratio"] == pytest.approx(report["pipeline"] / report["bare"], rel=0.5)
+    stages = {stage["stage"]: stage for stage in report["stages"]}
+    assert stages["features"]["total_us"] > stages["features"]["networks_us"] > 0
+    assert stages["rebin"]["networks_us"] == 0
+    total_us = sum(stage["total_us"] for stage in report["stages"] if stage["stage"] != "outputs")
+    assert total_us == pytest.approx(1e6 / report["pipeline"], rel=0.3)
+
+
+def test_the_stream_bench_balances_its_books() -> None:
+    options = ["--burst", "300", "--repeats", "1", "--rate", "30", "--seconds", "3", "--threads", "1"]
+    ended = subprocess.run(
+        [*COMMAND, "bench", "stream", "--json", *options], capture_output=True, text=True, check=True
+    )
+    report = json.loads(ended.stdout)
+    assert report["n_in"] == report["n_scored"] + report["n_dead"] == 640 + 300 + 90
+    assert report["rate"] == pytest.approx(300 / report["drain_s"])
+    latency = report["latency"]
+    assert 0 < latency["published_p50_s"] <= latency["published_p99_s"]
+    assert latency["received_p50_s"] >= latency["published_p50_s"]
+    assert report["cpu_s_per_1000"] > 0
+    assert 50 < report["memory_mib"] <= report["memory_peak_mib"]
+    assert report["machine"]["cores"] >= 1
