@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from cempstream.processors.outcome import Classification, Outcome, Provenance, Rejected
 
@@ -15,6 +16,11 @@ LATENCY_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120
 STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
 BATCH_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 SCORE_BUCKETS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+FEH_BUCKETS_DEX = (-5.0, -4.5, -4.0, -3.5, -3.0, -2.5, -2.0, -1.5, -1.0, -0.5)
+CFE_BUCKETS_DEX = (0.0, 0.35, 0.7, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)
+
+#: Candidates are counted by cells of the sky this wide, named by their lower edges.
+SKY_CELL_DEG = 30
 
 #: Surveys that get a label of their own; a packet cannot make up more.
 SURVEYS = ("lamost", "sdss", "desi", "csst", "4most", "weave", "simulated")
@@ -71,6 +77,41 @@ class Metrics:
             "cemp_score", "p_cemp of scored spectra.", buckets=SCORE_BUCKETS, registry=registry
         )
         self.ood = Counter("cemp_ood", "Spectra unlike what the models know.", registry=registry)
+        self.candidates = Counter(
+            "cemp_candidates",
+            "Spectra over their threshold, by most probable subclass.",
+            ["survey", "subclass"],
+            registry=registry,
+        )
+        self.expected_candidates = Counter(
+            "cemp_expected_candidates",
+            "CEMP stars expected among the scored spectra: the sum of their priors.",
+            ["survey"],
+            registry=registry,
+        )
+        self.candidate_feh = Histogram(
+            "cemp_candidate_feh_dex",
+            "[Fe/H] of candidates; those whose spectrum cannot tell are left out.",
+            ["survey"],
+            buckets=FEH_BUCKETS_DEX,
+            registry=registry,
+        )
+        self.candidate_cfe = Histogram(
+            "cemp_candidate_cfe_dex",
+            "[C/Fe] of candidates, as it is today; those whose spectrum cannot tell are left out.",
+            ["survey"],
+            buckets=CFE_BUCKETS_DEX,
+            registry=registry,
+        )
+        self.candidate_sky = Counter(
+            "cemp_candidate_sky",
+            f"Candidates by cell of {SKY_CELL_DEG} degrees (ICRS), named by its lower edges.",
+            ["ra_deg", "dec_deg"],
+            registry=registry,
+        )
+        self.rebalances = Counter(
+            "cemp_rebalances", "Times that the partitions of this worker changed.", registry=registry
+        )
         self.lag_messages = Gauge(
             "cemp_consumer_lag_messages",
             "Messages behind the high watermark.",
@@ -89,6 +130,12 @@ class Metrics:
             ["model", "version", "sha256", "provider"],
             registry=registry,
         )
+        self.bundle_info = Gauge(
+            "cemp_bundle_info",
+            "Always 1; the labels say what was asked for.",
+            ["bundle", "version", "provider"],
+            registry=registry,
+        )
         self.breaker_open = Gauge(
             "cemp_breaker_open", "1 while too many dead letters hold consumption.", registry=registry
         )
@@ -96,6 +143,8 @@ class Metrics:
         self.heartbeat = Gauge(
             "cemp_heartbeat_timestamp_seconds", "When the last heartbeat was delivered.", registry=registry
         )
+        # memory and CPU time of the process, where the system tells (Linux)
+        ProcessCollector(registry=registry)
         for outcome in ("scored", "rejected"):
             self.spectra.labels(outcome)
 
@@ -127,8 +176,20 @@ class Metrics:
                 self.score.observe(outcome.p_cemp)
                 if "out_of_distribution" in outcome.flags:
                     self.ood.inc()
+                survey = survey_label(outcome.spectrum.survey)
+                self.expected_candidates.labels(survey).inc(outcome.decision.prior)
+                if outcome.decision.is_candidate:
+                    self._count_candidate(outcome, survey)
         self.spectra.labels("rejected").inc(n_rejected)
         self.spectra.labels("scored").inc(len(outcomes) - n_rejected)
+
+    def _count_candidate(self, star: Classification, survey: str) -> None:
+        self.candidates.labels(survey, star.subclass).inc()
+        for histogram, name in ((self.candidate_feh, "feh"), (self.candidate_cfe, "cfe")):
+            value = star.parameters[name].value
+            if math.isfinite(value):
+                histogram.labels(survey).observe(value)
+        self.candidate_sky.labels(*sky_cell(star.spectrum.ra, star.spectrum.dec)).inc()
 
     def observe_latency(self, outcome: Classification, tense: str, delivered_at: datetime) -> None:
         """Measure reduced → delivered; what lies in the future is counted, not hidden."""
@@ -138,6 +199,16 @@ class Metrics:
             self.negative_latency.labels(survey).inc()
         else:
             self.latency.labels(survey, tense).observe(seconds)
+
+    def describe_bundle(self, bundle: str, version: str, provider: str) -> None:
+        """Say what was asked for."""
+        self.bundle_info.labels(bundle, version, provider).set(1)
+
+    def forget_partitions(self) -> None:
+        """Drop the lag of partitions that another worker may have now, and count the change."""
+        self.rebalances.inc()
+        self.lag_messages.clear()
+        self.lag_seconds.clear()
 
     def describe_models(self, provenance: Sequence[Provenance]) -> None:
         """Say which graphs are served."""
@@ -149,3 +220,10 @@ def survey_label(survey: str) -> str:
     """Return the survey's label; those we do not know share one."""
     name = survey.lower()
     return name if name in SURVEYS else "other"
+
+
+def sky_cell(ra_deg: float, dec_deg: float) -> tuple[str, str]:
+    """Return the lower edges of a position's cell, in degrees."""
+    ra = SKY_CELL_DEG * int(ra_deg % 360.0 // SKY_CELL_DEG)
+    dec = SKY_CELL_DEG * math.floor(min(dec_deg, 89.999) / SKY_CELL_DEG)
+    return str(ra), str(dec)

@@ -18,12 +18,15 @@ from typing import Any
 import faust
 from faust.types import EventT
 
+from cempstream import __version__
 from cempstream.processors.outcome import Classification, Outcome, Rejected
+from cempstream.schemas.heartbeat import WorkerState
 from cempstream.streams.assemble import load_pipeline
 from cempstream.streams.batches import EventBatch, EventBatches
 from cempstream.streams.breaker import Breaker
 from cempstream.streams.faust_app import App, new_app, raw_topic
 from cempstream.streams.health import HealthServer
+from cempstream.streams.heartbeat import Heart, Pulse, Tally
 from cempstream.streams.metrics import Metrics
 from cempstream.streams.outputs import MessageWriter, Origin
 from cempstream.streams.pipeline import Pipeline
@@ -36,6 +39,7 @@ logger = logging.getLogger(__name__)
 STALL_S = 90.0
 
 _WATCH_INTERVAL_S = 1.0
+_HEARTBEAT_INTERVAL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,15 +74,34 @@ class Worker:
         )
         self.pipeline: Pipeline | None = None
         self.health: HealthServer | None = None
+        self.heart: Heart | None = None
+        self.tally = Tally()
         self.has_partitions = False
+        self._assignment: frozenset[Any] = frozenset()
+        self._is_publishing = False
+        self._lag_messages: int | None = None
         self._progress_at_s = time.monotonic()
         self._has_lag = False
 
     def start(self) -> None:
         """Load and warm the models, then open the metrics port: a worker without models is never ready."""
         self.pipeline = load_pipeline(self.settings, timer=self.metrics.time_stage)
+        provider, bundles = self.settings.models.provider.value, []
         for route in self.pipeline.routes:
-            self.metrics.describe_models(route.chain.provenance)
+            models = route.chain.provenance
+            self.metrics.describe_models(models)
+            name, version = models[0].name.partition(".")[0], models[0].version
+            self.metrics.describe_bundle(name, version, provider)
+            bundles.append(f"{name}/{version}")
+        self.heart = Heart(
+            self.publisher,
+            self.metrics,
+            self.settings.topics.heartbeat,
+            bundles=bundles,
+            provider=provider,
+            topics=self.settings.topics.spectra,
+            code_version=__version__,
+        )
         address = self.settings.metrics
         self.health = HealthServer(
             self.metrics.registry,
@@ -114,12 +137,16 @@ class Worker:
             max_in_flight=batch_settings.max_in_flight,
         )
         async with self.publisher, batches as ready:
-            async for batch in ready:
-                await self._hold_while_open()
-                self.metrics.count_batch(batch.reason.value, batch.queue_wait_s)
-                ingested_at = datetime.now(UTC)
-                processed = await asyncio.to_thread(self._process, batch.events, ingested_at)
-                batch.ack_when(self._deliver(batch, processed))
+            self._is_publishing = True
+            try:
+                async for batch in ready:
+                    await self._hold_while_open()
+                    self.metrics.count_batch(batch.reason.value, batch.queue_wait_s)
+                    ingested_at = datetime.now(UTC)
+                    processed = await asyncio.to_thread(self._process, batch.events, ingested_at)
+                    batch.ack_when(self._deliver(batch, processed))
+            finally:
+                self._is_publishing = False
 
     def _process(self, events: Sequence[EventT[bytes]], ingested_at: datetime) -> Processed:
         """Classify a batch and write its messages; runs in a thread of its own, off the event loop."""
@@ -145,6 +172,10 @@ class Worker:
                 _log_dead_letter(outcome, origin)
         for topic in (topics.alerts, topics.alerts_json):
             metrics.alerts.labels(topic).inc(n_alerts)
+        self.tally.n_scored += len(processed.outcomes) - n_dead
+        self.tally.n_dead_letters += n_dead
+        self.tally.n_alerts += n_alerts
+        self.tally.last_spectrum_at = delivered_at
         was_open = self.breaker.is_open
         self.breaker.record(len(batch), n_dead, time.monotonic())
         if self.breaker.is_open != was_open:
@@ -169,7 +200,10 @@ class Worker:
 
     def watch(self, consumer: Any) -> None:
         """Measure the lag from the high watermarks that Fetch returned."""
-        assignment = consumer.assignment()
+        assignment = frozenset(consumer.assignment())
+        if assignment != self._assignment:
+            self._assignment = assignment
+            self.metrics.forget_partitions()
         self.has_partitions = bool(assignment)
         self.metrics.ready.set(self.is_ready() is None)
         n_waiting = 0
@@ -185,9 +219,20 @@ class Worker:
             labels = (partition.topic, str(partition.partition))
             self.metrics.lag_messages.labels(*labels).set(lag)
             self.metrics.lag_seconds.labels(*labels).set(self._lag_s(lag))
+        self._lag_messages = n_waiting if assignment else None
         self._has_lag = n_waiting > 0
         if not self._has_lag:
             self._progress_at_s = time.monotonic()
+
+    async def beat(self) -> None:
+        """Send a sign of life; before the broker is reached there is nobody to send it."""
+        if self.heart is None or not self._is_publishing:
+            return
+        lag = self._lag_messages
+        state: WorkerState = (
+            "paused" if self.breaker.is_open else "running" if self.has_partitions else "starting"
+        )
+        await self.heart.beat(Pulse(state, lag, None if lag is None else self._lag_s(lag)), self.tally)
 
     def _lag_s(self, lag: int) -> float:
         return time.monotonic() - self._progress_at_s if lag else 0.0
@@ -220,6 +265,11 @@ def create_app(settings: Settings) -> App:
         worker.watch(app.consumer)
         if (problem := worker.is_live()) is not None:
             await app.crash(RuntimeError(f"the stream has stalled: {problem}"))
+
+    # A timer of its own: a broker that does not answer must not hold up the watch.
+    @app.timer(interval=_HEARTBEAT_INTERVAL_S)  # type: ignore[untyped-decorator] # faust's has no type
+    async def beat() -> None:
+        await worker.beat()
 
     return app
 

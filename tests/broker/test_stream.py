@@ -14,6 +14,7 @@ from tests.spectra import template_packets, template_spectra
 
 from cempstream.processors.outcome import Classification
 from cempstream.schemas.alert import decode_alert
+from cempstream.schemas.heartbeat import Heartbeat, decode_heartbeat
 from cempstream.streams.assemble import load_pipeline
 from cempstream.streams.settings import Settings
 
@@ -53,7 +54,9 @@ def test_alerts_say_the_same_in_avro_and_json(bootstrap: str) -> None:
         worker.wait_ready()
         send(bootstrap, topics.spectra, template_packets(200, seed=2), {"tense": b"test"})
         wait_for(bootstrap, topics, 200)
-    avro = {a.alert_id: a for a in (decode_alert(m.value() or b"") for m in read_all(bootstrap, topics.alerts))}
+    avro = {
+        a.alert_id: a for a in (decode_alert(m.value() or b"") for m in read_all(bootstrap, topics.alerts))
+    }
     text = [json.loads(m.value() or b"") for m in read_all(bootstrap, topics.alerts_json)]
     assert avro
     assert {line["alert_id"] for line in text} == set(avro)
@@ -113,3 +116,29 @@ def test_sigterm_commits_what_is_done_and_is_quick(bootstrap: str) -> None:
         ledger = wait_for(bootstrap, topics, 200)
     assert len(ledger.scores) == 200
     assert ledger.n_repeats == 0
+
+
+def test_heartbeat_tells_silence_from_death(bootstrap: str) -> None:
+    topics = Topics.create(bootstrap)
+
+    def beats() -> list[Heartbeat]:
+        return [decode_heartbeat(m.value() or b"") for m in read_all(bootstrap, topics.heartbeat)]
+
+    with WorkerProcess(bootstrap, topics) as worker:
+        worker.wait_ready()
+        send(bootstrap, topics.spectra, [*template_packets(40, seed=7), b"junk"])
+        wait_for(bootstrap, topics, 41)
+        deadline = time.monotonic() + 30
+        while not ((silent := beats()) and silent[-1].n_in == 41) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert time.time() - worker.metric("cemp_heartbeat_timestamp_seconds") < 10
+        worker.process.kill()
+    first, last = silent[0], silent[-1]
+    assert (last.state, last.n_in, last.n_scored, last.n_dead_letters) == ("running", 41, 40, 1)
+    assert (last.provider, last.topics, last.lag_messages) == ("cpu", (topics.spectra,), 0)
+    assert [bundle.split("/")[0] for bundle in last.bundles] == ["mid"]
+    assert last.last_spectrum_at is not None
+    assert first.started_at == last.started_at < last.last_spectrum_at <= last.sent_at
+    n_beats = len(beats())
+    time.sleep(2.5)
+    assert len(beats()) == n_beats
