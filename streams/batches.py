@@ -23,6 +23,8 @@ from typing import Any, Self
 
 from faust.types import EventT, StreamT
 
+from cempstream.streams.faust_transport import commit_all
+
 _READ_AHEAD_BATCHES = 2
 """How many batches may wait here; the rest stays in Faust's queue (``stream_buffer_maxsize``)."""
 
@@ -256,4 +258,4 @@ class EventBatches:
                 while self._in_flight and self._failure is None and not self._is_closed.is_set():
                     self._acknowledged.clear()
                     await self._acknowledged.wait()
-        await self._stream.app.consumer.commit()
+        await commit_all(self._stream.app.consumer)

@@ -9,10 +9,20 @@ from typing import Any
 
 from faust.transport.drivers import aiokafka
 from faust.types import TP
+from faust.types.transports import ConsumerT
 from mode.services import WaitResults
 
 _FETCH_MAX_WAIT_S = 0.05
 _FULL_BUFFER_RETRY_S = 0.01
+
+
+async def commit_all(consumer: ConsumerT) -> None:
+    """Commit what has been acknowledged by now.
+
+    `commit` may only wait for one that began earlier, and says False then: the second begins later.
+    """
+    if not await consumer.commit():
+        await consumer.commit()
 
 
 class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
@@ -64,8 +74,13 @@ class Consumer(aiokafka.Consumer):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commit before partitions move; Faust forgets what was acknowledged since the last commit."""
-        await self.commit()
+        await commit_all(self)
         await super().on_partitions_revoked(revoked)
+
+    async def on_stop(self) -> None:
+        """Commit everything; Faust commits nothing at its end if a periodic commit is just under way."""
+        await commit_all(self)
+        await super().on_stop()
 
 
 class Transport(aiokafka.Transport):

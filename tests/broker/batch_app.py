@@ -33,7 +33,6 @@ app = new_app(
     BOOTSTRAP,
     session_timeout_s=3,
     heartbeat_s=0.75,
-    max_buffered=int(os.environ.get("MAX_BUFFERED", "1024")),
     agent_supervisor=supervisor,
 )
 publisher = Publisher(BOOTSTRAP, delivery_timeout_s=3)

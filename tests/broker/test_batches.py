@@ -193,16 +193,6 @@ def test_a_second_worker_takes_its_share_and_nothing_is_lost(flow: Flow) -> None
     assert first.is_running
 
 
-def test_a_full_buffer_does_not_make_the_worker_pause(flow: Flow) -> None:
-    flow.feed()
-    worker = flow.worker(MAX_BUFFERED=50)
-    flow.wait_until_copying(worker)
-    started = time.monotonic()
-    flow.wait_until_copying(worker, N_MESSAGES)
-    # Faust by itself sleeps for a second whenever the buffer is full: 3,000 / 50 times
-    assert time.monotonic() - started < 20
-
-
 def test_a_message_does_not_wait_for_the_fetch(flow: Flow) -> None:
     worker = flow.worker()
     flow.feed(1)
@@ -258,6 +248,7 @@ def test_a_worker_whose_broker_is_gone_ends_with_a_failure_in_bounded_time() -> 
         flow.wait_until_copying(worker, 300)
     started = time.monotonic()
     assert worker.wait(40) == 1
+    print("ELAPSED", time.monotonic() - started)
     assert time.monotonic() - started < 20
     flow.end()
 

@@ -33,8 +33,9 @@ class MemoryEvent:
 class MemoryConsumer:
     n_commits = 0
 
-    async def commit(self) -> None:
+    async def commit(self) -> bool:
         self.n_commits += 1
+        return True
 
 
 class MemoryApp:
