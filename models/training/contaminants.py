@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
+from cempstream.models.simulator.contaminants import Starlight, contaminant_flux
 from cempstream.models.training.labels import COLUMN
 from cempstream.models.training.stars import Stars
 from cempstream.processors.grid import Array
@@ -37,6 +39,51 @@ _EMISSION = np.array(
     [3727.4, 3868.8, 4340.5, 4861.3, 4958.9, 5006.8, 5875.6, 6300.3, 6548.1, 6562.8, 6583.4, 6716.4, 6730.8]
 )
 _BROAD = np.array([1215.7, 1549.0, 1908.7, 2798.0, 4340.5, 4861.3, 6562.8])
+
+
+#: The survey simulator's kinds: share, and whether it is odd (-1: it borders on the library, not taught).
+_SIMULATED = {
+    "hot_star": (0.40, -1),
+    "m_dwarf": (0.16, -1),
+    "m_giant": (0.10, -1),
+    "white_dwarf": (0.08, 1),
+    "galaxy": (0.13, 1),
+    "quasar": (0.08, 1),
+    "broken_fibre": (0.05, 1),
+}
+
+
+def draw_simulated(
+    stars: Stars, wave: Array, continuum_wave: Array, rng: np.random.Generator
+) -> tuple[Array, Array, Array]:
+    """Turn stars into the survey simulator's contaminants, whose shapes are another author's.
+
+    Parameters
+    ----------
+    wave
+        The emulator's grid; ``continuum_wave`` lies on it.
+
+    Returns
+    -------
+    norm, continuum, is_ood
+        As ``draw_contaminants`` returns them.
+    """
+    names = list(_SIMULATED)
+    kinds = rng.choice(len(names), size=len(stars.norm), p=[share for share, _ in _SIMULATED.values()])
+    nodes = np.searchsorted(wave, continuum_wave - 1e-6)
+    flux = np.empty_like(stars.norm)
+    for i, name in enumerate(names):
+        rows = np.flatnonzero(kinds == i)
+        if rows.size:
+            smooth = np.stack([np.interp(wave, continuum_wave, row) for row in stars.continuum[rows]])
+            flux[rows] = contaminant_flux(name, Starlight(stars.norm[rows], smooth.astype(np.float32)), rng)
+    level = gaussian_filter1d(flux, 120.0, axis=1, mode="nearest", truncate=2.0)[
+        :, np.minimum(nodes, wave.size - 1)
+    ]
+    level = np.maximum(level, 0.01 * np.abs(level).mean(axis=1, keepdims=True) + 1e-30)
+    norm = flux / np.stack([np.interp(wave, continuum_wave, row) for row in level])
+    is_ood = np.array([ood for _, ood in _SIMULATED.values()], dtype=np.int8)[kinds]
+    return norm.astype(np.float32), level.astype(np.float32), is_ood
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -240,8 +287,6 @@ def _blend(star: _Star, wave: Array, rng: np.random.Generator) -> _Drawn:
 
 
 def _blur(values: Array, sigma_pix: float) -> Array:
-    from scipy.ndimage import gaussian_filter1d
-
     step = max(1, int(sigma_pix / 8))  # a wide Gaussian on every pixel is ten times slower and no better
     if step == 1:
         return np.asarray(gaussian_filter1d(values, sigma_pix, mode="nearest", truncate=3.0))

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
+from cempstream.models.emulator.grids import EMULATOR_GRID
 from cempstream.models.training.augment import Conditions, Degrader
-from cempstream.models.training.contaminants import draw_contaminants
+from cempstream.models.training.contaminants import draw_contaminants, draw_simulated
 from cempstream.models.training.instruments import Instrument, draw_instrument
 from cempstream.models.training.labels import Truth, truth_of
 from cempstream.models.training.stars import Stars, StarSource
@@ -135,7 +136,10 @@ def _with_contaminants(
     if rows.size == 0:
         return stars, truth, number
     seeds = Stars(stars.labels[rows], stars.norm[rows], stars.continuum[rows])
-    norm, continuum, is_ood = draw_contaminants(seeds, vacuum_to_air(source.wave), rng)
+    if source.wave.size == EMULATOR_GRID.n_pix and rng.random() < 0.5:
+        norm, continuum, is_ood = draw_simulated(seeds, source.wave, source.continuum_wave, rng)
+    else:
+        norm, continuum, is_ood = draw_contaminants(seeds, vacuum_to_air(source.wave), rng)
     all_norm, all_continuum = stars.norm.copy(), stars.continuum.copy()
     all_norm[rows], all_continuum[rows] = norm, continuum
     parameters, is_cemp = truth.parameters.copy(), truth.is_cemp.copy()

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cempstream.models.emulator.labels import LABEL_NAMES, highest_cfe, lowest_logg
 from cempstream.models.evolution import carbon_correction
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import PARAMETERS
 
-#: Columns of a label array.
-LABELS = ("teff", "logg", "feh", "cfe", "nfe", "ofe", "afe", "sfe", "rfe", "r1213", "vmic")
-COLUMN = {name: i for i, name in enumerate(LABELS)}
+#: Column of each label in a label array.
+COLUMN = {name: i for i, name in enumerate(LABEL_NAMES)}
 
 #: A(C) of the Sun, Asplund et al. 2009.
 SOLAR_CARBON = 8.43
@@ -80,11 +80,6 @@ def _subclass(feh: Array, cfe: Array, bafe: Array, eufe: Array, is_cemp: Array) 
     return subclass
 
 
-def logg_floor(teff: Array) -> Array:
-    """Lowest log g of the library at each Teff."""
-    return np.interp(teff, [3900.0, 4500.0, 6000.0, 7000.0], [0.0, 0.3, 1.6, 2.6])
-
-
 def draw_labels(n: int, rng: np.random.Generator) -> Array:
     """Draw training labels, rich where the decision is hard.
 
@@ -95,14 +90,14 @@ def draw_labels(n: int, rng: np.random.Generator) -> Array:
     Returns
     -------
     Array
-        float64, shape ``(n, 11)``, columns ``LABELS``.
+        float64, shape ``(n, 11)``, columns ``LABEL_NAMES``.
     """
     kind = rng.choice(5, size=n, p=[0.30, 0.20, 0.22, 0.18, 0.10])
     u = rng.random((n, 11))
     teff = 3900 + 3100 * u[:, 0]
     tracks = kind >= 1
     on_track = tracks & (rng.random(n) < 0.8)
-    logg = logg_floor(teff) + (5 - logg_floor(teff)) * u[:, 1]
+    logg = lowest_logg(teff) + (5 - lowest_logg(teff)) * u[:, 1]
     logg[on_track] = _track_logg(teff[on_track], rng)
     feh = -4 + 4.5 * u[:, 2]
     feh[kind == 1] = -3.6 + 3.0 * u[kind == 1, 2]
@@ -112,7 +107,7 @@ def draw_labels(n: int, rng: np.random.Generator) -> Array:
     peaked = np.clip(-0.15 + 0.3 * rng.standard_normal(disc.sum()), -1.5, 0.5)
     feh[disc] = np.where(rng.random(disc.sum()) < 0.5, spread_out, peaked)
     feh[kind == 4] = np.clip(-1.6 + 0.7 * rng.standard_normal(np.sum(kind == 4)), -4.0, 0.0)
-    top = np.minimum(3.5, 0.6 - feh)
+    top = highest_cfe(feh)
     cfe = -0.6 + (top + 0.6) * u[:, 3]
     border = kind == 1
     cfe[border] = 0.7 + 0.45 * rng.standard_normal(border.sum())
@@ -143,7 +138,7 @@ def _track_logg(teff: Array, rng: np.random.Generator) -> Array:
     giant = np.interp(teff, [3900, 4500, 5000, 5500, 6000, 7000], [0.5, 1.2, 2.2, 3.2, 3.7, 4.0])
     is_dwarf = rng.random(teff.size) < 0.4
     logg = np.where(is_dwarf, dwarf, giant) + 0.25 * rng.standard_normal(teff.size)
-    return np.clip(logg, logg_floor(teff), 5.0)
+    return np.clip(logg, lowest_logg(teff), 5.0)
 
 
 def _pattern(which: Array, feh: Array, cfe: Array, sfe: Array, rfe: Array, rng: np.random.Generator) -> None:

@@ -25,7 +25,7 @@ class Stars:
     Attributes
     ----------
     labels
-        float64, shape ``(n, 11)``, columns ``LABELS``.
+        float64, shape ``(n, 11)``, columns ``LABEL_NAMES``.
     norm
         Flux over continuum on the source's wavelengths, float32, shape ``(n, n_wave)``.
     continuum
