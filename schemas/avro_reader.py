@@ -2,7 +2,7 @@
 
 A packet comes from outside, so reading is bounded: an array says how many items it holds, and the reader
 refuses a number that no honest packet has before it reads the first. fastavro knows no such limits; it
-follows 4 MiB of empty strings for 1.4 s and holds the interpreter meanwhile. Tests compare with fastavro.
+follows 4 MiB of empty strings for seconds and holds the interpreter meanwhile. Tests compare with fastavro.
 
 What Avro has and our schemas do not (``fixed``, recursive types, types used before they are defined) is
 refused when the schema is compiled.

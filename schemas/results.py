@@ -47,7 +47,7 @@ class CodeProvenance:
 class Packet(BaseModel):
     """A packet as its reader sees it: typed, immutable, deaf to fields of later versions."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", revalidate_instances="never")
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 @cache
