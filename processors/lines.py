@@ -44,8 +44,8 @@ class _Block:
         The part of the grid that they span.
     windows, lines
         Their columns among all windows, and among all bands against a line.
-    weight
-        Å of each pixel in each window, shape ``(n_pix, n_windows)``.
+    weight, squared
+        Å of each pixel in each window, shape ``(n_pix, n_windows)``, and its square.
     inside
         Pixels of the bands against a line, band after band, shape ``(n_inside,)``.
     draw
@@ -59,6 +59,7 @@ class _Block:
     windows: slice
     lines: slice
     weight: Array
+    squared: Array
     inside: Array
     draw: Array
     total: Array
@@ -150,13 +151,14 @@ class LineMeter:
             safe = part + np.float32(1e-20)
             means = (flux @ block.weight) / safe
             mean[:, block.windows] = means
-            spread[:, block.windows] = (level @ block.weight**2) / (safe * safe)
+            spread[:, block.windows] = (level @ block.squared) / (safe * safe)
             fraction[:, block.windows] = part / block.weight.sum(axis=0).clip(1e-20)
-            to_line[:, block.lines] = self._mean_to_line(block, flux, good, means)
+            to_line[:, block.lines] = self._mean_to_line(block, flux, part, means)
         return _Means(mean, spread, fraction, to_line)
 
-    def _mean_to_line(self, block: _Block, flux: Array, good: Array, means: Array) -> Array:
+    def _mean_to_line(self, block: _Block, flux: Array, part: Array, means: Array) -> Array:
         """Mean over each band of flux over the line through the sidebands (Worthey et al. 1994)."""
+        window = self._to_line.window[block.lines] - block.windows.start
         blue, red = (columns[block.lines] - block.windows.start for columns in self._to_line.sides)
         ends = means[:, np.concatenate([blue, red])]
         # A line that is not positive is nobody's continuum; 1 keeps its junk from the other bands' sums.
@@ -164,7 +166,7 @@ class LineMeter:
         line = ends @ block.draw
         ratio = flux[:, block.inside]
         ratio /= line
-        return (ratio @ block.total) / (good[:, block.inside] @ block.total + np.float32(1e-20))
+        return (ratio @ block.total) / (part[:, window] + np.float32(1e-20))
 
     def _kp(self, value: Array, error: Array) -> None:
         """KP of Beers et al. 1999: the narrowest Ca K band that holds the line.
@@ -187,7 +189,8 @@ class _ToLine:
         self, bands: Sequence[Band], members: Sequence[int], column: Mapping[tuple[int, Window], int]
     ) -> None:
         self.bands = np.array(members, dtype=np.intp)
-        self._window = np.array([column[i, bands[i].window] for i in members], dtype=np.intp)
+        #: Columns of the bands' own windows.
+        self.window = np.array([column[i, bands[i].window] for i in members], dtype=np.intp)
         #: Columns of the blue and of the red sidebands.
         self.sides = tuple(
             np.array([column[i, bands[i].sides[side]] for i in members], dtype=np.intp) for side in (0, 1)
@@ -200,7 +203,7 @@ class _ToLine:
         low, high = (means.flux[:, columns] for columns in self.sides)
         # Half the variance of each sideband: each carries about half of the line's level at the band.
         blue, red = (means.variance[:, columns] for columns in self.sides)
-        variance = means.variance[:, self._window] + 0.25 * (blue + red)
+        variance = means.variance[:, self.window] + 0.25 * (blue + red)
         relative = np.sqrt(variance) / np.abs(0.5 * (low + high))
         ratio = means.to_line
         value = np.where(self._is_width, self._width_aa * (1.0 - ratio), -2.5 * np.log10(ratio))
@@ -301,6 +304,7 @@ def _block(
         windows=slice(first_window, first_window + len(windows)),
         lines=slice(first_line, first_line + len(bands)),
         weight=matrix,
+        squared=matrix**2,
         inside=np.concatenate(
             [np.arange(p.start, p.stop) - first for p, _ in inside] or [np.zeros(0)]
         ).astype(np.intp),

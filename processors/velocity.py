@@ -168,11 +168,10 @@ def shift_to_rest(batch: NormalisedBatch, rv_kms: Array) -> NormalisedBatch:
     norm, ivar, continuum = (np.empty_like(batch.norm) for _ in range(3))
     for rows in row_chunks(batch.n_spec):
         move = _Move(whole[rows], part[rows], batch.grid.n_pix)
-        good = move.keeps(batch.ivar[rows])
-        np.multiply(move(batch.ivar[rows]), good, out=ivar[rows])
+        ivar[rows], good = move.noise(batch.ivar[rows])
         np.multiply(move(batch.norm[rows] - 1.0), good, out=norm[rows])
         norm[rows] += 1.0
-        continuum[rows] = move(batch.continuum[rows])
+        continuum[rows] = move.nearest(batch.continuum[rows])
     return NormalisedBatch(batch.grid, norm, ivar, continuum)
 
 
@@ -196,22 +195,36 @@ class _Move:
 
     def __call__(self, values: Array) -> Array:
         """Interpolate linearly, shape ``(n_spec, n_pix)``."""
-        left_and_right = self._take(values)
-        left, right = left_and_right[:, :-1], left_and_right[:, 1:]
+        return self._between(self._take(values))
+
+    def noise(self, ivar: Array) -> tuple[Array, Array]:
+        """Return ivar, and 1 where a pixel is good, else 0: 95 % of it must come from good ones."""
+        taken = self._take(ivar)
+        has_light = taken > 0
+        left, right = has_light[:, :-1], has_light[:, 1:]
+        is_good = left & right
+        part = self._part[:, 0]
+        is_good[part < 0.05] = left[part < 0.05]
+        is_good[part > 0.95] = right[part > 0.95]
+        good = is_good.astype(np.float32)
+        moved = self._between(taken)
+        moved *= good
+        return moved, good
+
+    def nearest(self, values: Array) -> Array:
+        """Return the nearest pixel's value: enough for what is smooth over many pixels."""
+        taken = self._take(values)
+        is_right = self._part[:, 0] > 0.5
+        moved = taken[:, :-1].copy()
+        moved[is_right] = taken[is_right, 1:]
+        return moved
+
+    def _between(self, taken: Array) -> Array:
+        left, right = taken[:, :-1], taken[:, 1:]
         moved = right - left
         moved *= self._part
         moved += left
         return moved
-
-    def keeps(self, ivar: Array) -> Array:
-        """Return 1 where a pixel stays good: nearly all of it, 95 %, must come from good ones; else 0."""
-        good = self._take(ivar) > 0
-        left, right = good[:, :-1], good[:, 1:]
-        keeps = left & right
-        part = self._part[:, 0]
-        keeps[part < 0.05] = left[part < 0.05]
-        keeps[part > 0.95] = right[part > 0.95]
-        return keeps.astype(np.float32)
 
     def _take(self, values: Array) -> Array:
         self._inner[:] = values
