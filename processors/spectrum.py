@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -22,7 +22,7 @@ FluxUnit: TypeAlias = Literal["absolute", "relative"]
 #: More pixels than any survey's packet holds; an array that says it is longer is a lie.
 MAX_PIXELS = 262_144
 
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_F4, _U1 = np.dtype(np.float32), np.dtype(np.uint8)
 
 
 class Reason(StrEnum):
@@ -165,13 +165,14 @@ class Spectrum:
 
 
 def _check_identity(spectrum: Spectrum) -> None:
-    for name in ("spectrum_id", "survey"):
-        if not getattr(spectrum, name):
-            raise BadSpectrum(Reason.BAD_FIELD, f"'{name}' is empty; it must name the {name.split('_')[0]}")
-    for name, low, high in (("ra", 0.0, 360.0), ("dec", -90.0, 90.0)):
-        value = getattr(spectrum, name)
-        if value is not None and not low <= value <= high:
-            raise BadSpectrum(Reason.BAD_FIELD, f"'{name}' is {value}; it must lie in [{low}, {high}] deg")
+    if not spectrum.spectrum_id:
+        raise BadSpectrum(Reason.BAD_FIELD, "'spectrum_id' is empty; it must name the spectrum")
+    if not spectrum.survey:
+        raise BadSpectrum(Reason.BAD_FIELD, "'survey' is empty; it must name the survey")
+    if spectrum.ra is not None and not 0.0 <= spectrum.ra <= 360.0:
+        raise BadSpectrum(Reason.BAD_FIELD, f"'ra' is {spectrum.ra}; it must lie in [0, 360] deg")
+    if spectrum.dec is not None and not -90.0 <= spectrum.dec <= 90.0:
+        raise BadSpectrum(Reason.BAD_FIELD, f"'dec' is {spectrum.dec}; it must lie in [-90, 90] deg")
     if spectrum.medium not in ("air", "vacuum"):
         raise BadSpectrum(Reason.BAD_FIELD, f"'medium' is {spectrum.medium!r}; it must be air or vacuum")
     if spectrum.frame not in ("observed", "rest"):
@@ -180,6 +181,8 @@ def _check_identity(spectrum: Spectrum) -> None:
         raise BadSpectrum(Reason.BAD_FIELD, f"'rv_kms' is {spectrum.rv_kms}; it must be a velocity below c")
     if spectrum.reduced_at.tzinfo is None:
         raise BadSpectrum(Reason.BAD_FIELD, "'reduced_at' has no time zone; it must be UTC")
+    if spectrum.observed_at is not None and spectrum.observed_at.tzinfo is None:
+        raise BadSpectrum(Reason.BAD_FIELD, "'observed_at' has no time zone; it must be UTC")
 
 
 def _check_grid(grid: WavelengthGrid) -> None:
@@ -214,22 +217,22 @@ def _ends(grid: WavelengthGrid) -> tuple[float, float]:
 
 def _check_arrays(spectrum: Spectrum) -> None:
     n_pix = spectrum.grid.n_pix
-    for name, dtype in (
-        ("flux", np.float32),
-        ("ivar", np.float32),
-        ("mask", np.uint8),
-        ("contamination", np.float32),
-    ):
-        array = getattr(spectrum, name)
-        if array is None:
-            continue
-        if array.dtype != dtype:
-            raise TypeError(f"'{name}' is {array.dtype}; a Spectrum holds {np.dtype(dtype)}")
-        if array.shape != (n_pix,):
-            raise BadSpectrum(
-                Reason.LENGTH_MISMATCH,
-                f"'{name}' has {array.size} values; the wavelength grid has {n_pix} pixels",
-            )
+    _check_array("flux", spectrum.flux, _F4, n_pix)
+    _check_array("ivar", spectrum.ivar, _F4, n_pix)
+    if spectrum.mask is not None:
+        _check_array("mask", spectrum.mask, _U1, n_pix)
+    if spectrum.contamination is not None:
+        _check_array("contamination", spectrum.contamination, _F4, n_pix)
+
+
+def _check_array(name: str, array: Array, dtype: np.dtype[Any], n_pix: int) -> None:
+    if array.dtype != dtype:
+        raise TypeError(f"'{name}' is {array.dtype}; a Spectrum holds {dtype}")
+    if array.shape != (n_pix,):
+        raise BadSpectrum(
+            Reason.LENGTH_MISMATCH,
+            f"'{name}' has {array.size} values; the wavelength grid has {n_pix} pixels",
+        )
 
 
 def _check_resolution(spectrum: Spectrum) -> None:
