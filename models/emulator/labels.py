@@ -32,7 +32,7 @@ LABELS = (
     Label("sfe", -1.2, 2.5, "dex"),
     Label("rfe", -0.5, 1.8, "dex"),
     Label("r1213", 5.0, 89.0, "12C/13C"),
-    Label("vmic", 0.7, 2.5, "km/s"),
+    Label("vmic", 0.65, 2.5, "km/s"),
 )
 LABEL_NAMES = tuple(label.name for label in LABELS)
 
@@ -42,6 +42,17 @@ GIANT_LIMIT_LOGG = (0.0, 0.3, 1.6, 2.6)
 
 #: Carbon above this [C/H] was not computed.
 MAX_CARBON_OVER_H = 0.6
+
+#: Labels whose range depends on others, for a person.
+DEPENDENT_LIMITS = {
+    "logg": "at least 0.0, 0.3, 1.6, 2.6 at 3900, 4500, 6000, 7000 K",
+    "cfe": f"at most {MAX_CARBON_OVER_H} - [Fe/H]",
+    "nfe": "at most 1.0 from [Fe/H] = -1 on",
+    "ofe": "[α/Fe] to [α/Fe] + 0.4 max(0, [C/Fe] - 0.5)",
+    "sfe": "at most 1.0 from [Fe/H] = -0.7 on",
+    "rfe": "at most 0.5 from [Fe/H] = -0.7 on",
+    "vmic": "within 0.3 of max(0.7, 2.13 - 0.23 log g)",
+}
 
 _TOLERANCE = 1e-3
 
@@ -60,43 +71,65 @@ def highest_cfe(feh: Array) -> Array:
     return np.minimum(LABELS[3].high, MAX_CARBON_OVER_H - np.asarray(feh))
 
 
-def check_labels(labels: Array) -> None:
-    """Refuse labels outside the library's region.
+def label_limits(labels: Array) -> tuple[Array, Array]:
+    """Return the lowest and highest value of each label of each star, given its others.
 
     Parameters
     ----------
     labels
         Shape ``(n, 11)``, columns in the order of ``LABEL_NAMES``.
 
+    Returns
+    -------
+    tuple
+        Two arrays of the same shape.
+    """
+    low = np.tile([label.low for label in LABELS], (len(labels), 1))
+    high = np.tile([label.high for label in LABELS], (len(labels), 1))
+    teff, logg, feh, cfe, _, _, afe = labels[:, :7].T
+    column = {name: i for i, name in enumerate(LABEL_NAMES)}
+    low[:, column["logg"]] = lowest_logg(teff)
+    high[:, column["cfe"]] = highest_cfe(feh)
+    high[feh >= -1.0, column["nfe"]] = 1.0
+    low[:, column["ofe"]] = afe
+    high[:, column["ofe"]] = afe + 0.4 * np.maximum(0.0, cfe - 0.5)
+    is_disc = feh >= -0.7
+    high[is_disc, column["sfe"]] = 1.0
+    high[is_disc, column["rfe"]] = 0.5
+    usual_vmic = np.maximum(0.7, 2.13 - 0.23 * logg)
+    low[:, column["vmic"]], high[:, column["vmic"]] = usual_vmic - 0.3, usual_vmic + 0.3
+    return low, high
+
+
+def move_into_range(labels: Array) -> Array:
+    """Return labels with each moved to the nearest value that the library covers."""
+    box = np.array([(label.low, label.high) for label in LABELS])
+    moved = np.clip(labels, box[:, 0], box[:, 1])
+    # Twice, because [O/Fe] depends on [C/Fe] and ξ on log g, which themselves depend on others.
+    moved = np.clip(moved, *label_limits(moved))
+    return np.clip(moved, *label_limits(moved))
+
+
+def check_labels(labels: Array) -> None:
+    """Refuse labels outside the library's region.
+
     Raises
     ------
     LabelOutOfRange
-        Naming the first label that is outside, its row and the range.
+        Naming the first label that is outside, its row and the range there.
     """
     if labels.ndim != 2 or labels.shape[1] != len(LABELS):
         raise ValueError(
             f"labels have the shape {labels.shape}; (n, {len(LABELS)}) = {', '.join(LABEL_NAMES)} is needed"
         )
-    low = np.array([label.low for label in LABELS]) - _TOLERANCE
-    high = np.array([label.high for label in LABELS]) + _TOLERANCE
+    low, high = label_limits(labels)
     # Written so that a NaN is outside too.
-    outside = ~((labels >= low) & (labels <= high))
+    outside = ~((labels >= low - _TOLERANCE) & (labels <= high + _TOLERANCE))
     if outside.any():
         row, column = (int(i) for i in np.argwhere(outside)[0])
         label = LABELS[column]
+        rule = f" ({DEPENDENT_LIMITS[label.name]})" if label.name in DEPENDENT_LIMITS else ""
         raise LabelOutOfRange(
             f"'{label.name}' is {labels[row, column]:g} {label.unit} in row {row}; "
-            f"the emulator knows {label.low:g} to {label.high:g}"
+            f"the emulator knows {low[row, column]:.4g} to {high[row, column]:.4g} there{rule}"
         )
-    teff, logg, feh, cfe = labels[:, :4].T
-    for name, value, limit, too_far in (
-        ("logg", logg, lowest_logg(teff), logg < lowest_logg(teff) - _TOLERANCE),
-        ("cfe", cfe, highest_cfe(feh), cfe > highest_cfe(feh) + _TOLERANCE),
-    ):
-        if too_far.any():
-            row = int(np.argmax(too_far))
-            side = "at least" if name == "logg" else "at most"
-            raise LabelOutOfRange(
-                f"'{name}' is {value[row]:g} in row {row}; at {teff[row]:.0f} K and [Fe/H] {feh[row]:.2f} "
-                f"the emulator knows {side} {limit[row]:.2f}"
-            )

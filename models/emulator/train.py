@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from cempstream.models.emulator.emulator import BASIS_NAME, CARD_NAME, NETWORK_NAME, Emulator
 from cempstream.models.emulator.evaluate import Score, as_table, score_held_out
 from cempstream.models.emulator.grids import EMULATOR_GRID, EMULATOR_RESOLVING_POWER
-from cempstream.models.emulator.labels import LABELS, MAX_CARBON_OVER_H
+from cempstream.models.emulator.labels import DEPENDENT_LIMITS, LABELS
 from cempstream.models.emulator.library import Library, library_files, read_library
 from cempstream.models.emulator.network import EmulatorNetwork, Features, Trunk
 
@@ -153,10 +153,7 @@ def _card(library: Library, config: Config, out: Path) -> dict[str, object]:
         "version": 1,
         "files": {name: sha256((out / name).read_bytes()).hexdigest() for name in files},
         "labels": [asdict(label) for label in LABELS],
-        "label_limits": {
-            "logg": "at least 0.0, 0.3, 1.6, 2.6 at 3900, 4500, 6000, 7000 K",
-            "cfe": f"at most {MAX_CARBON_OVER_H} - [Fe/H]",
-        },
+        "label_limits": DEPENDENT_LIMITS,
         "label_system": "1D_LTE",
         "abundances": "Asplund2009",
         "grid": {"medium": "vacuum", **asdict(EMULATOR_GRID)},

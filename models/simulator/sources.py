@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from cempstream.models.emulator.labels import LABEL_NAMES, LABELS, highest_cfe, lowest_logg
+from cempstream.models.emulator.labels import LABEL_NAMES, highest_cfe, move_into_range
 from cempstream.models.evolution import carbon_correction
 from cempstream.models.simulator.mix import CONTAMINANTS, RARE_KINDS, Mix, Population
 from cempstream.processors.grid import Array
@@ -95,7 +95,13 @@ def draw_sources(n: int, mix: Mix, rng: np.random.Generator) -> Sources:
                 named[label][rows] = values
     is_extragalactic = np.isin(kind, [KIND_CODE[k] for k in ("galaxy", "quasar", "sky", "broken_fibre")])
     rv_kms[is_extragalactic] = 0.0
-    return Sources(kind, population.astype(np.int8), _within_library(named), rv_kms, ebv)
+    return Sources(
+        kind,
+        population.astype(np.int8),
+        move_into_range(np.stack([named[name] for name in LABEL_NAMES], axis=1)),
+        rv_kms,
+        ebv,
+    )
 
 
 def _choose(rng: np.random.Generator, share: Array, n: int) -> Array:
@@ -234,6 +240,7 @@ def _r_star(n: int, rng: np.random.Generator) -> dict[str, Array]:
         "teff": rng.uniform(4200, 5100, n),
         "logg": rng.uniform(1.6, 2.8, n),
         "feh": feh,
+        "afe": ofe,
         "ofe": ofe,
         "cfe": _SOLAR_CO + ofe + rng.uniform(-0.1, 0.45, n),
         "nfe": 0.5 + 0.2 * rng.standard_normal(n),
@@ -261,6 +268,7 @@ def _ch_star(n: int, rng: np.random.Generator) -> dict[str, Array]:
         "teff": _giant_branch(logg, feh) + 100 * rng.standard_normal(n),
         "logg": logg,
         "feh": feh,
+        "afe": ofe,
         "ofe": ofe,
         "cfe": _SOLAR_CO + ofe + rng.uniform(-0.1, 0.8, n),
         "nfe": 0.6 + 0.3 * rng.standard_normal(n),
@@ -278,6 +286,7 @@ def _carbon_dwarf(n: int, rng: np.random.Generator) -> dict[str, Array]:
         "teff": teff,
         "logg": _main_sequence(teff, feh) + 0.1,
         "feh": feh,
+        "afe": ofe,
         "ofe": ofe,
         "cfe": _SOLAR_CO + ofe + rng.uniform(0.05, 0.8, n),
         "nfe": 0.4 + 0.3 * rng.standard_normal(n),
@@ -312,23 +321,3 @@ _RARE: dict[str, _Change] = {
     "m_giant": _starlight((3900, 4050), (0.2, 1.4), -0.3),
     "galaxy": _starlight((4100, 6800), (1.5, 4.6), -0.2),
 }
-
-
-def _within_library(named: dict[str, Array]) -> Array:
-    """Return the label array, each label moved to the nearest that the emulator knows."""
-    teff = np.clip(named["teff"], LABELS[0].low, LABELS[0].high)
-    feh = np.clip(named["feh"], LABELS[2].low, LABELS[2].high)
-    limits = {label.name: (label.low, label.high) for label in LABELS}
-    tops: dict[str, Array] = {
-        "cfe": highest_cfe(feh),
-        # Nitrogen and neutron-capture elements of disc stars were computed over narrower ranges.
-        "nfe": np.where(feh >= -1.0, 1.0, limits["nfe"][1]),
-        "sfe": np.where(feh >= -0.7, 1.0, limits["sfe"][1]),
-        "rfe": np.where(feh >= -0.7, 0.5, limits["rfe"][1]),
-    }
-    columns = []
-    for name in LABEL_NAMES:
-        low, high = (np.asarray(limit) for limit in limits[name])
-        values = {"teff": teff, "feh": feh}.get(name, named[name])
-        columns.append(np.clip(values, lowest_logg(teff) if name == "logg" else low, tops.get(name, high)))
-    return np.stack(columns, axis=1)

@@ -32,7 +32,16 @@ def labels_with(**changes: float) -> Array:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("teff", 7500.0), ("logg", 0.1), ("feh", 0.9), ("cfe", 3.2), ("r1213", 200.0), ("vmic", float("nan"))],
+    [
+        ("teff", 7500.0),
+        ("logg", 0.1),
+        ("feh", 0.9),
+        ("cfe", 3.2),
+        ("r1213", 200.0),
+        ("vmic", float("nan")),
+        ("ofe", 1.5),
+        ("nfe", 2.5),
+    ],
 )
 def test_a_label_outside_the_library_is_refused_by_name(emulator: Emulator, name: str, value: float) -> None:
     with pytest.raises(LabelOutOfRange, match=f"'{name}'"):
