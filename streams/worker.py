@@ -18,9 +18,9 @@ from typing import Any
 import faust
 from faust.types import EventT
 
-from cempstream import __version__
 from cempstream.processors.outcome import Classification, Outcome, Rejected
 from cempstream.schemas.heartbeat import WorkerState
+from cempstream.schemas.results import code_provenance
 from cempstream.streams.assemble import load_pipeline
 from cempstream.streams.batches import EventBatch, EventBatches
 from cempstream.streams.breaker import Breaker
@@ -100,7 +100,7 @@ class Worker:
             bundles=bundles,
             provider=provider,
             topics=self.settings.topics.spectra,
-            code_version=__version__,
+            code_version=code_provenance().version,
         )
         address = self.settings.metrics
         self.health = HealthServer(
