@@ -107,7 +107,7 @@ def move_into_range(labels: Array) -> Array:
     moved = np.clip(labels, box[:, 0], box[:, 1])
     # Twice, because [O/Fe] depends on [C/Fe] and ξ on log g, which themselves depend on others.
     moved = np.clip(moved, *label_limits(moved))
-    return np.clip(moved, *label_limits(moved))
+    return np.asarray(np.clip(moved, *label_limits(moved)))
 
 
 def check_labels(labels: Array) -> None:

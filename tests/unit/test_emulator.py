@@ -14,7 +14,7 @@ from cempstream.models.emulator.grids import EMULATOR_GRID, line_spread_matrix
 from cempstream.models.emulator.labels import LABEL_NAMES, LabelOutOfRange
 from cempstream.processors.grid import Array, LinearGrid, LogGrid, air_to_vacuum
 
-GIANT = [4800.0, 1.7, -2.2, 1.6, 1.0, 0.5, 0.4, 1.5, 0.5, 20.0, 1.8]
+GIANT = [4800.0, 1.7, -2.2, 1.6, 1.0, 0.4, 0.4, 1.5, 0.5, 20.0, 1.8]
 MID = LogGrid(3.57, 1e-4, 3840)
 
 
