@@ -189,7 +189,9 @@ class Metrics:
             value = star.parameters[name].value
             if math.isfinite(value):
                 histogram.labels(survey).observe(value)
-        self.candidate_sky.labels(*sky_cell(star.spectrum.ra, star.spectrum.dec)).inc()
+        ra_deg, dec_deg = star.spectrum.ra, star.spectrum.dec
+        if ra_deg is not None and dec_deg is not None:
+            self.candidate_sky.labels(*sky_cell(ra_deg, dec_deg)).inc()
 
     def observe_latency(self, outcome: Classification, tense: str, delivered_at: datetime) -> None:
         """Measure reduced → delivered; what lies in the future is counted, not hidden."""
