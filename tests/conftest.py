@@ -13,7 +13,7 @@ IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the marker of the tests that need a package index."""
-    config.addinivalue_line("markers", "install: installs the wheel into an empty environment; run by .ci/run")
+    config.addinivalue_line("markers", "install: the wheel in an empty environment; run by .ci/run")
 
 
 @pytest.hookimpl(wrapper=True)
