@@ -57,8 +57,9 @@ def load_spectra(bundle: Bundle, n_spec: int, layout: Layout, *, seed: int = 1) 
     pixels = _PIXELS[layout]
     wave = pixels.grid.wave
     log_wave, log_template = np.log(wave), np.log(bundle.card.grid.grid.wave)
+    # Hot stars and M dwarfs have no labels; they are few in a survey of metal-poor stars.
     bank, cfe = bundle.templates.norm, bundle.templates.labels[:, 3]
-    rich, others = np.flatnonzero(cfe > _CARBON_RICH), np.flatnonzero(~(cfe > _CARBON_RICH))
+    rich, others = np.flatnonzero(cfe > _CARBON_RICH), np.flatnonzero(cfe <= _CARBON_RICH)
     now = datetime.now(UTC)
     spectra = []
     for i in range(n_spec):

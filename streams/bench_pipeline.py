@@ -21,6 +21,7 @@ from cempstream.processors.velocity import shift_to_rest
 from cempstream.schemas.codec import decode_spectrum, encode_spectrum
 from cempstream.streams.assemble import load_pipeline
 from cempstream.streams.bench_load import Layout, load_spectra
+from cempstream.streams.heap import keep_freed_memory
 from cempstream.streams.machine import Machine, this_machine
 from cempstream.streams.metrics import STAGES
 from cempstream.streams.outputs import MessageWriter, Origin
@@ -85,6 +86,7 @@ def measure_pipeline(
 ) -> PipelineReport:
     """Measure; the three take turns batch by batch, so that a busy machine is unjust to none of them."""
     machine = this_machine()
+    keep_freed_memory()
     clock = StageClock()
     pipeline = load_pipeline(settings, timer=clock.stage)
     bundle = load_bundle(newest_bundle(settings.models.root or BUNDLES, settings.models.bundles[0]))
