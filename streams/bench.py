@@ -13,10 +13,11 @@ from rich.table import Table
 from cempstream.models.sessions import Provider
 from cempstream.streams.bench_load import Layout
 from cempstream.streams.bench_pipeline import PipelineReport, measure_pipeline
-from cempstream.streams.bench_stream import StreamReport, measure_stream
+from cempstream.streams.bench_stream import StreamReport, Unaccounted, measure_stream
 from cempstream.streams.classify_cli import progress_bar
 from cempstream.streams.machine import Machine
 from cempstream.streams.overrides import settings_with
+from cempstream.streams.worker_process import WorkerFailed
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure rate, latency and memory.")
 
@@ -73,21 +74,25 @@ def bench_stream(
 ) -> None:
     """Rate, CPU, latency, drain and memory from Kafka to Kafka, of one worker as a process of its own."""
     settings = settings_with(models={"provider": provider, "threads": threads}, batch={"size": batch_size})
-    report = measure_stream(
-        settings,
-        layout,
-        bootstrap=bootstrap,
-        burst=burst,
-        repeats=repeats,
-        latency_rate=rate,
-        latency_s=seconds,
-        worker_settings={
-            "CEMP_MODELS__PROVIDER": settings.models.provider.value,
-            "CEMP_MODELS__THREADS": str(settings.models.threads),
-            "CEMP_BATCH__SIZE": str(settings.batch.size),
-        },
-        say=lambda line: typer.echo(line, err=True),
-    )
+    try:
+        report = measure_stream(
+            settings,
+            layout,
+            bootstrap=bootstrap,
+            burst=burst,
+            repeats=repeats,
+            latency_rate=rate,
+            latency_s=seconds,
+            worker_settings={
+                "CEMP_MODELS__PROVIDER": settings.models.provider.value,
+                "CEMP_MODELS__THREADS": str(settings.models.threads),
+                "CEMP_BATCH__SIZE": str(settings.batch.size),
+            },
+            say=lambda line: typer.echo(line, err=True),
+        )
+    except (WorkerFailed, Unaccounted) as error:
+        typer.echo(f"bench stream: {error}", err=True)
+        raise typer.Exit(1) from None
     if as_json:
         typer.echo(json.dumps(asdict(report)))
     else:

@@ -77,6 +77,7 @@ class LocalStream:
                 self.broker_name, bootstrap, session = "Kafka", self._bootstrap, _SESSION
             self.kafka = settings_with(kafka={"bootstrap": bootstrap}).kafka
             admin = TopicAdmin(self.kafka)
+            admin.metadata()  # says plainly where no broker answers; creating topics would only time out
             plans = plan_topics(self.topics, n_partitions=_PARTITIONS, replication=1, retention_days=1)
             admin.create(plans)
             if self._bootstrap is not None:

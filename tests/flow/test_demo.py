@@ -123,3 +123,27 @@ def test_the_stream_bench_balances_its_books() -> None:
     assert report["cpu_s_per_1000"] > 0
     assert 50 < report["memory_mib"] <= report["memory_peak_mib"]
     assert report["machine"]["cores"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        (["--mix", "nosuch"], 2, "no mix 'nosuch'; there are galaxy, halo"),
+        (["--survey", "nosuch"], 1, "no profile 'nosuch'; there are csst, desi, lamost, sdss"),
+        (["--files", "nosuch.fits"], 2, "nosuch.fits: there is no such file or folder"),
+        (["--bootstrap", "127.0.0.1:1"], 1, "no broker answers at 127.0.0.1:1"),
+        (["--provider", "cuda"], 1, "execution provider 'cuda' is not available"),
+    ],
+)
+def test_what_a_person_can_mend_is_one_line(
+    options: list[str], status: int, said: str, tmp_path: Path
+) -> None:
+    ended = subprocess.run(
+        [*COMMAND, "demo", "--n", "5", *options, "--out", str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == status
+    assert said in ended.stderr.splitlines()[-1]
+    assert "Traceback" not in ended.stderr
