@@ -76,7 +76,7 @@ def stream(broker: Broker) -> Iterator[tuple[str, Topics, int]]:
 def test_nothing_of_the_worker_is_installed(base: BaseInstall) -> None:
     listed = json.loads(base.run("python", "-m", "pip", "list", "--format", "json").stdout)
     installed = {package["name"].lower() for package in listed}
-    assert {"cempstream", "confluent-kafka", "fastavro", "numpy", "pydantic", "rich", "typer"} <= installed
+    assert {"cempstream", "confluent-kafka", "numpy", "pydantic", "rich", "typer"} <= installed
     assert not installed & {
         "aiokafka", "astropy", "faust-streaming", "h5py", "matplotlib", "onnxruntime", "prometheus-client",
         "pyarrow", "pydantic-settings", "scipy", "torch",
