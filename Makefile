@@ -32,7 +32,8 @@ types: $(VENV)/.project ## mypy --strict
 	$(BIN)/mypy
 
 unit: $(VENV)/.project
-	$(BIN)/pytest -m "not kafka and not chaos and not train and not install" $(ARGS)
+	$(BIN)/pytest -m "not kafka and not chaos and not train and not install" \
+		--ignore tests/chaos --ignore tests/train $(ARGS)
 
 kafka-test: $(VENV)/.project ## Tests on Apache Kafka (needs Java 17 and, once, Maven)
 	tests/broker/install_kafka.sh
