@@ -1,0 +1,169 @@
+"""Deployment files as far as they can be judged without what they deploy to."""
+
+from __future__ import annotations
+
+import configparser
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from cempstream.streams.cli import VERBS
+from cempstream.streams.settings import Settings
+from tests.contract.monitoring import DEPLOY, rules
+
+COMPOSE = DEPLOY / "compose" / "compose.yaml"
+MANIFESTS = sorted((DEPLOY / "kubernetes").glob("*.yaml"))
+
+ALERTS = {rule["alert"] for rule in rules() if "alert" in rule}
+
+
+def load_compose(name: str = "compose.yaml") -> dict[str, Any]:
+    services: dict[str, Any] = yaml.safe_load((DEPLOY / "compose" / name).read_text())["services"]
+    return services
+
+
+def manifests() -> dict[str, dict[str, Any]]:
+    """Return every object by its kind; there is one of each."""
+    objects = [o for path in MANIFESTS for o in yaml.safe_load_all(path.read_text())]
+    return {o["kind"]: o for o in objects}
+
+
+def environments() -> Iterator[dict[str, str]]:
+    for name in ("compose.yaml", "compose.gpu.yaml"):
+        for service in load_compose(name).values():
+            yield service.get("environment", {})
+    yield manifests()["ConfigMap"]["data"]
+    (container,) = manifests()["Deployment"]["spec"]["template"]["spec"]["containers"]
+    yield {entry["name"]: entry["value"] for entry in container["env"]}
+
+
+def test_settings_in_deployments_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    n_read = 0
+    for environment in environments():
+        ours = {name: value for name, value in environment.items() if name.startswith("CEMP_")}
+        with monkeypatch.context() as patch:
+            for name, value in ours.items():
+                patch.setenv(name, value)
+            Settings()  # a misspelt field is an error
+        for name in ours:
+            group, field = name.removeprefix("CEMP_").lower().split("__")
+            assert field in type(getattr(Settings(), group)).model_fields, name
+            n_read += 1
+    assert n_read > 10
+
+
+def test_services_run_commands_that_exist() -> None:
+    services = load_compose()
+    ours = {name: s for name, s in services.items() if str(s.get("image", "")).startswith("cempstream")}
+    assert set(ours) == {"topics", "worker", "feed"}
+    for service in ours.values():
+        assert service["command"][0] in VERBS
+        assert service["cap_drop"] == ["ALL"]
+        assert service["read_only"] is True
+    for name, service in services.items():
+        assert set(service.get("depends_on", {})) <= set(services), name
+        for port in service.get("ports", []):
+            assert port.startswith("127.0.0.1:"), name
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert not source.startswith(".") or (COMPOSE.parent / source).exists(), source
+        if name not in ours:
+            assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]), f"{name} is not pinned"
+    assert set(load_compose("compose.gpu.yaml")) <= set(services)
+
+
+def test_prometheus_scrapes_the_worker_of_compose() -> None:
+    config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+    job = next(job for job in config["scrape_configs"] if job["job_name"] == "cempstream")
+    (found,) = job["dns_sd_configs"]
+    assert set(found["names"]) <= set(load_compose())
+    assert found["port"] == Settings().metrics.port
+
+
+def test_grafana_finds_its_boards() -> None:
+    grafana = DEPLOY / "grafana" / "provisioning"
+    (source,) = yaml.safe_load((grafana / "datasources" / "prometheus.yaml").read_text())["datasources"]
+    assert source["uid"] == "prometheus"  # as the panels name it
+    (provider,) = yaml.safe_load((grafana / "dashboards" / "cempstream.yaml").read_text())["providers"]
+    mounted = {volume.split(":")[1] for volume in load_compose()["grafana"]["volumes"]}
+    assert provider["options"]["path"] in mounted
+
+
+def test_alertmanager_names_alerts_and_receivers_that_exist() -> None:
+    config = yaml.safe_load((DEPLOY / "compose" / "alertmanager.yml").read_text())
+    receivers = {receiver["name"] for receiver in config["receivers"]}
+    routes = [config["route"], *config["route"]["routes"]]
+    assert {route["receiver"] for route in routes} <= receivers
+    matchers = [m for route in routes for m in route.get("matchers", [])]
+    for rule in config["inhibit_rules"]:
+        matchers += rule["source_matchers"] + rule["target_matchers"]
+    named = {name for m in matchers for name in re.findall(r"Cemp\w+", m)}
+    assert len(named) > 5
+    assert named <= ALERTS
+    muted = {name for route in routes for name in route.get("mute_time_intervals", [])}
+    assert muted == {interval["name"] for interval in config["time_intervals"]}
+
+
+def test_kubernetes_objects_refer_to_each_other() -> None:
+    objects = manifests()
+    assert set(objects) == {
+        "Deployment", "ConfigMap", "Secret", "NetworkPolicy", "PodMonitor", "ScaledObject",
+    }  # fmt: skip
+    deployment = objects["Deployment"]
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    for selector in (
+        deployment["spec"]["selector"],
+        objects["NetworkPolicy"]["spec"]["podSelector"],
+        objects["PodMonitor"]["spec"]["selector"],
+    ):
+        assert selector["matchLabels"].items() <= labels.items()
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["livenessProbe"]["httpGet"]["path"] == "/live"
+    assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
+    (port,) = container["ports"]
+    assert port["containerPort"] == Settings().metrics.port
+    assert container["envFrom"][0]["configMapRef"]["name"] == objects["ConfigMap"]["metadata"]["name"]
+    secrets = [v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v]
+    assert secrets == [objects["Secret"]["metadata"]["name"]]
+    assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    scaled = objects["ScaledObject"]["spec"]
+    assert scaled["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    assert scaled["maxReplicaCount"] <= 8  # partitions that `topics create` makes
+
+
+def test_service_is_restarted_after_a_failure() -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read_string((DEPLOY / "systemd" / "cempstream-worker.service").read_text())
+    service = unit["Service"]
+    assert service["Restart"] == "on-failure"
+    assert service["ExecStart"].endswith("cempstream worker")
+    assert float(service["TimeoutStopSec"]) > 25  # what a worker may take to end
+
+
+def test_image_does_not_run_as_root() -> None:
+    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+    users = [line.split()[1] for line in lines if line.startswith("USER")]
+    assert users
+    assert users[-1].split(":")[0] not in ("0", "root")
+    assert 'ENTRYPOINT ["cempstream"]' in lines
+    assert "ARG PROVIDER=cpu" in lines
+
+
+@pytest.mark.kafka  # with the other tests of the monitoring step, where promtool is installed
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
+def test_prometheus_accepts_its_configuration() -> None:
+    done = subprocess.run(
+        ["promtool", "check", "config", str(DEPLOY / "prometheus" / "prometheus.yml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
