@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
-from typer.main import get_command
+from typer.main import get_command, get_group
 
 from cempstream.streams.logs import LogFormat, LogLevel, configure_logging
 
@@ -43,10 +43,12 @@ class Verb:
         """Import the verb and return its command."""
         module, _, attribute = self.target.partition(":")
         found = getattr(import_module(f"cempstream.streams.{module}"), attribute)
-        if not isinstance(found, typer.Typer):
-            function, found = found, _typer()
-            found.command(self.name)(function)
-        command = get_command(found)
+        if isinstance(found, typer.Typer):
+            command: Any = get_group(found)
+        else:
+            alone = typer.Typer(add_completion=False)
+            alone.command(self.name)(found)
+            command = get_command(alone)
         command.name = self.name
         return command
 
@@ -148,6 +150,7 @@ _EXPECTED = {
     "cempstream.processors.spectrum": "BadSpectrum",
     "cempstream.schemas.avro_schema": "SchemaError",
     "cempstream.streams.embedded": "BrokerError",
+    "cempstream.streams.offsets": "StreamError",
     "cempstream.streams.pipeline": "ModelBroken",
     "cempstream.streams.publisher": "DeliveryFailed",
     "cempstream.streams.topic_reader": "NoSuchTopic",
@@ -189,15 +192,6 @@ def _log_options_first(args: list[str]) -> list[str]:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def _typer(**options: Any) -> typer.Typer:
-    return typer.Typer(
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        context_settings={"max_content_width": 110},
-        **options,
-    )
 
 
 app = typer.Typer(
