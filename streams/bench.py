@@ -172,6 +172,7 @@ def _print_pipeline(report: PipelineReport) -> None:
 def _print_machine(console: Console, machine: Machine) -> None:
     console.print(
         f"{machine.cores} cores, {machine.cpu}, {machine.memory_gib:g} GiB, {machine.system}, "
-        f"Python {machine.python}; load {machine.load_1min:g} before",
+        f"Python {machine.python}, BLAS threads {machine.blas_threads or 'as many as cores'}; "
+        f"load {machine.load_1min:g} before",
         soft_wrap=True,
     )
