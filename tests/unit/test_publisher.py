@@ -71,7 +71,7 @@ async def test_batches_may_overlap(cluster: MockCluster) -> None:
 
 
 async def test_a_broker_that_is_gone_fails_the_batch_and_names_topic_and_error(cluster: MockCluster) -> None:
-    async with Publisher(cluster.bootstrap, delivery_timeout_s=1.0) as publisher:
+    async with Publisher(cluster.bootstrap, delivery_timeout_s=6.0) as publisher:
         await publisher.publish(_messages(1))
         cluster.end()
         with pytest.raises(
