@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit kafka-test chaos train-test install-test train-setup wheel lock clean
+.PHONY: help demo test lint format types unit kafka-test monitor-test chaos train-test install-test train-setup wheel lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -37,7 +37,11 @@ unit: $(VENV)/.project
 
 kafka-test: $(VENV)/.project ## Tests on Apache Kafka (needs Java 17 and, once, Maven)
 	tests/broker/install_kafka.sh
-	$(BIN)/pytest -m "kafka and not chaos and not install" $(ARGS)
+	$(BIN)/pytest -m "kafka and not chaos and not install" --ignore tests/monitor $(ARGS)
+
+monitor-test: $(VENV)/.project ## Prometheus on a worker on Apache Kafka, and the cases of every alert
+	tests/broker/install_kafka.sh
+	$(BIN)/pytest tests/monitor -m "kafka" $(ARGS)
 
 chaos: $(VENV)/.project ## Kill, cut off and fill what the stream runs on, and count every spectrum
 	tests/broker/install_kafka.sh
