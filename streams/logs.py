@@ -12,6 +12,10 @@ from enum import StrEnum
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
+#: Libraries that tell at info what nobody acts on: every rejoin, every service that stops.
+_TALKATIVE = ("aiokafka", "faust", "matplotlib", "mode")
+
+
 class LogFormat(StrEnum):
     """How a line is written."""
 
@@ -50,6 +54,8 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     handler.setFormatter(JsonFormatter() if log_format is LogFormat.JSON else KeyValueFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING if level is LogLevel.INFO else logging.NOTSET)
 
 
 def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, object]:

@@ -9,7 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from cempstream.streams.cli import VERBS, app
-from cempstream.streams.logs import JsonFormatter, KeyValueFormatter
+from cempstream.streams.logs import (
+    JsonFormatter,
+    KeyValueFormatter,
+    LogFormat,
+    LogLevel,
+    configure_logging,
+)
 
 #: What only the extras bring.
 EXTRAS = (
@@ -109,9 +115,26 @@ def test_an_impossible_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_log_options_may_stand_behind_the_verb() -> None:
-    result = run("topics", "list", "--log-format", "json", "--bootstrap=127.0.0.1:1", "--log-level=debug")
-    assert result.stderr.startswith("cempstream: no broker answers")
-    assert CliRunner().invoke(app, ["topics", "list", "--log-level", "loud"]).exit_code == 2
+    result = run("schema", "list", "--log-format", "json", "--log-level=debug")
+    assert result.returncode == 0, result.stderr
+    assert "alert: 1.0" in result.stdout
+    assert CliRunner().invoke(app, ["schema", "list", "--log-level", "loud"]).exit_code == 2
+
+
+@pytest.mark.parametrize(("level", "is_heard"), [("info", False), ("debug", True)])
+def test_a_librarys_chatter_is_heard_only_on_request(level: str, is_heard: bool) -> None:
+    before = logging.getLogger().handlers[:], logging.getLogger().level
+    try:
+        configure_logging(LogLevel(level), LogFormat.TEXT)
+        assert logging.getLogger("faust.worker").isEnabledFor(logging.INFO) is is_heard
+        assert logging.getLogger("aiokafka").isEnabledFor(logging.WARNING)
+        assert logging.getLogger("cempstream.streams.worker").isEnabledFor(logging.INFO)
+    finally:
+        logging.captureWarnings(False)
+        for name in ("aiokafka", "faust", "matplotlib", "mode"):
+            logging.getLogger(name).setLevel(logging.NOTSET)
+        logging.getLogger().handlers[:], level_before = before
+        logging.getLogger().setLevel(level_before)
 
 
 def _record(**extra: object) -> logging.LogRecord:
