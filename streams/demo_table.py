@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cempstream.streams.demo_ledger import AlertSeen, Ledger
-from cempstream.streams.pictures import probability_text, subclass_text
+from cempstream.streams.wording import probability_text, subclass_text
 
 _NEWEST = 10
 _LINE_EVERY_S = 5.0

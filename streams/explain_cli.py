@@ -25,7 +25,8 @@ from cempstream.streams.finding import finding_of_classification
 from cempstream.streams.offline import classify_files
 from cempstream.streams.overrides import settings_with
 from cempstream.streams.pages import write_explanation
-from cempstream.streams.pictures import probability_text, save_picture
+from cempstream.streams.pictures import save_picture
+from cempstream.streams.wording import probability_text
 
 
 def explain(

@@ -14,15 +14,8 @@ from markupsafe import Markup
 
 from cempstream.processors.outcome import PARAMETERS
 from cempstream.streams.finding import Finding, named_windows, norm_trace
-from cempstream.streams.pictures import (
-    BLACK,
-    ORANGE,
-    SKY,
-    estimate_text,
-    position_text,
-    probability_text,
-    subclass_text,
-)
+from cempstream.streams.pictures import BLACK, ORANGE, SKY
+from cempstream.streams.wording import estimate_text, position_text, probability_text, subclass_text
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _THUMB_RANGE_AA = (3800.0, 5700.0)

@@ -17,8 +17,14 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from cempstream.processors.grid import Array
-from cempstream.processors.outcome import Estimate
 from cempstream.streams.finding import Finding, Trace, flux_trace, named_windows, norm_trace
+from cempstream.streams.wording import (
+    PARAMETER_TEXT,
+    estimate_text,
+    position_text,
+    probability_text,
+    subclass_text,
+)
 
 BLACK, DARK, GREY, LIGHT = "#000000", "#444444", "#9a9a9a", "#c4c4c4"
 ORANGE, SKY, BLUE, VERMILION = "#E69F00", "#56B4E9", "#0072B2", "#D55E00"
@@ -42,59 +48,6 @@ _DPI = 110
 _LABEL_PT = 8
 _ROW_IN = 0.205
 _FLAG_CHARS = 42
-
-_PARAMETER_TEXT = (
-    ("teff", "Teff", "{:.0f}", "K"),
-    ("logg", "log g", "{:.2f}", ""),
-    ("feh", "[Fe/H]", "{:+.2f}", ""),
-    ("cfe", "[C/Fe]", "{:+.2f}", ""),
-    ("ac", "A(C)", "{:.2f}", ""),
-    ("bafe", "[Ba/Fe]", "{:+.2f}", ""),
-)
-
-_SUBCLASS_TEXT = {
-    "cemp_no": "CEMP-no",
-    "cemp_s": "CEMP-s",
-    "cemp_r": "CEMP-r",
-    "undetermined": "undetermined",
-}
-
-
-def subclass_text(name: str) -> str:
-    """Return a subclass as a person writes it."""
-    return _SUBCLASS_TEXT.get(name, name)
-
-
-def estimate_text(name: str, estimate: Estimate) -> str:
-    """Return a parameter with its 68 % interval, or a dash where the spectrum cannot tell."""
-    form, unit = next((form, unit) for key, _, form, unit in _PARAMETER_TEXT if key == name)
-    if not math.isfinite(estimate.value):
-        return "—"
-    plain = form.replace("+", "")
-    up, down = plain.format(estimate.hi - estimate.value), plain.format(estimate.value - estimate.lo)
-    spread = f"± {up}" if up == down else f"+{up} −{down}"
-    value = form.format(estimate.value).replace("-", "−")
-    return f"{value} {spread} {unit}".rstrip()
-
-
-def probability_text(p: float) -> str:
-    """Return a probability with as many digits as it deserves."""
-    if 0.001 <= p <= 0.999:
-        return f"{p:.3f}"
-    return f"{p:.1e}" if p < 0.001 else f"1 − {1 - p:.0e}"
-
-
-def position_text(ra: float | None, dec: float | None) -> str:
-    """Return a position in degrees and in the sexagesimal form that telescopes take."""
-    if ra is None or dec is None:
-        return "position unknown"
-    ra_s = round(ra * 240, 2) % 86400
-    dec_s = round(abs(dec) * 3600, 1)
-    return (
-        f"{ra:.5f}  {dec:+.5f}\n"
-        f"{int(ra_s // 3600):02d}:{int(ra_s // 60 % 60):02d}:{ra_s % 60:05.2f} "
-        f"{'-' if dec < 0 else '+'}{int(dec_s // 3600):02d}:{int(dec_s // 60 % 60):02d}:{dec_s % 60:04.1f}"
-    ).replace("-", "−")
 
 
 def save_picture(finding: Finding, path: Path) -> None:
@@ -374,7 +327,7 @@ def _write_facts(figure: Figure, finding: Finding) -> None:
             y_in -= _ROW_IN
 
     head("Parameters (1D LTE, 68 %)")
-    for name, text, *_ in _PARAMETER_TEXT:
+    for name, text, *_ in PARAMETER_TEXT:
         row(text, estimate_text(name, finding.parameters[name]))
     row("[C/Fe] cor.", f"{finding.cfe_corrected:+.2f}".replace("-", "−") + "  for evolution")
     row("p cor.", probability_text(finding.p_cemp_corrected))

@@ -26,14 +26,8 @@ from cempstream.streams.finding import (
     norm_trace,
 )
 from cempstream.streams.pages import Entry, write_explanation, write_index
-from cempstream.streams.pictures import (
-    draw_finding,
-    estimate_text,
-    position_text,
-    probability_text,
-    save_picture,
-    spread_apart,
-)
+from cempstream.streams.pictures import draw_finding, save_picture, spread_apart
+from cempstream.streams.wording import estimate_text, position_text, probability_text
 
 
 @pytest.fixture(scope="module")

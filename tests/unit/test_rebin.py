@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import numpy as np
 import pytest
 
@@ -17,12 +19,13 @@ from cempstream.processors.grid import (
     vacuum_to_air,
 )
 from cempstream.processors.rebin import Rebinner, aligned_offset
-from cempstream.processors.spectrum import EPOCH, Medium, Reason, Spectrum
+from cempstream.processors.spectrum import Medium, Reason, Spectrum
 
 TARGET = LogGrid(3.57, 1e-4, 3840)
 LAMOST = LogGrid(3.5682, 1e-4, 3908)
 DESI = LinearGrid(3600.0, 0.8, 7781)
 FWHM_PER_SIGMA = 2.3548200450309493
+REDUCED_AT = datetime(2026, 11, 20, tzinfo=UTC)
 
 
 def spectrum(
@@ -43,7 +46,7 @@ def spectrum(
         ivar=ivar.astype(np.float32),
         medium=medium,
         resolving_power=power,
-        reduced_at=EPOCH,
+        reduced_at=REDUCED_AT,
         mask=mask,
     )
 
