@@ -7,6 +7,7 @@ The last steps are the very functions that serve (``Rebinner``, ``Normaliser``, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -17,8 +18,11 @@ from cempstream.processors.batch import NormalisedBatch
 from cempstream.processors.continuum import Normaliser
 from cempstream.processors.grid import Array, air_to_vacuum, vacuum_to_air
 from cempstream.processors.rebin import Rebinner
-from cempstream.processors.spectrum import EPOCH, Spectrum
+from cempstream.processors.spectrum import Spectrum
 from cempstream.processors.velocity import LIGHT_KMS, VelocityFinder, shift_to_rest
+
+#: A packet needs a time; nothing here depends on it.
+_ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
 _BALMER_AIR = (6562.8, 4861.3, 4340.5, 4101.7, 3970.1, 3889.1)
 _SKY_LINES = (5577.3, 5889.9, 6300.3, 6363.8, 6863.9, 7276.4, 7316.3, 7340.9, 7750.6, 7794.1, 7821.5, 7913.7,
@@ -137,7 +141,7 @@ class Degrader:
                 ivar=ivar32[i],
                 medium=instrument.medium,
                 resolving_power=instrument.declared_power,
-                reduced_at=EPOCH,
+                reduced_at=_ANY_TIME,
             )
             for i in range(len(flux32))
         ]
