@@ -1,0 +1,215 @@
+"""A library from nothing: plan, compute in parallel, write chunks that a stopped run goes on from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cempstream.models.synthesis.atmosphere import AtmosphereGrid, AtmosphereNotCovered
+from cempstream.models.synthesis.build import build_synspec
+from cempstream.models.synthesis.chunks import LibraryRows, chunk_path, computed, read_rows, write_rows
+from cempstream.models.synthesis.errors import SynspecFailed
+from cempstream.models.synthesis.labels import EVERYTHING, STRATA, Star, sobol_labels
+from cempstream.models.synthesis.linelists import LineSet, prepare_linelists
+from cempstream.models.synthesis.packages import ATLAS9, fetch
+from cempstream.models.synthesis.spectrum import LibrarySpectrum, library_spectrum
+from cempstream.models.synthesis.synspec import SynspecRunner
+
+logger = logging.getLogger(__name__)
+
+#: Spectra in a file; what a stopped run loses at most, per worker.
+CHUNK_SIZE = 8
+
+#: Called with the number of spectra that exist and the number that is due.
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Positions of one stratum's sequence that go into one file."""
+
+    stratum: str
+    indices: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GridRun:
+    """How a run ended.
+
+    Attributes
+    ----------
+    n_computed, n_before
+        Spectra computed now, and found from earlier runs.
+    failures
+        What could not be computed and why.
+    """
+
+    n_computed: int
+    n_before: int
+    failures: tuple[str, ...]
+
+
+def prepare(cache: Path, line_set: LineSet = LineSet.CLEANED) -> SynspecRunner:
+    """Fetch, compile and convert all that a star needs.
+
+    Raises
+    ------
+    SynthesisError
+        When there is no gfortran or a package cannot be had.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    return SynspecRunner(
+        build_synspec(cache),
+        AtmosphereGrid(fetch(ATLAS9, cache)),
+        prepare_linelists(cache, line_set),
+        cache / "runs",
+    )
+
+
+def run_grid(
+    n: int,
+    seed: int,
+    workers: int,
+    out: Path,
+    cache: Path,
+    strata: Mapping[str, int] | None = None,
+    given: Sequence[Path] = (),
+    line_set: LineSet = LineSet.CLEANED,
+    progress: Progress | None = None,
+) -> GridRun:
+    """Compute a library, or what is missing of it.
+
+    Parameters
+    ----------
+    n
+        Stars of the sequence over all of label space, positions 0 to n - 1.
+    workers
+        Synspecs at a time; each takes about 0.5 GB of memory.
+    out
+        Folder of the chunks.
+    strata
+        Stars of further strata by name; they are mixed evenly among the others.
+    given
+        Files of spectra that exist, with whatever lines: their positions come last.
+    """
+    chunks = plan_chunks({EVERYTHING: n, **(strata or {})}, _taken(given, seed))
+    done = computed(out, line_set)
+    pending = list(_pending(chunks, done, seed))
+    n_due = sum(len(chunk.indices) for chunk in chunks)
+    n_before = n_due - sum(len(chunk.indices) for chunk in pending)
+    report = progress or _silent
+    report(n_before, n_due)
+    if not pending:
+        return GridRun(0, n_before, ())
+    runner = prepare(cache, line_set)
+    failures: list[str] = []
+    n_computed = n_tried = 0
+    with ThreadPoolExecutor(workers) as pool:
+        for star_rows, failed, n_stars in _in_parallel(
+            pool, workers, pending, lambda chunk: compute_chunk(runner, chunk, seed, line_set)
+        ):
+            failures += failed
+            n_tried += n_stars
+            if star_rows is not None:
+                first = int(star_rows.index[0])
+                write_rows(chunk_path(out, str(star_rows.stratum[0]), seed, line_set, first), star_rows)
+                n_computed += len(star_rows.index)
+            report(n_before + n_tried, n_due)
+    return GridRun(n_computed, n_before, tuple(failures))
+
+
+def plan_chunks(counts: Mapping[str, int], taken: frozenset[int] = frozenset()) -> list[Chunk]:
+    """Cut the strata into chunks and mix them evenly, so that a library stopped early has its share of each.
+
+    Parameters
+    ----------
+    counts
+        Stars by stratum.
+    taken
+        Positions of the sequence over everything that come after the others.
+    """
+    placed: list[tuple[float, Chunk]] = []
+    for name, count in counts.items():
+        if name not in STRATA:
+            raise ValueError(f"there is no stratum '{name}'; there are {', '.join(STRATA)}")
+        late = taken if name == EVERYTHING else frozenset()
+        order = sorted(range(count), key=lambda index: (index in late, index))
+        cuts = [tuple(order[i : i + CHUNK_SIZE]) for i in range(0, count, CHUNK_SIZE)]
+        placed += [((i + 0.5) / len(cuts), Chunk(name, cut)) for i, cut in enumerate(cuts)]
+    return [chunk for _, chunk in sorted(placed, key=lambda item: item[0])]
+
+
+def compute_chunk(
+    runner: SynspecRunner, chunk: Chunk, seed: int, line_set: LineSet
+) -> tuple[LibraryRows | None, list[str], int]:
+    """Compute the stars of a chunk; return its rows, what failed, and how many were tried."""
+    labels = sobol_labels(STRATA[chunk.stratum], seed, np.array(chunk.indices))
+    spectra: list[LibrarySpectrum] = []
+    kept: list[int] = []
+    failures: list[str] = []
+    for i, row in enumerate(labels):
+        try:
+            spectra.append(library_spectrum(runner(Star.from_row(row))))
+        except (SynspecFailed, AtmosphereNotCovered) as error:
+            logger.warning("%s %d: %s", chunk.stratum, chunk.indices[i], error)
+            failures.append(f"{chunk.stratum} {chunk.indices[i]}: {error}")
+        else:
+            kept.append(i)
+    if not kept:
+        return None, failures, len(labels)
+    rows = LibraryRows(
+        np.stack([spectrum.norm for spectrum in spectra]),
+        np.stack([spectrum.continuum for spectrum in spectra]),
+        labels[kept],
+        np.full(len(kept), chunk.stratum),
+        np.full(len(kept), seed),
+        np.array(chunk.indices)[kept],
+        np.full(len(kept), line_set.value),
+    )
+    return rows, failures, len(labels)
+
+
+def _taken(given: Sequence[Path], seed: int) -> frozenset[int]:
+    found: set[int] = set()
+    for path in given:
+        rows = read_rows(path)
+        found |= set(rows.index[(rows.stratum == EVERYTHING) & (rows.seed == seed)].tolist())
+    return frozenset(found)
+
+
+def _pending(chunks: Sequence[Chunk], done: set[tuple[str, int, int]], seed: int) -> Iterator[Chunk]:
+    """Yield what is missing of each chunk."""
+    for chunk in chunks:
+        missing = tuple(i for i in chunk.indices if (chunk.stratum, seed, i) not in done)
+        if missing:
+            yield Chunk(chunk.stratum, missing)
+
+
+def _in_parallel(
+    pool: ThreadPoolExecutor,
+    workers: int,
+    chunks: Sequence[Chunk],
+    compute: Callable[[Chunk], tuple[LibraryRows | None, list[str], int]],
+) -> Iterator[tuple[LibraryRows | None, list[str], int]]:
+    """Yield chunks as they end; only as many are handed out as there are workers, so a stop is prompt."""
+    left = iter(chunks)
+    running: set[Future[tuple[LibraryRows | None, list[str], int]]] = set()
+    while True:
+        for chunk in left:
+            running.add(pool.submit(compute, chunk))
+            if len(running) >= workers:
+                break
+        if not running:
+            return
+        ended, running = wait(running, return_when=FIRST_COMPLETED)
+        for future in ended:
+            yield future.result()
+
+
+def _silent(n_done: int, n_due: int) -> None:
+    """Report to nobody."""

