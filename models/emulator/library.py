@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from zlib import crc32
@@ -32,12 +32,16 @@ class Library:
         float64, shape ``(n, 11)`` in the order of ``LABEL_NAMES``.
     norm
         Flux over the true continuum, float32, shape ``(n, EMULATOR_GRID.n_pix)``.
+    is_cleaned
+        Whether the CH lines that cannot exist were left out, bool, shape ``(n,)``. With them cool carbon-rich
+        stars have lines up to 8 % deep between 4600 and 6900 Å that no star has.
     continuum_wave, log_continuum
         Vacuum Å, shape ``(n_nodes,)``; natural log of H_λ in erg/s/cm²/Å, shape ``(n, n_nodes)``.
     """
 
     labels: Array = field(repr=False)
     norm: Array = field(repr=False)
+    is_cleaned: Array = field(repr=False)
     continuum_wave: Array = field(repr=False)
     log_continuum: Array = field(repr=False)
 
@@ -59,26 +63,37 @@ def library_files(paths: Sequence[Path]) -> list[Path]:
 def read_library(files: Sequence[Path]) -> Library:
     """Read chunks of the library (air wavelengths) and put them on the emulator's grid (vacuum).
 
-    Spectra with a NaN and repeats of the same labels are left out.
+    Spectra with a NaN are left out, and a star counts once: with cleaned lines where it has them.
     """
-    labels, norms, continua = [], [], []
+    labels, norms, cleaned, continua = [], [], [], []
     continuum_wave = air_to_vacuum(_CONTINUUM_WAVE_AIR)
     for path in files:
         with np.load(path, allow_pickle=False) as chunk:
             labels.append(np.stack([chunk[name].astype(np.float64) for name in LABEL_NAMES], axis=1))
             norm = chunk["norm"].astype(np.float32)
+            cleaned.append(_is_cleaned(chunk, len(norm)))
             norms.append(_resample(air_to_vacuum(chunk.get("wave", _WAVE_AIR)), norm))
             nodes = air_to_vacuum(chunk.get("cont_wave", _CONTINUUM_WAVE_AIR))
             continua.append(np.stack([np.interp(continuum_wave, nodes, row) for row in chunk["cont"]]))
     if not labels:
         raise FileNotFoundError("no library file was given; name library.npz or a folder of chunks")
-    all_labels, norm, continuum = np.concatenate(labels), np.concatenate(norms), np.concatenate(continua)
+    # Cleaned ones first, because the first of equal stars is kept.
+    is_cleaned = np.concatenate(cleaned)
+    order = np.argsort(~is_cleaned, kind="stable")
+    is_cleaned = is_cleaned[order]
+    all_labels, norm, continuum = (np.concatenate(part)[order] for part in (labels, norms, continua))
     _, first = np.unique(np.round(all_labels, 5), axis=0, return_index=True)
     is_sound = (
         np.isfinite(norm).all(axis=1) & np.isfinite(continuum).all(axis=1) & (continuum > 0).all(axis=1)
     )
     keep = np.sort(first[is_sound[first]])
-    return Library(all_labels[keep], norm[keep], continuum_wave, np.log(continuum[keep]))
+    return Library(all_labels[keep], norm[keep], is_cleaned[keep], continuum_wave, np.log(continuum[keep]))
+
+
+def _is_cleaned(chunk: Mapping[str, Array], n: int) -> Array:
+    """Return which rows of a chunk have cleaned lines; files that do not say were made before there were."""
+    said = chunk.get("line_set", chunk.get("linelist"))
+    return np.zeros(n, dtype=bool) if said is None else np.isin(said, ("cleaned", "ch-cleaned"))
 
 
 def _resample(vacuum: Array, norm: Array) -> Array:

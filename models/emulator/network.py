@@ -23,7 +23,8 @@ _DEPTHS = ((0.72, -1.0), (0.85, -0.3), (1.0, 0.3))
 #: Asplund et al. 2009, log10 of the number over hydrogen's.
 _CARBON, _NITROGEN, _OXYGEN = -3.57, -4.17, -3.31
 
-N_FEATURES = 11 + 3 * len(_DEPTHS)
+#: The last says which lines a spectrum was computed with, ±1.
+N_FEATURES = 11 + 3 * len(_DEPTHS) + 1
 
 
 def _log10_dissociation(
@@ -53,8 +54,12 @@ def _log10_free(this: Tensor, other: Tensor, constant: Tensor) -> Tensor:
 class Features(nn.Module):
     """Labels ``(n, 11)`` to inputs of order one ``(n, N_FEATURES)``."""
 
-    def forward(self, labels: Tensor) -> Tensor:
-        """Scale the labels and add log10 of free C, O and N at three depths."""
+    def forward(self, labels: Tensor, is_cleaned: Tensor) -> Tensor:
+        """Scale the labels and add log10 of free C, O and N at three depths.
+
+        ``is_cleaned``, shape ``(n,)``, is 1 where the line list has no impossible CH lines and -1 where it
+        has: spectra with either teach the network all that they have in common.
+        """
         teff, logg, feh, cfe, nfe, ofe, afe, sfe, rfe, r1213, vmic = labels.unbind(1)
         features = [
             (5040.0 / teff - 0.95) / 0.18,
@@ -88,6 +93,7 @@ class Features(nn.Module):
                 (_log10_free(oxygen, carbon, co) + 4.5) / 1.3,
                 (torch.log10(free_nitrogen) + 5.0) / 1.5,
             ]
+        features.append(is_cleaned)
         return torch.stack(features, dim=1)
 
 
@@ -119,8 +125,17 @@ class Trunk(nn.Module):
 class EmulatorNetwork(nn.Module):
     """Mean of several trunks for the lines, one small trunk for the continuum."""
 
-    def __init__(self, lines: list[Trunk], continuum: Trunk, continuum_basis: Tensor, continuum_mean: Tensor):
+    def __init__(
+        self,
+        lines: list[Trunk],
+        continuum: Trunk,
+        continuum_basis: Tensor,
+        continuum_mean: Tensor,
+        *,
+        cleaned: bool,
+    ) -> None:
         super().__init__()
+        self.line_set = 1.0 if cleaned else -1.0
         self.features = Features()
         self.lines = nn.ModuleList(lines)
         self.continuum = continuum
@@ -129,6 +144,6 @@ class EmulatorNetwork(nn.Module):
 
     def forward(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return line coefficients ``(n, k)`` and ln of the continuum at its nodes ``(n, n_nodes)``."""
-        features = self.features(labels)
+        features = self.features(labels, torch.full_like(labels[:, 0], self.line_set))
         coefficients = torch.stack([trunk(features) for trunk in self.lines]).mean(dim=0)
         return coefficients, self.continuum(features) @ self.continuum_basis + self.continuum_mean

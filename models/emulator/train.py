@@ -22,13 +22,21 @@ import typer
 from torch import Tensor, nn
 
 from cempstream.models.emulator.emulator import BASIS_NAME, CARD_NAME, NETWORK_NAME, Emulator
-from cempstream.models.emulator.evaluate import Score, as_table, score_held_out
+from cempstream.models.emulator.evaluate import Score, as_table, check_bars, score_held_out
 from cempstream.models.emulator.grids import EMULATOR_GRID, EMULATOR_RESOLVING_POWER
 from cempstream.models.emulator.labels import DEPENDENT_LIMITS, LABELS
 from cempstream.models.emulator.library import Library, library_files, read_library
 from cempstream.models.emulator.network import EmulatorNetwork, Features, Trunk
 
 log = logging.getLogger(__name__)
+
+IMPOSSIBLE_LINES = (
+    "CH lines that cannot exist: below 5500 K, and the stronger the more carbon, narrow features up to 8 % "
+    "deep between 4600 and 6900 Å that no star has"
+)
+
+#: The impossible lines depend on carbon, temperature and gravity: fewer stars do not pin that down.
+MIN_CLEANED = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +69,8 @@ def train(library: Library, config: Config) -> tuple[EmulatorNetwork, dict[str, 
     mean, components, scale, coefficients = _principal(norm, config.n_components)
     log_continuum = library.log_continuum[seen].astype(np.float32)
     c_mean, c_components, c_scale, c_coefficients = _principal(log_continuum, config.n_continuum)
-    features = Features()(labels)
+    is_cleaned = torch.tensor(np.where(library.is_cleaned[seen], 1.0, -1.0), dtype=torch.float32)
+    features = Features()(labels, is_cleaned)
     lines = []
     for member in range(config.n_members):
         trunk = Trunk(config.n_hidden, config.n_blocks, len(scale))
@@ -74,6 +83,7 @@ def train(library: Library, config: Config) -> tuple[EmulatorNetwork, dict[str, 
         continuum,
         torch.tensor(c_components * c_scale[:, None]),
         torch.tensor(c_mean),
+        cleaned=serves_cleaned(library),
     )
     basis = {
         "mean": mean,
@@ -81,6 +91,11 @@ def train(library: Library, config: Config) -> tuple[EmulatorNetwork, dict[str, 
         "continuum_wave": library.continuum_wave,
     }
     return network.eval(), basis
+
+
+def serves_cleaned(library: Library) -> bool:
+    """Say whether enough stars have cleaned lines to tell the network what these change."""
+    return int((library.is_cleaned & ~library.is_held_out).sum()) >= MIN_CLEANED
 
 
 def _principal(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, Tensor]:
@@ -137,7 +152,7 @@ def export(
     card = _card(library, config, out)
     write_card(out, card)
     scores = score_held_out(Emulator.load(out), library)
-    write_card(out, {**card, "held_out": as_table(scores)})
+    write_card(out, {**card, "held_out": as_table(scores), "bars": check_bars(scores)})
     return scores
 
 
@@ -160,11 +175,14 @@ def _card(library: Library, config: Config, out: Path) -> dict[str, object]:
         "resolving_power": EMULATOR_RESOLVING_POWER,
         "library": {
             "code": "Synspec 54, ATLAS9 ODFNEW, linemake",
+            "lines": "cleaned" if serves_cleaned(library) else "published",
+            "n_cleaned": int(library.is_cleaned.sum()),
             "n_trained": int((~library.is_held_out).sum()),
             "n_held_out": int(library.is_held_out.sum()),
         },
         "training": asdict(config),
         "known_weaknesses": [
+            *([] if serves_cleaned(library) else [IMPOSSIBLE_LINES]),
             "below 4500 K with carbon above oxygen the spectrum changes faster than the library is dense",
             "atmospheres know no extra carbon: C2 is too strong there",
             "no TiO: metal-rich stars below 4000 K are not real",

@@ -24,7 +24,7 @@ def library() -> Library:
     spectra = Emulator.load()(labels)
     nodes = np.linspace(3650.0, 9940.0, 40)
     at_nodes = np.stack([np.interp(nodes, EMULATOR_GRID.wave, row) for row in spectra.continuum])
-    return Library(labels, spectra.norm, nodes, np.log(at_nodes))
+    return Library(labels, spectra.norm, np.zeros(96, dtype=bool), nodes, np.log(at_nodes))
 
 
 def train_once(library: Library, out: Path, n_steps: int) -> float:
@@ -50,7 +50,13 @@ def test_training_learns_and_the_same_seed_gives_the_same_network(library: Libra
 
 
 def test_held_out_stars_stay_held_out_when_the_library_grows(library: Library) -> None:
-    half = Library(library.labels[:48], library.norm[:48], library.continuum_wave, library.log_continuum[:48])
+    half = Library(
+        library.labels[:48],
+        library.norm[:48],
+        library.is_cleaned[:48],
+        library.continuum_wave,
+        library.log_continuum[:48],
+    )
     np.testing.assert_array_equal(half.is_held_out, library.is_held_out[:48])
     assert 0 < half.is_held_out.sum() < 24
 
@@ -69,6 +75,10 @@ def test_chunks_are_read_from_air_to_vacuum(tmp_path: Path) -> None:
     found = read_library(library_files([tmp_path]))
     deepest = EMULATOR_GRID.wave[np.argmin(found.norm[0])]
     assert vacuum_to_air(np.array([deepest]))[0] == pytest.approx(6562.8, abs=0.3)
-    # Repeats of a star count once.
-    again = read_library([tmp_path / "chunk.npz", tmp_path / "chunk.npz"])
+    # Repeats of a star count once, and what was computed without impossible lines is preferred.
+    with np.load(tmp_path / "chunk.npz") as chunk:
+        np.savez(tmp_path / "later.npz", line_set=np.full(3, "cleaned"), **chunk)
+    again = read_library([tmp_path / "chunk.npz", tmp_path / "later.npz"])
     assert len(again.labels) == 3
+    assert again.is_cleaned.all()
+    assert not found.is_cleaned.any()
