@@ -17,11 +17,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cempstream.models.training.dataset import Dataset
-from cempstream.models.training.networks import N_TOKENS, TOKEN_PIX, Critic, Networks
+from cempstream.models.training.networks import N_PIX, N_TOKENS, TOKEN_PIX, Critic, Networks
 from cempstream.processors.grid import Array
 
 #: Name of a phase, epoch, share of the epoch done, and the running mean of its losses.
 Report = Callable[[str, int, float, dict[str, float]], None]
+
+
+#: Tokens deleted where carbon shows most: a tenth, as the deletion test of the evaluation does.
+_TOP_TOKENS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +36,8 @@ class Schedule:
     ----------
     adversarial
         Weight of the critic's judgement in the generator's loss.
-    explained
-        Share of the spectra whose attribution is checked by deletion in each step.
+    punched
+        One spectrum in so many is seen a second time in each step, with pieces missing.
     threads
         Torch threads; more than one per free core spends its time waiting.
     """
@@ -44,7 +48,7 @@ class Schedule:
     learning_rate: float = 2.5e-3
     weight_decay: float = 0.02
     adversarial: float = 0.01
-    explained: float = 0.25
+    punched: int = 5
     seed: int = 1
     threads: int = 1
 
@@ -64,9 +68,14 @@ class _State:
 
 
 def train(
-    data: Dataset, schedule: Schedule, folder: Path, report: Report
+    data: Dataset, where: Array, schedule: Schedule, folder: Path, report: Report
 ) -> tuple[Networks, list[dict[str, float]]]:
     """Train on a dataset, or go on from the checkpoint in ``folder``.
+
+    Parameters
+    ----------
+    where
+        What the attention is to look at, shape ``(n, N_TOKENS)``; see ``carbon_information``.
 
     Returns
     -------
@@ -78,16 +87,18 @@ def train(
     torch.use_deterministic_algorithms(True)
     folder.mkdir(parents=True, exist_ok=True)
     state = _State(Networks(), Critic())
-    _phase(data, state, schedule, schedule.denoise_epochs, _denoise_step, folder, report)
+    _phase(data, where, state, schedule, schedule.denoise_epochs, _denoise_step, folder, report)
     # The heads never change the denoiser: what it makes of every spectrum is computed once.
     clean = _denoised(data, state.networks, folder / "denoised.npy", schedule.batch)
     state.phase, state.epoch = "classify", 0
-    _phase(replace(data, clean=clean), state, schedule, schedule.epochs, _heads_step, folder, report)
+    denoised = replace(data, clean=clean)
+    _phase(denoised, where, state, schedule, schedule.epochs, _heads_step, folder, report)
     return state.networks.eval(), state.history
 
 
 def _phase(
     data: Dataset,
+    where: Array,
     state: _State,
     schedule: Schedule,
     epochs: int,
@@ -100,7 +111,7 @@ def _phase(
     _load(path, state, optimisers)
     step = step_of(state, schedule)
     while state.epoch < epochs:
-        _epoch(data, state, schedule, epochs, optimisers, step, report)
+        _epoch(data, where, state, schedule, epochs, optimisers, step, report)
         _save(path, state, optimisers)
 
 
@@ -134,6 +145,7 @@ def _optimisers(state: _State, schedule: Schedule) -> list[torch.optim.Optimizer
 
 def _epoch(
     data: Dataset,
+    where: Array,
     state: _State,
     schedule: Schedule,
     epochs: int,
@@ -150,7 +162,7 @@ def _epoch(
             for group in optimiser.param_groups:
                 group["initial_lr"] = group["lr"]
     state.networks.train()
-    for i, batch in enumerate(_batches(data, schedule, state.phase, state.epoch)):
+    for i, batch in enumerate(_batches(data, where, schedule, state.phase, state.epoch)):
         done = (state.epoch * n_batches + i) / total
         factor = min(1.0, (done * total + 1) / 60) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
         for optimiser in optimisers:
@@ -164,16 +176,34 @@ def _epoch(
     state.epoch += 1
 
 
-def _batches(data: Dataset, schedule: Schedule, phase: str, epoch: int) -> Iterator[dict[str, Tensor]]:
+def _batches(
+    data: Dataset, where: Array, schedule: Schedule, phase: str, epoch: int
+) -> Iterator[dict[str, Tensor]]:
     """Yield shuffled batches; within a batch the rows are in the file's order, which reads faster."""
     rng = np.random.default_rng([schedule.seed, epoch, int(phase == "classify")])
     order = rng.permutation(len(data))
     for first in range(0, len(order), schedule.batch):
         rows = np.sort(order[first : first + schedule.batch])
-        yield tensors(data, rows)
+        yield _rippled(tensors(data, where, rows), rng)
 
 
-def tensors(data: Dataset, rows: Array) -> dict[str, Tensor]:
+def _rippled(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
+    """Multiply smooth ripples in, from 5 to 250 pixels wide and from 0.1 to 3 per cent strong.
+
+    Flat fields, echelle orders, wrong response curves: no survey's continuum is better than that, and a
+    bright star's spectrum would otherwise be believed to a part in a thousand.
+    """
+    n = len(batch["norm"])
+    n_knots = int(np.exp(rng.uniform(np.log(15), np.log(750))))
+    amplitude = np.exp(rng.uniform(np.log(1e-3), np.log(3e-2), (n, 1)))
+    knots = torch.from_numpy((amplitude * rng.standard_normal((n, n_knots))).astype(np.float32))
+    ripple = F.interpolate(knots[:, None], size=N_PIX, mode="linear", align_corners=True)[:, 0]
+    ripple = 1.0 + ripple * (batch["ivar"] > 0)
+    # What the denoiser makes of a bright spectrum has its ripples as well.
+    return batch | {name: batch[name] * ripple for name in ("norm", "target")}
+
+
+def tensors(data: Dataset, where: Array, rows: Array) -> dict[str, Tensor]:
     """Return rows of a dataset as float32 tensors."""
     arrays = {
         "norm": data.norm[rows],
@@ -184,6 +214,7 @@ def tensors(data: Dataset, rows: Array) -> dict[str, Tensor]:
         "corrected": data.truth.is_cemp_corrected[rows],
         "ood": data.truth.is_ood[rows],
         "subclass": data.truth.subclass[rows],
+        "where": where[rows],
     }
     return {name: torch.from_numpy(np.asarray(array, dtype=np.float32)) for name, array in arrays.items()}
 
@@ -227,7 +258,7 @@ def _heads_step(state: _State, schedule: Schedule) -> _Step:
         if seeded != state.epoch:  # each epoch its own seed: a run that goes on draws what it would have
             seeded = state.epoch
             holes.manual_seed(schedule.seed + 7919 * (seeded + 1))
-        losses = head_losses(net, batch, batch["target"], holes, schedule.explained)
+        losses = head_losses(net, batch, batch["target"], holes, schedule.punched)
         loss = torch.stack(list(losses.values())).sum()
         optimisers[0].zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
@@ -238,40 +269,38 @@ def _heads_step(state: _State, schedule: Schedule) -> _Step:
     return step
 
 
-def explanation_loss(
-    net: Networks, batch: dict[str, Tensor], logit: Tensor, share: Tensor, holes: torch.Generator
-) -> Tensor:
-    """Return how far the contributions of some tokens are from what the logit loses without them.
-
-    The logit is a sum over tokens by construction, but nothing makes a token's summand speak of its own
-    wavelengths: attention has mixed them. So some tokens are deleted from the input and their contributions
-    are held to the loss of logit that this causes (as FastSHAP does, Jethani et al. 2022).
-    """
-    n = len(logit)
-    width = torch.randint(1, 7, (n, 2), generator=holes)
+def _punched(batch: dict[str, Tensor], every: int, holes: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return some rows with pieces of the spectrum deleted: anywhere, or where carbon shows most."""
+    norm, ivar, where = (batch[name][::every] for name in ("norm", "ivar", "where"))
+    n = len(norm)
+    width = torch.randint(1, 9, (n, 2), generator=holes)
     start = (torch.rand((n, 2), generator=holes) * (N_TOKENS - width)).long()
     token = torch.arange(N_TOKENS)
-    inside = (token >= start[..., None]) & (token < (start + width)[..., None])
-    hole = inside.any(dim=1)
+    anywhere = ((token >= start[..., None]) & (token < (start + width)[..., None])).any(dim=1)
+    most = torch.zeros(n, N_TOKENS, dtype=torch.bool)
+    most.scatter_(1, where.topk(_TOP_TOKENS, dim=1).indices, True)
+    hole = torch.where(torch.rand((n, 1), generator=holes) < 0.5, most, anywhere)
     keep = (~hole).repeat_interleave(TOKEN_PIX, dim=1).float()
-    norm, ivar = 1.0 + (batch["norm"][:n] - 1.0) * keep, batch["ivar"][:n] * keep
-    with torch.no_grad():
-        without, _ = net.classify.cemp(net.features(norm, ivar, net.denoise(norm, ivar)))
-        lost = (logit - without).clamp(-8.0, 8.0)
-    return F.smooth_l1_loss((share * hole).sum(dim=1), lost)
+    return 1.0 + (norm - 1.0) * keep, ivar * keep
 
 
 def head_losses(
-    net: Networks, batch: dict[str, Tensor], clean: Tensor, holes: torch.Generator, explained: float
+    net: Networks, batch: dict[str, Tensor], clean: Tensor, holes: torch.Generator, punched: int
 ) -> dict[str, Tensor]:
     """Return the weighted losses of all heads."""
     with torch.autocast("cpu", dtype=torch.bfloat16):
         tokens = net.features(batch["norm"], batch["ivar"], clean)
+        norm, ivar = _punched(batch, punched, holes)
+        with torch.no_grad():
+            punched_clean = net.denoise(norm, ivar)
+        punched_tokens = net.features(norm, ivar, punched_clean)
     tokens = tokens.float()
-    cemp, corrected, subclass, ood, _ = net.classify(tokens)
+    without, _, _ = net.classify.cemp(punched_tokens.float())
+    cemp, _, attention = net.classify.cemp(tokens)
+    _, corrected, subclass, ood, _ = net.classify(tokens)
     mean, log_sigma = net.regress(tokens)
-    n = int(explained * len(tokens))
-    logit, share = net.classify.cemp(tokens[:n])
+    pointed = batch["where"].sum(dim=1) > 0.5
+    divergence = -(batch["where"] * torch.log(attention + 1e-6)).sum(dim=1)
     known = batch["ood"] >= 0
     has_class = batch["subclass"] >= 0
     # Non-CEMP stars say little about subclasses: they count a fifth.
@@ -288,7 +317,8 @@ def head_losses(
         "corrected": 0.3 * F.binary_cross_entropy_with_logits(corrected, batch["corrected"]),
         "subclass": 0.3 * (per_star * weight).sum() / weight.sum().clamp(min=1.0),
         "ood": 0.3 * F.binary_cross_entropy_with_logits(ood[known], batch["ood"][known]),
-        "explanation": 0.2 * explanation_loss(net, batch, logit, share, holes),
+        "punched": 0.25 * F.binary_cross_entropy_with_logits(without, batch["cemp"][::punched]),
+        "attention": 0.1 * (divergence * pointed).sum() / pointed.sum().clamp(min=1),
         "parameters": (likelihood * defined).sum() / defined.sum().clamp(min=1),
     }
 

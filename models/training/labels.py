@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cempstream.models.emulator.labels import LABEL_NAMES, highest_cfe, lowest_logg
+from cempstream.models.emulator.labels import LABEL_NAMES, highest_cfe, lowest_logg, move_into_range
 from cempstream.models.evolution import carbon_correction
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import PARAMETERS
@@ -128,8 +128,9 @@ def draw_labels(n: int, rng: np.random.Generator) -> Array:
     rfe[normal] = np.clip(0.15 + 0.25 * rng.standard_normal(normal.sum()), -0.4, 0.5)
     _pattern(rich & (rng.random(n) < 0.65), feh, cfe, sfe, rfe, rng)
     r1213 = np.array([5.0, 20.0, 89.0])[(3 * u[:, 8]).astype(int)]
-    vmic = np.clip(np.maximum(0.7, 2.13 - 0.23 * logg) + 0.6 * (u[:, 9] - 0.5), 0.7, 2.5)
-    return np.stack([teff, logg, feh, cfe, nfe, ofe, afe, sfe, rfe, r1213, vmic], axis=1)
+    vmic = np.maximum(0.7, 2.13 - 0.23 * logg) + 0.6 * (u[:, 9] - 0.5)
+    labels = np.stack([teff, logg, feh, cfe, nfe, ofe, afe, sfe, rfe, r1213, vmic], axis=1)
+    return move_into_range(labels)
 
 
 def _track_logg(teff: Array, rng: np.random.Generator) -> Array:

@@ -25,7 +25,7 @@ PARAMETER_SCALE = (800.0, 1.3, 1.1, 0.8, 1.1, 0.9)
 
 #: Inverse variance (S/N² per pixel) at which the raw flux counts half in the noise-weighted channel.
 _HALF_TRUST_IVAR = 64.0
-_MAX_IVAR = 4.0e4
+_MAX_IVAR = 1.0e4
 #: Spread evenly, so that the attribution sums to 1 even where nothing speaks for a CEMP star.
 _ATTRIBUTION_FLOOR = 1e-4
 
@@ -155,11 +155,12 @@ class EvidencePool(nn.Module):
         self.out = nn.Linear(hidden, 2)
         self.bias = nn.Parameter(torch.zeros(1))
 
-    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the logit ``(n,)`` and each token's contribution to it ``(n, N_TOKENS)``."""
+    def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the logit ``(n,)``, each token's contribution to it and its attention ``(n, N_TOKENS)``."""
         score, evidence = self.out(F.relu(self.hidden(tokens))).unbind(-1)
-        share = torch.softmax(score, dim=-1) * evidence
-        return share.sum(dim=-1) + self.bias, share
+        attention = torch.softmax(score, dim=-1)
+        share = attention * evidence
+        return share.sum(dim=-1) + self.bias, share, attention
 
 
 class QueryPool(nn.Module):
@@ -190,7 +191,7 @@ class ClassifierHead(nn.Module):
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """Return the logits and the attribution in the order of the graph's outputs."""
-        logit, share = self.cemp(tokens)
+        logit, share, _ = self.cemp(tokens)
         weight = F.relu(share) + _ATTRIBUTION_FLOOR
         attribution = weight / weight.sum(dim=-1, keepdim=True)
         return logit, self.corrected(tokens)[0], self.subclass(tokens), self.ood(tokens)[:, 0], attribution

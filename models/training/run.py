@@ -20,11 +20,13 @@ from cempstream.models.training.export import export_networks
 from cempstream.models.training.fit import Report, train
 from cempstream.models.training.instruments import draw_instrument, lamost_like
 from cempstream.models.training.make_bundle import Calibrated, Recipe, run_networks, score, write_bundle
+from cempstream.models.training.networks import N_TOKENS
 from cempstream.models.training.night import simulate_night
 from cempstream.models.training.stars import EmulatedStars, LibraryStars, StarSource
 from cempstream.models.training.templates import Templates, choose_templates
+from cempstream.models.training.where import carbon_information
 from cempstream.processors.continuum import Normaliser
-from cempstream.processors.grid import LogGrid
+from cempstream.processors.grid import Array, LogGrid
 from cempstream.processors.rebin import Rebinner
 from cempstream.processors.velocity import VelocityFinder
 
@@ -83,7 +85,8 @@ def train_bundle(
         work / "calibration", wide_source, degrader, config.n_calibration, _CALIBRATION_SEED, config, progress
     )
     night = _night(work / "night", degrader, emulator, config, progress)
-    networks, _ = train(data, config.schedule, work / "checkpoints", report)
+    where = _where(work / "where.npy", data, emulator, config, degrader.rebin.target)
+    networks, _ = train(data, where, config.schedule, work / "checkpoints", report)
     exported = export_networks(networks, data.norm[:64], data.ivar[:64], work / "export")
     scores = _scores(work, library, degrader, config, progress, lambda d: run_networks(networks, d))
     recipe = Recipe(
@@ -154,6 +157,14 @@ def _dataset(
             advance=_counter(folder.name, n, progress),
         ).save(folder)
     return Dataset.load(folder)
+
+
+def _where(path: Path, data: Dataset, emulator: Emulator, config: TrainingConfig, grid: LogGrid) -> Array:
+    """Load what the attention is taught to look at, or compute and save it."""
+    if not path.is_file():
+        where = carbon_information(data, emulator, grid, config.resolving_power, config.sigma_pix, N_TOKENS)
+        np.save(path, where)
+    return np.asarray(np.load(path, mmap_mode="r"))
 
 
 def _night(

@@ -19,7 +19,7 @@ from cempstream.models.training.dataset import Dataset, Mix, generate  # noqa: E
 from cempstream.models.training.fit import Schedule, train  # noqa: E402
 from cempstream.models.training.instruments import draw_instrument, lamost_like  # noqa: E402
 from cempstream.models.training.labels import COLUMN, draw_labels, truth_of  # noqa: E402
-from cempstream.models.training.networks import Networks  # noqa: E402
+from cempstream.models.training.networks import N_TOKENS, Networks  # noqa: E402
 from cempstream.models.training.run import train_bundle  # noqa: E402
 from cempstream.models.training.stars import EmulatedStars, Stars  # noqa: E402
 from cempstream.processors.continuum import Normaliser  # noqa: E402
@@ -116,7 +116,9 @@ def test_labels_stay_in_the_library_and_truth_follows_the_definitions() -> None:
 
 def test_training_learns_resumes_and_repeats_itself(data: Dataset, tmp_path: Path) -> None:
     schedule = Schedule(denoise_epochs=1, epochs=3, batch=64, learning_rate=3e-3)
-    networks, history = train(data, schedule, tmp_path / "a", _quiet)
+    where = np.zeros((len(data), N_TOKENS), dtype=np.float32)
+    where[data.truth.is_cemp, 20:28] = 1 / 8
+    networks, history = train(data, where, schedule, tmp_path / "a", _quiet)
     losses = [epoch["cemp"] for epoch in history if "cemp" in epoch]
     assert len(losses) == 3
     assert losses[-1] < losses[0]
@@ -129,8 +131,8 @@ def test_training_learns_resumes_and_repeats_itself(data: Dataset, tmp_path: Pat
             raise Stopped
 
     with pytest.raises(Stopped):
-        train(data, schedule, tmp_path / "b", stop)
-    resumed, _ = train(data, schedule, tmp_path / "b", _quiet)
+        train(data, where, schedule, tmp_path / "b", stop)
+    resumed, _ = train(data, where, schedule, tmp_path / "b", _quiet)
     for name, value in networks.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
 
@@ -140,7 +142,8 @@ def test_contributions_sum_to_the_logit() -> None:
     networks = Networks().eval()
     tokens = torch.randn(4, 80, 32)
     with torch.no_grad():
-        logit, share = networks.classify.cemp(tokens)
+        logit, share, attention = networks.classify.cemp(tokens)
+    assert torch.allclose(attention.sum(dim=1), torch.ones(4), atol=1e-6)
     assert torch.allclose(share.sum(dim=1) + networks.classify.cemp.bias, logit, atol=1e-6)
 
 
@@ -165,8 +168,8 @@ def test_platt_undoes_a_wrong_scale_and_intervals_cover_what_they_say() -> None:
 
 def test_a_smoke_run_makes_a_bundle_that_loads(shared_data: Path, tmp_path: Path) -> None:
     config = TrainingConfig(
-        version="0.0.1", source="library", n_train=192, n_calibration=192, n_test=96, n_templates=40,
-        denoise_epochs=1, epochs=1, batch=64,
+        version="0.0.1", source="library", n_train=192, n_calibration=192, n_test=96, n_night=192,
+        n_templates=40, denoise_epochs=1, epochs=1, batch=64,
     )  # fmt: skip
     stages: set[str] = set()
     run = train_bundle(
@@ -180,7 +183,13 @@ def test_a_smoke_run_makes_a_bundle_that_loads(shared_data: Path, tmp_path: Path
     )
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.card == run.card
-    assert {"spectra: train", "spectra: calibration", "spectra: test", "spectra: wild"} == stages
+    assert {
+        "spectra: train",
+        "spectra: calibration",
+        "spectra: test",
+        "spectra: wild",
+        "spectra: night",
+    } == stages
     assert {score.name for score in bundle.card.scores} >= {"mae_feh", "auc_cemp"}
     assert sum(graph.mflop for graph in bundle.card.graphs.values()) < 15
 
@@ -205,3 +214,19 @@ def test_the_emulator_takes_every_label_that_is_drawn(emulated: EmulatedStars) -
     assert stars.norm.shape == (500, emulated.wave.size)
     assert np.isfinite(stars.norm).all()
     assert np.all(stars.continuum > 0)
+
+
+def test_the_attention_is_pointed_at_the_bands_of_carbon(emulated: EmulatedStars, degrader: Degrader) -> None:
+    from cempstream.models.emulator.emulator import Emulator
+    from cempstream.models.training.where import carbon_information
+
+    tame = Mix(conditions=Conditions((40.0, 40.0), 0.0), contaminants=0.0, per_instrument=96)
+    seen = generate(emulated, degrader, 96, 8, mix=tame, instrument=lambda rng: lamost_like())
+    where = carbon_information(seen, Emulator.load(), GRID, 1800.0, 96.0, N_TOKENS)
+    total = where.sum(axis=1)
+    assert total[seen.truth.is_cemp] == pytest.approx(1.0, abs=1e-2)
+    assert np.all(total[seen.truth.parameters[:, 3] < 0.4] == 0)
+    wave = GRID.wave.reshape(N_TOKENS, -1).mean(axis=1)
+    bands = [(3840, 3900), (4140, 4410), (4620, 4760), (5020, 5180), (5400, 5650), (6900, 7060), (7840, 8070)]
+    inside = np.any([(wave > low - 25) & (wave < high + 25) for low, high in bands], axis=0)
+    assert where[seen.truth.is_cemp][:, inside].sum(axis=1).mean() > 0.7
