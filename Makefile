@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit kafka-test monitor-test chaos train-test install-test train-setup wheel lock clean
+.PHONY: help demo test lint format types unit kafka-test monitor-test chaos train-test install-test report-forward train-setup wheel lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -52,6 +52,10 @@ train-test: $(VENV)/.train ## Tests of training (installs torch)
 
 install-test: $(VENV)/.project ## The base package in an empty environment, and kcat
 	$(BIN)/pytest -m "install" $(ARGS)
+
+REAL ?= ../shared/data/real
+report-forward: $(VENV)/.project ## Compare computed with observed spectra (REAL=folder), a page in runs/forward
+	$(BIN)/python -m cempstream.models.evaluation.forward_page --real $(REAL) --out runs/forward $(ARGS)
 
 train-setup: $(VENV)/.train ## Add torch to the environment
 
