@@ -89,8 +89,8 @@ def _introduction(comparisons: Sequence[Comparison], n_outside: int, emulator: E
         f"<p>{len(miles)} stars of MILES and {len(comparisons) - len(miles)} metal-poor benchmarks within "
         f"the emulator's range ({n_outside} more are outside it), at the Teff, log g and [Fe/H] of their "
         "tables. Carbon, nitrogen and α are those of ordinary stars unless a table gives [C/Fe], so single "
-        "stars may differ for good reasons; whole bins may not. Both sides went through the service's rebinning and "
-        "running-mean continuum. Median rms of the residual "
+        "stars may differ for good reasons; whole bins may not. Both sides went through the service's "
+        "rebinning and running-mean continuum. Median rms of the residual "
         f"{100 * float(np.median([c.rms for c in miles])):.1f} %; velocities agree within "
         f"{float(np.median(np.abs(velocity))):.0f} km/s (median). The emulator itself adds "
         f"{100 * float(held_out['median']):.2f} % (median) on held-out spectra.</p>"
@@ -185,8 +185,8 @@ _KNOWN = """
 <ul>
 <li><b>CH lines that cannot exist.</b> The line list holds CH lines from levels above the molecule's
 dissociation. In cool metal-poor stars, and the more carbon the more, they draw narrow features at (air)
-4626, 4962, 5136, 5454, 5669, 6214, 6253, 6503 and 6806 Å that no star has; CS 22892-052 shows it. They look like a carbon
-indicator and are none. The synthesis leaves them out; an emulator that was trained with them says so on its
+4626, 4962, 5136, 5454, 5669, 6214, 6253, 6503 and 6806 Å that no star has; CS 22892-052
+shows it. They look like a carbon indicator and are none. The synthesis leaves them out; an emulator that was trained with them says so on its
 card.</li>
 <li><b>Cores of Balmer lines</b> of cool giants are too shallow in LTE. Training perturbs them.</li>
 <li><b>CN 3883 and the blue of disc giants.</b> Weak lines missing from the lists, and nitrogen that is not
