@@ -79,7 +79,8 @@ class BatchSettings(Group):
 
     size: int = Field(default=64, ge=1, le=1024)
     within_s: float = Field(default=0.025, ge=0, le=1.0, description="longest wait of a batch's first packet")
-    max_in_flight: int = Field(default=2, ge=1, le=16)
+    concurrent: int = Field(default=2, ge=1, le=64, description="batches classified at once, a core each")
+    max_in_flight: int = Field(default=4, ge=1, le=64, description="batches taken and not yet delivered")
 
 
 class LimitSettings(Group):
@@ -95,7 +96,7 @@ class ModelSettings(Group):
     bundles: tuple[str, ...] = ("mid",)
     root: Path | None = Field(default=None, description="folder of bundles; None: those of the package")
     provider: Provider = Provider.CPU
-    threads: int = Field(default=2, ge=0)
+    threads: int = Field(default=1, ge=0, description="ONNX Runtime's, of each batch under way")
 
 
 class PolicySettings(Group):

@@ -26,6 +26,7 @@ from cempstream.streams.batches import EventBatch, EventBatches
 from cempstream.streams.breaker import Breaker
 from cempstream.streams.faust_app import App, new_app, raw_topic
 from cempstream.streams.health import HealthServer
+from cempstream.streams.heap import keep_freed_memory
 from cempstream.streams.heartbeat import Heart, Pulse, Tally
 from cempstream.streams.metrics import Metrics
 from cempstream.streams.outputs import MessageWriter, Origin
@@ -66,6 +67,7 @@ class Worker:
         self.breaker = Breaker(
             settings.breaker.share, settings.breaker.window, settings.breaker.probe_after_s
         )
+        self._slots = asyncio.Semaphore(settings.batch.concurrent)
         self.writer = MessageWriter(settings.topics, settings.limits)
         self.publisher = Publisher(
             settings.kafka.bootstrap,
@@ -85,6 +87,7 @@ class Worker:
 
     def start(self) -> None:
         """Load and warm the models, then open the metrics port: a worker without models is never ready."""
+        keep_freed_memory()
         self.pipeline = load_pipeline(self.settings, timer=self.metrics.time_stage)
         provider, bundles = self.settings.models.provider.value, []
         for route in self.pipeline.routes:
@@ -141,12 +144,24 @@ class Worker:
             try:
                 async for batch in ready:
                     await self._hold_while_open()
-                    self.metrics.count_batch(batch.reason.value, batch.queue_wait_s)
-                    ingested_at = datetime.now(UTC)
-                    processed = await asyncio.to_thread(self._process, batch.events, ingested_at)
-                    batch.ack_when(self._deliver(batch, processed))
+                    handled = asyncio.ensure_future(self._handle(batch))
+                    batch.ack_when(handled)
+                    if self.breaker.is_open:  # a probe: nothing more is let through until it is judged
+                        await asyncio.wait([handled])
             finally:
                 self._is_publishing = False
+
+    async def _handle(self, batch: EventBatch) -> None:
+        """Classify a batch, off the event loop, and return when its messages are delivered.
+
+        Batches overlap: while one waits for the broker, or for the half of its work that is not the
+        networks', another uses the core.
+        """
+        ingested_at = datetime.now(UTC)
+        async with self._slots:
+            self.metrics.count_batch(batch.reason.value, batch.queue_wait_s)
+            processed = await asyncio.to_thread(self._process, batch.events, ingested_at)
+        await self._deliver(batch, processed)
 
     def _process(self, events: Sequence[EventT[bytes]], ingested_at: datetime) -> Processed:
         """Classify a batch and write its messages; runs in a thread of its own, off the event loop."""

@@ -24,6 +24,9 @@ from cempstream.streams.embedded import free_port
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
+#: A topic is at its end when nothing has come for this long.
+_QUIET_S = 1.5
+
 
 @dataclass(frozen=True)
 class Topics:
@@ -179,75 +182,78 @@ def send(
     return n_sent
 
 
+class Reader:
+    """Read topics from their beginning and keep what was read.
+
+    How far a topic reaches is found by reading on until it is quiet: the embedded broker's watermarks lag
+    behind what it has taken.
+    """
+
+    def __init__(self, bootstrap: str, *topics: str) -> None:
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": uuid.uuid4().hex,
+                "auto.offset.reset": "earliest",
+                "enable.auto.commit": False,
+                "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
+            }
+        )
+        known = self._consumer.list_topics(timeout=30).topics
+        self._consumer.assign([TopicPartition(t, p, 0) for t in topics for p in known[t].partitions])
+        self.messages: list[Message] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._consumer.close()
+
+    def read(self, quiet_s: float, deadline_s: float) -> None:
+        """Read until nothing has come for ``quiet_s`` or the monotonic clock passes the deadline."""
+        last_s = time.monotonic()
+        while (now_s := time.monotonic()) < deadline_s and now_s - last_s < quiet_s:
+            for message in self._consumer.consume(500, timeout=0.2):
+                if message.error() is None:
+                    self.messages.append(message)
+                    last_s = time.monotonic()
+
+
 def read_all(bootstrap: str, topic: str) -> list[Message]:
     """Read a topic from its beginning to where it ends now."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": uuid.uuid4().hex,
-            "auto.offset.reset": "earliest",
-            "enable.auto.commit": False,
-            "fetch.message.max.bytes": MAX_MESSAGE_BYTES,
-        }
-    )
-    try:
-        partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
-        messages: list[Message] = []
-        left = {}
-        for partition in partitions:
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=20)
-            if high > low:
-                left[partition] = high
-        consumer.assign([TopicPartition(topic, partition, 0) for partition in left])
-        deadline = time.monotonic() + 60
-        while left and time.monotonic() < deadline:
-            for message in consumer.consume(500, timeout=0.5):
-                assert message.error() is None, message.error()
-                messages.append(message)
-                if message.offset() + 1 >= left.get(message.partition(), 0):
-                    left.pop(message.partition(), None)
-        assert not left, f"{topic} was not read to its end: {left}"
-        return messages
-    finally:
-        consumer.close()
+    with Reader(bootstrap, topic) as reader:
+        reader.read(_QUIET_S, time.monotonic() + 60)
+        return reader.messages
 
 
 def read_ledger(bootstrap: str, topics: Topics) -> Ledger:
-    """Read what became of everything."""
-    ledger = Ledger()
-    for message in read_all(bootstrap, topics.scores):
-        score = decode_score(message.value() or b"")
-        ledger.scores.setdefault(score.spectrum_id, []).append(score)
-    for message in read_all(bootstrap, topics.dlq):
-        origin = headers(message)
-        key = (origin["orig.topic"], int(origin["orig.partition"]), int(origin["orig.offset"]))
-        ledger.dead.setdefault(key, []).append(message)
-    for message in read_all(bootstrap, topics.alerts):
-        ledger.alerts[(message.key() or b"").decode()] += 1
-    return ledger
+    """Read what became of everything until now."""
+    return wait_for(bootstrap, topics, 0, 60.0)
 
 
 def wait_for(bootstrap: str, topics: Topics, n_packets: int, timeout_s: float = 120.0) -> Ledger:
     """Return the ledger once every packet has an outcome, or after the time is up."""
-    deadline = time.monotonic() + timeout_s
-    n_read = -1
-    while True:
-        n_there = count(bootstrap, topics.scores) + count(bootstrap, topics.dlq)
-        is_late = time.monotonic() > deadline
-        if is_late or (n_there >= n_packets and n_there > n_read):
-            ledger = read_ledger(bootstrap, topics)
-            n_read = n_there
-            if is_late or ledger.n_accounted >= n_packets:
+    deadline_s = time.monotonic() + timeout_s
+    with Reader(bootstrap, topics.scores, topics.dlq, topics.alerts) as reader:
+        while True:
+            reader.read(_QUIET_S, deadline_s)
+            ledger = _ledger(reader.messages, topics)
+            if ledger.n_accounted >= n_packets or time.monotonic() > deadline_s:
                 return ledger
-        time.sleep(0.2)
 
 
-def count(bootstrap: str, topic: str) -> int:
-    """Return how many messages a topic holds."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "count", "log_level": 0})
-    try:
-        partitions = consumer.list_topics(topic, timeout=20).topics[topic].partitions
-        marks = [consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=20) for p in partitions]
-        return sum(high - low for low, high in marks)
-    finally:
-        consumer.close()
+def _ledger(messages: Iterable[Message], topics: Topics) -> Ledger:
+    ledger = Ledger()
+    for message in messages:
+        if message.topic() == topics.scores:
+            score = decode_score(message.value() or b"")
+            ledger.scores.setdefault(score.spectrum_id, []).append(score)
+        elif message.topic() == topics.dlq:
+            origin = headers(message)
+            key = (origin["orig.topic"], int(origin["orig.partition"]), int(origin["orig.offset"]))
+            ledger.dead.setdefault(key, []).append(message)
+        else:
+            ledger.alerts[(message.key() or b"").decode()] += 1
+    return ledger

@@ -8,15 +8,15 @@ import signal
 import time
 
 import pytest
-from tests.night import Topics, WorkerProcess, headers, read_all, send, wait_for
-from tests.poison import poison
-from tests.spectra import template_packets, template_spectra
 
 from cempstream.processors.outcome import Classification
 from cempstream.schemas.alert import decode_alert
 from cempstream.schemas.heartbeat import Heartbeat, decode_heartbeat
 from cempstream.streams.assemble import load_pipeline
 from cempstream.streams.settings import Settings
+from tests.night import Topics, WorkerProcess, headers, read_all, send, wait_for
+from tests.poison import poison
+from tests.spectra import template_packets, template_spectra
 
 pytestmark = pytest.mark.timeout(240)
 
