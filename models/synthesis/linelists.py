@@ -17,14 +17,11 @@ from cempstream.models.synthesis.packages import LINEMAKE, fetch
 from cempstream.processors.grid import Array
 
 #: Part of the folder's name: a change of what is written makes new files.
-_FORMAT = 2
+_FORMAT = 3
 
 #: Lines outside cannot reach into 3600–10000 Å.
 _WAVE_RANGE_AA = (3560.0, 10050.0)
 _CM_PER_EV = 8065.544
-
-#: Natural width of molecular lines, 1/s; it matters to saturated lines only. No other damping.
-_MOLECULE_WIDTH = 1e7
 
 #: A line is Barklem's when species and wavelength agree to this.
 _SAME_WAVE = 1e-5
@@ -203,7 +200,8 @@ def molecular_records(lists: list[MoogLines], ratio_12c_13c: float) -> Array:
     Returns
     -------
     Array
-        shape ``(n, 7)``: wavelength (nm, air), molecule, log gf, lower level (1/cm), radiative width, 0, 0.
+        shape ``(n, 7)``: wavelength (nm, air), molecule, log gf, lower level (1/cm), and three zeros:
+        no damping, as the shared library has it.
     """
     share_13c = 1.0 / (1.0 + ratio_12c_13c)
     share_12c = 1.0 - share_13c
@@ -226,7 +224,6 @@ def molecular_records(lists: list[MoogLines], ratio_12c_13c: float) -> Array:
         block[:, 1] = [int(code.partition(".")[0]) for code in chosen.code]
         block[:, 2] = chosen.log_gf + np.log10(share[keep])
         block[:, 3] = chosen.excitation_ev * _CM_PER_EV
-        block[:, 4] = _MOLECULE_WIDTH
         blocks.append(block)
     records = np.concatenate(blocks)
     return np.asarray(records[np.argsort(records[:, 0], kind="stable")])
