@@ -73,25 +73,6 @@ def stream(broker: Broker) -> Iterator[tuple[str, Topics, int]]:
         yield bootstrap, topics, n_alerts
 
 
-def test_nothing_of_the_worker_is_installed(base: BaseInstall) -> None:
-    listed = json.loads(base.run("python", "-m", "pip", "list", "--format", "json").stdout)
-    installed = {package["name"].lower() for package in listed}
-    assert {"cempstream", "confluent-kafka", "numpy", "pydantic", "rich", "typer"} <= installed
-    assert not installed & {
-        "aiokafka", "astropy", "faust-streaming", "h5py", "matplotlib", "onnxruntime", "prometheus-client",
-        "pyarrow", "pydantic-settings", "scipy", "torch",
-    }  # fmt: skip
-
-
-def test_help_version_and_schemas_work_and_the_worker_names_its_extra(base: BaseInstall) -> None:
-    assert "listen" in base.run("cempstream", "--help").stdout
-    assert base.run("cempstream", "--version").stdout.startswith("cempstream ")
-    assert json.loads(base.run("cempstream", "schema", "show", "alert").stdout)["type"] == "record"
-    refused = base.run("cempstream", "worker", status=2).stderr
-    assert "pip install 'cempstream[cpu]'" in refused
-    assert refused.count("\n") == 1
-
-
 def test_listen_gives_every_alert_of_a_running_stream(
     base: BaseInstall, stream: tuple[str, Topics, int]
 ) -> None:
