@@ -38,7 +38,7 @@ def grid(
         int, typer.Option(min=0, help="Of the Sobol sequence; 7 continues the shared library.")
     ] = 7,
     workers: Annotated[
-        int, typer.Option(min=0, help="Synspecs at a time, 0.5 GB each; 0: one for each processor.")
+        int, typer.Option(min=0, help="Synspecs at a time, 0.3 GB each; 0: one for each processor.")
     ] = 0,
     out: Annotated[Path, typer.Option(help="Folder of the chunks; a stopped run goes on.")] = Path("library"),
     stratum: Annotated[

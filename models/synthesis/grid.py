@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 
@@ -89,7 +90,7 @@ def run_grid(
     n
         Stars of the sequence over all of label space, positions 0 to n - 1.
     workers
-        Synspecs at a time; each takes about 0.5 GB of memory.
+        Synspecs at a time; each takes about 0.3 GB of memory.
     out
         Folder of the chunks.
     strata
@@ -109,17 +110,21 @@ def run_grid(
     runner = prepare(cache, line_set)
     failures: list[str] = []
     n_computed = n_tried = 0
+    stop = Event()
     with ThreadPoolExecutor(workers) as pool:
-        for star_rows, failed, n_stars in _in_parallel(
-            pool, workers, pending, lambda chunk: compute_chunk(runner, chunk, seed, line_set)
-        ):
-            failures += failed
-            n_tried += n_stars
-            if star_rows is not None:
-                first = int(star_rows.index[0])
-                write_rows(chunk_path(out, str(star_rows.stratum[0]), seed, line_set, first), star_rows)
-                n_computed += len(star_rows.index)
-            report(n_before + n_tried, n_due)
+        try:
+            for rows, failed, n_stars in _in_parallel(
+                pool, workers, pending, lambda chunk: compute_chunk(runner, chunk, seed, line_set, stop)
+            ):
+                failures += failed
+                n_tried += n_stars
+                if rows is not None:
+                    stratum, first = str(rows.stratum[0]), int(rows.index[0])
+                    write_rows(chunk_path(out, stratum, seed, line_set, first), rows)
+                    n_computed += len(rows.index)
+                report(n_before + n_tried, n_due)
+        finally:
+            stop.set()  # the pool waits for its threads: an interrupted run ends with the star at hand
     return GridRun(n_computed, n_before, tuple(failures))
 
 
@@ -145,14 +150,19 @@ def plan_chunks(counts: Mapping[str, int], taken: frozenset[int] = frozenset()) 
 
 
 def compute_chunk(
-    runner: SynspecRunner, chunk: Chunk, seed: int, line_set: LineSet
+    runner: SynspecRunner, chunk: Chunk, seed: int, line_set: LineSet, stop: Event
 ) -> tuple[LibraryRows | None, list[str], int]:
-    """Compute the stars of a chunk; return its rows, what failed, and how many were tried."""
+    """Compute the stars of a chunk; return its rows, what failed, and how many were tried.
+
+    Setting ``stop`` ends it early.
+    """
     labels = sobol_labels(STRATA[chunk.stratum], seed, np.array(chunk.indices))
     spectra: list[LibrarySpectrum] = []
     kept: list[int] = []
     failures: list[str] = []
     for i, row in enumerate(labels):
+        if stop.is_set():
+            break
         try:
             spectra.append(library_spectrum(runner(Star.from_row(row))))
         except (SynspecFailed, AtmosphereNotCovered) as error:

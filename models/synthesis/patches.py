@@ -1,6 +1,6 @@
 """What is changed in Synspec's source: one error, and work done again and again in the innermost loops.
 
-The patches for speed leave every printed digit of a spectrum as it was; over a third of the time is saved.
+The patches for speed leave every printed digit of a spectrum as it was and save up to a third of the time.
 """
 
 from __future__ import annotations

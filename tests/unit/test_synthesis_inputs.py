@@ -140,7 +140,7 @@ def raw_spectrum(depth: Array | float, wave: Array) -> RawSpectrum:
 
 def test_a_line_keeps_its_width_and_gets_the_library_s_resolution() -> None:
     wave = np.arange(3600.0, 10000.0, 0.02)
-    narrow = np.exp(-0.5 * ((wave - 5000.0) / 0.05) ** 2)
+    narrow = np.exp(-0.5 * ((wave - 5000.0) / 0.025) ** 2)
     spectrum = library_spectrum(raw_spectrum(narrow, wave))
     depth = 1.0 - spectrum.norm.astype(np.float64)
     near = np.abs(LIBRARY_WAVE - 5000.0) < 5.0
@@ -148,9 +148,9 @@ def test_a_line_keeps_its_width_and_gets_the_library_s_resolution() -> None:
     centre = (weight * LIBRARY_WAVE[near]).sum()
     assert centre == pytest.approx(5000.0, abs=0.005)
     sigma = np.sqrt((weight * (LIBRARY_WAVE[near] - centre) ** 2).sum())
-    assert sigma == pytest.approx(np.hypot(5000.0 / 5000.0 / 2.3548, 0.05), rel=0.01)
+    assert sigma == pytest.approx(np.hypot(5000.0 / 5000.0 / 2.3548, 0.025), rel=0.01)
     width = (depth[near] * np.gradient(LIBRARY_WAVE[near])).sum()
-    assert width == pytest.approx(0.05 * np.sqrt(2.0 * np.pi), rel=0.01)
+    assert width == pytest.approx(0.025 * np.sqrt(2.0 * np.pi), rel=0.01)
     assert spectrum.norm.dtype == np.float16
 
 
