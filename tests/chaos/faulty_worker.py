@@ -12,7 +12,7 @@ from cempstream.processors.outcome import Classification
 from cempstream.processors.spectrum import BadSpectrum, Spectrum
 from cempstream.streams import worker
 from cempstream.streams.faust_app import run_worker
-from cempstream.streams.logs import configure_logging
+from cempstream.streams.logs import LogFormat, LogLevel, configure_logging
 from cempstream.streams.pipeline import Pipeline, Route
 from cempstream.streams.settings import Settings
 
@@ -47,7 +47,7 @@ class FaultyChain:
 
 def main() -> None:
     """Run a worker whose pipeline is faulty."""
-    configure_logging()
+    configure_logging(LogLevel.INFO, LogFormat.TEXT)
     real = worker.load_pipeline
 
     def load_faulty(settings: Settings, timer: StageTimer = untimed) -> Pipeline:
