@@ -17,6 +17,7 @@ from cempstream.models.training.calibrate import Outputs
 from cempstream.models.training.config import TrainingConfig
 from cempstream.models.training.dataset import Dataset, Mix, generate
 from cempstream.models.training.export import export_networks
+from cempstream.models.training.false_lines import CleanedEmulator
 from cempstream.models.training.fit import Report, train
 from cempstream.models.training.instruments import draw_instrument, lamost_like
 from cempstream.models.training.make_bundle import Calibrated, Recipe, run_networks, score, write_bundle
@@ -34,7 +35,10 @@ from cempstream.processors.velocity import VelocityFinder
 Progress = Callable[[str, int, int], None]
 
 TEST_SAMPLE = "library stars held out, LAMOST-like, S/N 20 per Å"
-WILD_SAMPLE = "library stars held out, any instrument, S/N 3–150 per Å, with contaminants"
+CLEANED_SAMPLE = "the same without false CH lines"
+WILD_SAMPLE = (
+    "library stars held out, without false CH lines, any instrument, S/N 3–150 per Å, with contaminants"
+)
 
 _CALIBRATION_SEED, _TEST_SEED, _WILD_SEED, _NIGHT_SEED = 101, 102, 103, 104
 _NIGHT_SURVEYS = ("lamost", "sdss", "desi")
@@ -75,20 +79,21 @@ def train_bundle(
     files = library_files(library_paths)
     library = read_library(files)
     emulator = Emulator.load(config.emulator)
+    cleaned = CleanedEmulator.load(config.emulator)
     source: StarSource = (
         EmulatedStars(emulator) if config.source == "emulator" else LibraryStars(library, "train")
     )
-    templates, degrader = _behind_processors(config, library)
+    templates, degrader = _behind_processors(config, library, emulator)
     data = _dataset(work / "train", source, degrader, config.n_train, config.seed, config, progress)
     wide_source = source if config.source == "emulator" else LibraryStars(library, "calibration")
     wide = _dataset(
         work / "calibration", wide_source, degrader, config.n_calibration, _CALIBRATION_SEED, config, progress
     )
-    night = _night(work / "night", degrader, emulator, config, progress)
+    night = _night(work / "night", degrader, cleaned, config, progress)
     where = _where(work / "where.npy", data, emulator, config, degrader.rebin.target)
     networks, _ = train(data, where, config.schedule, work / "checkpoints", report)
     exported = export_networks(networks, data.norm[:64], data.ivar[:64], work / "export")
-    scores = _scores(work, library, degrader, config, progress, lambda d: run_networks(networks, d))
+    scores = _scores(work, library, emulator, degrader, config, progress, lambda d: run_networks(networks, d))
     recipe = Recipe(
         name=config.bundle,
         version=config.version,
@@ -112,11 +117,13 @@ def train_bundle(
     return Run(card, bundle, scores)
 
 
-def _behind_processors(config: TrainingConfig, library: Library) -> tuple[Templates, Degrader]:
+def _behind_processors(
+    config: TrainingConfig, library: Library, emulator: Emulator
+) -> tuple[Templates, Degrader]:
     """Choose the templates and stand the degrader behind them."""
     grid = LogGrid(config.log10_start, config.log10_step, config.n_pix)
     rebin, normalise = Rebinner(grid, config.resolving_power), Normaliser(config.sigma_pix)
-    pool = LibraryStars(library, "train")
+    pool = LibraryStars(library, "train", emulator)
     templates = choose_templates(
         pool.rows(np.arange(len(pool.labels))),
         pool.wave,
@@ -193,22 +200,29 @@ def _counter(name: str, total: int, progress: Progress) -> Callable[[int], None]
 def _scores(
     work: Path,
     library: Library,
+    emulator: Emulator,
     degrader: Degrader,
     config: TrainingConfig,
     progress: Progress,
     run: Callable[[Dataset], Outputs],
 ) -> list[ScoreCard]:
-    stars = LibraryStars(library, "test")
-    test = _dataset(
-        work / "test",
-        stars,
-        degrader,
-        config.n_test,
-        _TEST_SEED,
-        config,
-        progress,
-        tame=True,
-        contaminants=0.0,
-    )
-    wild = _dataset(work / "wild", stars, degrader, config.n_test, _WILD_SEED, config, progress)
-    return [*score(test, run(test), TEST_SAMPLE), *score(wild, run(wild), WILD_SAMPLE)]
+    published, cleaned = LibraryStars(library, "test"), LibraryStars(library, "test", emulator)
+    cards = []
+    for sample, name, stars, seed, tame in (
+        (TEST_SAMPLE, "test", published, _TEST_SEED, True),
+        (CLEANED_SAMPLE, "test_cleaned", cleaned, _TEST_SEED, True),
+        (WILD_SAMPLE, "wild", cleaned, _WILD_SEED, False),
+    ):
+        data = _dataset(
+            work / name,
+            stars,
+            degrader,
+            config.n_test,
+            seed,
+            config,
+            progress,
+            tame=tame,
+            contaminants=0.0 if tame else None,
+        )
+        cards += score(data, run(data), sample)
+    return cards

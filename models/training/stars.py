@@ -14,8 +14,12 @@ import numpy as np
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.grids import EMULATOR_GRID
 from cempstream.models.emulator.library import Library
+from cempstream.models.training.false_lines import false_absorption
 from cempstream.models.training.labels import COLUMN, draw_labels
 from cempstream.processors.grid import Array
+
+#: Share of emulated stars without any false line.
+_CLEANED = 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,11 +69,13 @@ class LibraryStars:
     ----------
     library
         All of it.
+    emulator
+        With it, false lines are taken out of rows that were computed with them.
     part
         ``train`` is what the emulator saw; ``calibration`` and ``test`` are halves of what it did not.
     """
 
-    def __init__(self, library: Library, part: Part) -> None:
+    def __init__(self, library: Library, part: Part, emulator: Emulator | None = None) -> None:
         keep = ~library.is_held_out
         if part != "train":
             held_out = np.flatnonzero(library.is_held_out)
@@ -81,6 +87,11 @@ class LibraryStars:
         self.continuum_wave = library.continuum_wave
         self.labels = library.labels[keep]
         self.norm = library.norm[keep]
+        if emulator is not None:
+            has_false = ~library.is_cleaned[keep]
+            false = false_absorption(emulator, self.labels[has_false])
+            self.norm = self.norm.copy()
+            self.norm[has_false] /= np.exp(false)
         self.continuum = np.exp(library.log_continuum[keep]).astype(np.float32)
 
     def rows(self, rows: Array) -> Stars:
@@ -95,7 +106,11 @@ class LibraryStars:
 
 
 class EmulatedStars:
-    """Stars of any label, from the emulator."""
+    """Stars of any label, from the emulator.
+
+    Most come without the false lines of the published library; some keep a part, so that a network neither
+    needs nor fears them.
+    """
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -108,7 +123,9 @@ class EmulatedStars:
         """Draw stars around the decision border, see ``draw_labels``."""
         labels = draw_labels(n, rng)
         spectra = self._emulator(labels)
-        return Stars(labels, spectra.norm, spectra.continuum[:, self._nodes])
+        removed = np.where(rng.random(n) < _CLEANED, 1.0, rng.random(n)).astype(np.float32)
+        norm = spectra.norm / np.exp(removed[:, None] * false_absorption(self._emulator, labels))
+        return Stars(labels, norm, spectra.continuum[:, self._nodes])
 
 
 def carbon_rich_cool(labels: Array) -> Array:

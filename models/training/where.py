@@ -13,6 +13,7 @@ import numpy as np
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.labels import LABEL_NAMES, move_into_range
 from cempstream.models.training.dataset import Dataset
+from cempstream.models.training.false_lines import real_share
 from cempstream.models.training.labels import COLUMN
 from cempstream.processors.batch import SpectrumBatch
 from cempstream.processors.continuum import Normaliser
@@ -43,6 +44,7 @@ def carbon_information(
     rich = np.flatnonzero((data.truth.is_ood == 0) & (cfe > _MIN_CFE) & (feh < _MAX_FEH))
     sampled = emulator.at(resolving_power, grid)
     normalise = Normaliser(sigma_pix)
+    real = real_share(grid.wave).astype(np.float32)
     share = np.zeros((len(data), n_tokens), dtype=np.float32)
     for first in range(0, rich.size, _ROWS):
         rows = rich[first : first + _ROWS]
@@ -56,7 +58,8 @@ def carbon_information(
         for sign, some in ((1.0, labels), (-1.0, poor)):
             batch = SpectrumBatch(grid, sampled(some).norm * seen, seen)
             difference += np.float32(sign) * normalise(batch).norm
-        information = difference**2 * ivar / (1.0 + np.float32(_MODEL_ERROR**2) * ivar)
+        # Outside of the real bands the emulator's carbon is false lines.
+        information = real * difference**2 * ivar / (1.0 + np.float32(_MODEL_ERROR**2) * ivar)
         total = information.reshape(len(rows), n_tokens, -1).sum(axis=2)
         share[rows] = total / (total.sum(axis=1, keepdims=True) + 1e-6)
     return share

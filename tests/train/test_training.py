@@ -183,13 +183,8 @@ def test_a_smoke_run_makes_a_bundle_that_loads(shared_data: Path, tmp_path: Path
     )
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.card == run.card
-    assert {
-        "spectra: train",
-        "spectra: calibration",
-        "spectra: test",
-        "spectra: wild",
-        "spectra: night",
-    } == stages
+    made = ("train", "calibration", "night", "test", "test_cleaned", "wild")
+    assert {f"spectra: {name}" for name in made} == stages
     assert {score.name for score in bundle.card.scores} >= {"mae_feh", "auc_cemp"}
     assert sum(graph.mflop for graph in bundle.card.graphs.values()) < 15
 
@@ -230,3 +225,27 @@ def test_the_attention_is_pointed_at_the_bands_of_carbon(emulated: EmulatedStars
     bands = [(3840, 3900), (4140, 4410), (4620, 4760), (5020, 5180), (5400, 5650), (6900, 7060), (7840, 8070)]
     inside = np.any([(wave > low - 25) & (wave < high + 25) for low, high in bands], axis=0)
     assert where[seen.truth.is_cemp][:, inside].sum(axis=1).mean() > 0.7
+
+
+def test_false_lines_go_and_real_bands_stay() -> None:
+    from cempstream.models.emulator.emulator import Emulator
+    from cempstream.models.emulator.labels import move_into_range
+    from cempstream.models.training.false_lines import CleanedEmulator, real_share
+
+    emulator, cleaned = Emulator.load(), CleanedEmulator.load()
+    giant = [4800.0, 1.5, -3.0, 1.0, 0.4, 0.35, 0.35, 0.0, 0.0, 5.0, 1.8]
+    rich = [5200.0, 2.4, -2.0, 2.0, 1.2, 0.6, 0.35, 0.0, 0.0, 89.0, 1.5]
+    labels = move_into_range(np.array([giant, rich]))
+    before, after = emulator(labels).norm, cleaned(labels).norm
+    if emulator.card["library"].get("lines") == "cleaned":  # nothing to take out
+        assert np.array_equal(before, after)
+        return
+    wave = emulator.wave
+    real = real_share(wave) == 1
+    assert np.array_equal(before[:, real], after[:, real])
+    # A metal-poor giant has next to no lines here; the list gives it some of more than 10 %.
+    red = (wave > 6600) & (wave < 6880)
+    assert before[0, red].min() < 0.9
+    assert after[0, red].min() > before[0, red].min() + 0.05
+    swan_tail = (wave > 4752) & (wave < 4975)
+    assert np.abs(before - after)[1, swan_tail].mean() < 0.01
