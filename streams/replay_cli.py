@@ -65,7 +65,9 @@ def replay(
     settings = settings_with(kafka={"bootstrap": bootstrap})
     target = topic or settings.topics.spectra[0]
     if target not in TopicAdmin(settings.kafka).metadata().topics:
-        raise typer.BadParameter(f"there is no topic {target!r}; `cempstream topics create` makes ours")
+        raise typer.BadParameter(
+            f"there is no topic {target!r}; `cempstream topics create --topic {target}` makes it"
+        )
     publisher = Publisher(
         settings.kafka.bootstrap,
         max_message_bytes=MAX_INPUT_BYTES,
