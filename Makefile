@@ -37,7 +37,7 @@ unit: $(VENV)/.project
 
 kafka-test: $(VENV)/.project ## Tests on Apache Kafka (needs Java 17 and, once, Maven)
 	tests/broker/install_kafka.sh
-	$(BIN)/pytest -m "kafka and not chaos and not install" --ignore tests/monitor $(ARGS)
+	$(BIN)/pytest tests/broker tests/flow tests/contract -m "kafka and not chaos and not install" $(ARGS)
 
 monitor-test: $(VENV)/.project ## Prometheus on a worker on Apache Kafka, and the cases of every alert
 	tests/broker/install_kafka.sh
@@ -45,13 +45,13 @@ monitor-test: $(VENV)/.project ## Prometheus on a worker on Apache Kafka, and th
 
 chaos: $(VENV)/.project ## Kill, cut off and fill what the stream runs on, and count every spectrum
 	tests/broker/install_kafka.sh
-	$(BIN)/pytest -m "chaos" $(ARGS)
+	$(BIN)/pytest tests/chaos -m "chaos" $(ARGS)
 
 train-test: $(VENV)/.train ## Tests of training (installs torch)
 	$(BIN)/pytest -m "train" $(ARGS)
 
 install-test: $(VENV)/.project ## The base package in an empty environment, and kcat
-	$(BIN)/pytest -m "install" $(ARGS)
+	$(BIN)/pytest tests/broker -m "install" $(ARGS)
 
 REAL ?= ../shared/data/real
 report-forward: $(VENV)/.project ## Compare computed with observed spectra (REAL=folder), a page in runs/forward
