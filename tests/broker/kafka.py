@@ -121,7 +121,9 @@ class KafkaBroker:
         properties = self._folder / "server.properties"
         properties.write_text("".join(f"{key}={value}\n" for key, value in self._settings.items()))
         if not (self.log_folder / "meta.properties").exists():
-            tool = ["kafka.tools.StorageTool", "format", "-t", self._cluster_id, "-c", str(properties)]
+            # one word: an id may begin with a hyphen
+            cluster_id = f"--cluster-id={self._cluster_id}"
+            tool = ["kafka.tools.StorageTool", "format", cluster_id, "-c", str(properties)]
             done = subprocess.run(
                 _java(*tool), capture_output=True, text=True, timeout=_START_TIMEOUT_S, check=False
             )
