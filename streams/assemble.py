@@ -7,9 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from cempstream.models.bundle import BUNDLES, Bundle, load_bundle, newest_bundle
+from cempstream.models.bundle import Bundle, load_bundle
 from cempstream.models.card import Card
 from cempstream.models.evolution import carbon_correction
+from cempstream.models.pinned import find_bundle
 from cempstream.models.sessions import OrtGraph, Provider
 from cempstream.processors.bands import CEMP_BANDS
 from cempstream.processors.chain import Limits, ProcessorChain, StageTimer, untimed
@@ -53,9 +54,8 @@ def load_pipeline(settings: Settings, timer: StageTimer = untimed) -> Pipeline:
 
 
 def load_routes(models: ModelSettings, policy: PolicySettings) -> list[Route]:
-    """Load the bundles by name, the newest version of each."""
-    root = models.root or BUNDLES
-    bundles = [load_bundle(newest_bundle(root, name)) for name in models.bundles]
+    """Load the bundles: the newest version of a name unless it says which."""
+    bundles = [load_bundle(find_bundle(name, models.root)) for name in models.bundles]
     return [
         Route(
             chain=build_chain(bundle, models.provider, threads=models.threads),

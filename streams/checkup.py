@@ -14,7 +14,8 @@ from typing import Any
 import onnxruntime
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Message, Producer
 
-from cempstream.models.bundle import BUNDLES, BundleError, load_bundle, newest_bundle
+from cempstream.models.bundle import BundleError, load_bundle
+from cempstream.models.pinned import find_bundle
 from cempstream.models.sessions import ProviderUnavailable
 from cempstream.processors.graph import ModelError
 from cempstream.streams.assemble import load_routes
@@ -98,7 +99,7 @@ def check_models(models: ModelSettings) -> Iterator[Finding]:
     """Hold every bundle's files against its card."""
     for name in models.bundles:
         try:
-            bundle = load_bundle(newest_bundle(models.root or BUNDLES, name))
+            bundle = load_bundle(find_bundle(name, models.root))
         except BundleError as error:
             yield Finding(
                 Status.FAIL,
@@ -161,7 +162,7 @@ def _topic_problems(
                 f"{topics.dlq} takes {dlq_bytes} bytes and {name} {n_bytes}: a dead letter could be refused",
                 _ALTER,
             )
-    for name in (topics.scores, topics.alerts, topics.alerts_json):
+    for name in (topics.scores, topics.alerts, topics.alerts_json, topics.alerts_archival):
         n_bytes = states[name].number(SIZE) if name in states else None
         if n_bytes is not None and n_bytes < _LEAST_RESULT_BYTES:
             yield Finding(
@@ -273,4 +274,4 @@ def _clock_offset(kafka: KafkaSettings, topic: str) -> tuple[float | None, float
 
 
 def _names(topics: TopicSettings) -> tuple[str, ...]:
-    return (*topics.spectra, topics.scores, topics.alerts, topics.alerts_json, topics.dlq, topics.heartbeat)
+    return (*topics.spectra, *topics.written, topics.exposures)

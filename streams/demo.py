@@ -167,7 +167,9 @@ def run_night(night: Night, began_s: float) -> Report:
         ledger = Ledger(stream.topics)
         topics = stream.topics
         with (
-            Arrivals(stream.kafka, (topics.scores, topics.alerts, topics.dlq)) as arrivals,
+            Arrivals(
+                stream.kafka, (topics.scores, topics.alerts, topics.alerts_archival, topics.dlq)
+            ) as arrivals,
             Feed(stream, ledger, spectra, max(night.rate, len(spectra) / _LONGEST_FEED_S)) as feed,
             watch,
         ):

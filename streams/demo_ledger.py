@@ -94,7 +94,7 @@ class Ledger:
                 self._scored_at_s.append(time.monotonic())
             elif arrival.topic == self._topics.dlq:
                 self._book_dead(arrival)
-            elif arrival.topic == self._topics.alerts:
+            elif arrival.topic in (self._topics.alerts, self._topics.alerts_archival):
                 alert = decode_alert(arrival.value)
                 if alert.alert_id not in self._alerts:
                     item = self._sent.get(alert.spectrum_id)

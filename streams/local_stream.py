@@ -56,8 +56,10 @@ class LocalStream:
             scores=f"{tag}.scores.v1",
             alerts=f"{tag}.alerts.v1",
             alerts_json=f"{tag}.alerts.json.v1",
+            alerts_archival=f"{tag}.alerts.archival.v1",
             dlq=f"{tag}.dlq.v1",
             heartbeat=f"{tag}.heartbeat.v1",
+            exposures=f"{tag}.exposures.v1",
         )
         self.kafka: KafkaSettings
         self.broker_name: str

@@ -69,7 +69,11 @@ class MessageWriter:
         ingested_at: datetime,
         inferred_at: datetime,
     ) -> list[OutMessage]:
-        """Write the messages of a batch: one score or dead letter each, and two for every candidate."""
+        """Write the messages of a batch: one score or dead letter each, and an alert for every candidate.
+
+        Alerts go out in Avro and in JSON; those of nights scored again have a topic of their own, which no
+        live subscriber reads.
+        """
         messages: list[OutMessage] = []
         published_at = datetime.now(UTC)
         for outcome, origin in zip(outcomes, origins, strict=True):
@@ -81,6 +85,10 @@ class MessageWriter:
             messages.append(OutMessage(self.topics.scores, key, encode_score(outcome, stamp)))
             if outcome.decision.is_candidate:
                 headers = _alert_headers(outcome, origin.tense)
+                if origin.tense == "archival":
+                    alert = encode_alert(outcome, stamp)
+                    messages.append(OutMessage(self.topics.alerts_archival, key, alert, headers))
+                    continue
                 messages += [
                     OutMessage(self.topics.alerts, key, encode_alert(outcome, stamp), headers),
                     OutMessage(self.topics.alerts_json, key, alert_to_json(outcome, stamp), headers),

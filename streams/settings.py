@@ -70,8 +70,24 @@ class TopicSettings(Group):
     scores: str = "cemp.scores.v1"
     alerts: str = "cemp.alerts.v1"
     alerts_json: str = "cemp.alerts.json.v1"
+    alerts_archival: str = Field(
+        default="cemp.alerts.archival.v1", description="of nights scored again; nobody is paged by these"
+    )
     dlq: str = "cemp.dlq.v1"
     heartbeat: str = "cemp.heartbeat.v1"
+    exposures: str = "cemp.exposures.v1"
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """What a worker writes to."""
+        return (
+            self.scores,
+            self.alerts,
+            self.alerts_json,
+            self.alerts_archival,
+            self.dlq,
+            self.heartbeat,
+        )
 
 
 class BatchSettings(Group):

@@ -103,12 +103,13 @@ def plan_topics(
         config = {SIZE: str(size_bytes), RETENTION: str(round(days * _DAY_MS)), **durability}
         return TopicPlan(name, partitions, replication, config)
 
-    results = (topics.scores, topics.alerts, topics.alerts_json)
+    results = (topics.scores, topics.alerts, topics.alerts_json, topics.alerts_archival)
     return [
         *(plan(name, MAX_INPUT_BYTES, retention_days, n_partitions) for name in topics.spectra),
         *(plan(name, _RESULT_BYTES, _RESULT_DAYS, n_partitions) for name in results),
         plan(topics.dlq, MAX_INPUT_BYTES + _DEAD_LETTER_EXTRA_BYTES, _RESULT_DAYS, n_partitions),
         plan(topics.heartbeat, MIB, _HEARTBEAT_DAYS, 1),
+        plan(topics.exposures, MIB, _RESULT_DAYS, 1),
     ]
 
 

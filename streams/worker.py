@@ -177,16 +177,18 @@ class Worker:
         delivered_at = datetime.now(UTC)
         metrics, topics = self.metrics, self.settings.topics
         metrics.count_outcomes(processed.outcomes)
-        n_dead = n_alerts = 0
+        n_dead = n_alerts = n_archival = 0
         for outcome, origin in zip(processed.outcomes, processed.origins, strict=True):
             if isinstance(outcome, Classification):
                 metrics.observe_latency(outcome, origin.tense, delivered_at)
                 n_alerts += outcome.decision.is_candidate
+                n_archival += outcome.decision.is_candidate and origin.tense == "archival"
             else:
                 n_dead += 1
                 _log_dead_letter(outcome, origin)
         for topic in (topics.alerts, topics.alerts_json):
-            metrics.alerts.labels(topic).inc(n_alerts)
+            metrics.alerts.labels(topic).inc(n_alerts - n_archival)
+        metrics.alerts.labels(topics.alerts_archival).inc(n_archival)
         self.tally.n_scored += len(processed.outcomes) - n_dead
         self.tally.n_dead_letters += n_dead
         self.tally.n_alerts += n_alerts

@@ -61,8 +61,7 @@ def check_topics(settings: Settings) -> None:
         known = client.list_topics(timeout=_BROKER_TIMEOUT_S).topics
     except KafkaException as error:
         raise NotReady(f"no broker answers at {settings.kafka.bootstrap}: {error.args[0].str()}") from None
-    topics = settings.topics
-    wanted = (*topics.spectra, topics.scores, topics.alerts, topics.alerts_json, topics.dlq)
+    wanted = (*settings.topics.spectra, *settings.topics.written)
     missing = [topic for topic in wanted if topic not in known]
     if missing:
         raise NotReady(f"topic(s) {', '.join(missing)} do not exist; `cempstream topics create` makes them")

@@ -38,12 +38,15 @@ class Topics:
     alerts_json: str
     dlq: str
     heartbeat: str
+    alerts_archival: str
+    exposures: str
 
     @classmethod
     def create(cls, bootstrap: str, *, partitions: int = 2, replication: int = 1) -> Self:
         """Create a set of topics with names of their own."""
         tag = uuid.uuid4().hex[:8]
-        topics = cls(*(f"{name}.{tag}.v1" for name in ("spectra", "scores", "alerts", "json", "dlq", "beat")))
+        kinds = ("spectra", "scores", "alerts", "json", "dlq", "beat", "past", "exposures")
+        topics = cls(*(f"{name}.{tag}.v1" for name in kinds))
         admin = AdminClient({"bootstrap.servers": bootstrap})
         names = [*vars(topics).values()]
         config = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
@@ -63,6 +66,8 @@ class Topics:
             "ALERTS_JSON": self.alerts_json,
             "DLQ": self.dlq,
             "HEARTBEAT": self.heartbeat,
+            "ALERTS_ARCHIVAL": self.alerts_archival,
+            "EXPOSURES": self.exposures,
         }
         return {f"CEMP_TOPICS__{name}": value for name, value in settings.items()}
 

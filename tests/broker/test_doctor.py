@@ -28,7 +28,7 @@ def examine(bootstrap: str, *args: str) -> tuple[int, dict[str, dict[str, str]]]
 def topics(monkeypatch: pytest.MonkeyPatch) -> TopicSettings:
     """Return names that no other test uses, told by the environment."""
     tag = uuid.uuid4().hex[:8]
-    fields = ("scores", "alerts", "alerts_json", "dlq", "heartbeat")
+    fields = ("scores", "alerts", "alerts_json", "alerts_archival", "dlq", "heartbeat", "exposures")
     names = {field: f"{field}.{tag}" for field in fields}
     for field, name in names.items():
         monkeypatch.setenv(f"CEMP_TOPICS__{field.upper()}", name)
@@ -108,7 +108,7 @@ def test_a_provider_that_does_not_load_fails_and_says_what_to_install(bootstrap:
 def test_what_a_cluster_could_lose_is_a_warning() -> None:
     topics = TopicSettings()
     config = {SIZE: "4000000", "min.insync.replicas": "1", "retention.ms": "1000"}
-    names = (*topics.spectra, topics.scores, topics.alerts, topics.alerts_json, topics.heartbeat)
+    names = {*topics.spectra, *topics.written, topics.exposures} - {topics.dlq}
     states = {name: TopicState(name, 1, 1, config) for name in names}
     states[topics.dlq] = TopicState(topics.dlq, 1, 3, {**config, SIZE: "5000000", "retention.ms": "10"})
     found = list(check_topics(topics, states, n_brokers=3))

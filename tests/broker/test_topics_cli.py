@@ -18,7 +18,9 @@ pytestmark = pytest.mark.timeout(90)
 def names(monkeypatch: pytest.MonkeyPatch, bootstrap: str) -> dict[str, str]:
     """Topics that no other test uses, and the broker, told by the environment."""
     tag = uuid.uuid4().hex[:8]
-    topics = {f: f"{f}.{tag}" for f in ("spectra", "scores", "alerts", "alerts_json", "dlq", "heartbeat")}
+    results = ("scores", "alerts", "alerts_json", "alerts_archival")
+    fields = ("spectra", *results, "dlq", "heartbeat", "exposures")
+    topics = {field: f"{field}.{tag}" for field in fields}
     for field, name in topics.items():
         monkeypatch.setenv(
             f"CEMP_TOPICS__{field.upper()}", json.dumps([name]) if field == "spectra" else name

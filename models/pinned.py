@@ -1,0 +1,45 @@
+"""Which bundle is meant: the newest of a name, one version of it, or a folder."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cempstream.models.bundle import BUNDLES, CARD_FILE, BundleError, newest_bundle
+
+#: ``mid/1.1.0`` as people write it and ``mid-1.1.0`` as results say it.
+_VERSIONED = re.compile(r"(?P<name>.+)[/-](?P<version>\d+(\.\d+)+)")
+
+
+def find_bundle(spec: str, root: Path | None = None) -> Path:
+    """Return the folder of a bundle.
+
+    Parameters
+    ----------
+    spec
+        ``mid`` (its newest version), ``mid/1.1.0`` or ``mid-1.1.0``, or the path of a folder with a card.
+    root
+        Where bundles lie; None: those of the package.
+
+    Raises
+    ------
+    BundleError
+        There is none; the message names those that are at hand.
+    """
+    root = root or BUNDLES
+    match = _VERSIONED.fullmatch(spec)
+    if match is not None and (root / match["name"] / match["version"] / CARD_FILE).is_file():
+        return root / match["name"] / match["version"]
+    folder = Path(spec)
+    if (folder / CARD_FILE).is_file():
+        return folder
+    if match is None and "/" not in spec:
+        return newest_bundle(root, spec)
+    raise BundleError(
+        f"there is no bundle '{spec}' in {root}; it holds {', '.join(bundles_in(root)) or 'none'}"
+    )
+
+
+def bundles_in(root: Path) -> list[str]:
+    """Return the bundles of a folder as results name them: ``mid-1.1.0``."""
+    return sorted(f"{path.parent.parent.name}-{path.parent.name}" for path in root.glob(f"*/*/{CARD_FILE}"))
