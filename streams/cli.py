@@ -75,6 +75,13 @@ VERBS = {
         Verb(
             "doctor", "doctor:doctor", "cpu", _RUN, "Say what is wrong with broker, topics, models and clock."
         ),
+        Verb(
+            "night",
+            "night_cli:night",
+            "demo",
+            _TRY,
+            "A simulated night watched by Prometheus, with its picture.",
+        ),
         Verb("bench", "bench:bench_app", "demo", _RUN, "Measure rate, latency and memory."),
         Verb("train", "train_cli:train", "train", _MAKE, "Train and export a model bundle."),
         Verb("synth", "synth_cli:synth_app", "train", _MAKE, "Compute synthetic spectra."),
@@ -152,6 +159,7 @@ _EXPECTED = {
     "cempstream.streams.embedded": "BrokerError",
     "cempstream.streams.offsets": "StreamError",
     "cempstream.streams.pipeline": "ModelBroken",
+    "cempstream.streams.prometheus_server": "MonitorError",
     "cempstream.streams.publisher": "DeliveryFailed",
     "cempstream.streams.topic_reader": "NoSuchTopic",
     "pydantic": "ValidationError",
