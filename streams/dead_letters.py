@@ -84,7 +84,7 @@ class DeadLetter:
 
 def read_dead_letter(message: Message) -> DeadLetter:
     """Read a message of the dead-letter topic; a header that is absent or odd costs nothing but itself."""
-    pairs = _pairs(message.headers())
+    pairs = header_pairs(message.headers())
     facts = {name: value.decode("utf-8", "replace") for name, value in pairs}
     headers = tuple(
         (name.removeprefix(_ORIGINAL), value) for name, value in pairs if name.startswith(_ORIGINAL)
@@ -111,7 +111,7 @@ def read_dead_letter(message: Message) -> DeadLetter:
     )
 
 
-def _pairs(headers: object) -> list[tuple[str, bytes]]:
+def header_pairs(headers: object) -> list[tuple[str, bytes]]:
     """Return headers as librdkafka gives them: a list, or nothing; a value may be absent."""
     if not isinstance(headers, Iterable):
         return []

@@ -1,4 +1,4 @@
-"""``cempstream replay``: publish the spectra of files as their survey would."""
+"""``cempstream replay``: publish the spectra of files as their survey would, or score a night again."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +19,6 @@ from cempstream.processors.readers import ReadOptions, UnreadableFile, expand_pa
 from cempstream.processors.spectrum import Spectrum
 from cempstream.schemas.stamp import Tense
 from cempstream.streams.classify_cli import (
-    Files,
     FrameOption,
     MediumOption,
     ResolvingPower,
@@ -27,6 +27,8 @@ from cempstream.streams.classify_cli import (
     read_options,
 )
 from cempstream.streams.feed import send_at_rate, spectrum_message
+from cempstream.streams.night_again import Night, replay_night
+from cempstream.streams.offsets import parse_time
 from cempstream.streams.overrides import Bootstrap, settings_with
 from cempstream.streams.publisher import OutMessage, Publisher
 from cempstream.streams.topics import MAX_INPUT_BYTES, TopicAdmin
@@ -44,11 +46,28 @@ class Tally:
 
 
 def replay(
-    files: Files,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Files of spectra, or folders of them.", show_default=False)
+    ] = None,
     bootstrap: Bootstrap = None,
     topic: Annotated[
-        str | None, typer.Option(help="Where to send; else CEMP_TOPICS__SPECTRA's first.")
+        str | None, typer.Option(help="Where to send files; else CEMP_TOPICS__SPECTRA's first.")
     ] = None,
+    from_topic: Annotated[
+        str | None, typer.Option(help="Score a recorded night again: the packets of this topic.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="First time of the night: 2026-11-20T03:00 (UTC).")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="Time at which the night ends; else now.")] = None,
+    bundle: Annotated[
+        list[str] | None, typer.Option(help="Score the night with this: mid, mid/1.1.0; may be given again.")
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Compare --bundle with this one on the night, and publish nothing."),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the comparison to this file, as JSON.")] = None,
     rate: Annotated[
         float, typer.Option(min=0.0, help="Spectra a second; 0: as fast as the broker takes them.")
     ] = 0.0,
@@ -60,8 +79,39 @@ def replay(
     resolving_power: ResolvingPower = None,
     survey: Survey = None,
 ) -> None:
-    """Publish the spectra of files as packets, each confirmed by the broker."""
+    """Publish the spectra of files as packets, or score a recorded night again, which pages nobody."""
+    if (files is None) == (from_topic is None):
+        raise typer.BadParameter("give files, or --from-topic with --start: one of the two")
     options = read_options(medium, frame, resolving_power, survey)
+    if from_topic is not None:
+        night = _night(from_topic, start, end)
+        replay_night(night, bootstrap, tense, bundle=bundle, against=against, report=report)
+        return
+    if start or end or bundle or against or report:
+        raise typer.BadParameter("--start, --end, --bundle, --against and --report go with --from-topic")
+    _replay_files(files or [], bootstrap, topic, rate, tense, options)
+
+
+def _night(topic: str, start: str | None, end: str | None) -> Night:
+    if start is None:
+        raise typer.BadParameter("--from-topic needs --start: the night's first time")
+    try:
+        night = Night(topic, parse_time(start), parse_time(end) if end else datetime.now(UTC))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if night.start >= night.end:
+        raise typer.BadParameter(f"the night ends ({night.end:%FT%TZ}) before it starts")
+    return night
+
+
+def _replay_files(
+    files: Sequence[Path],
+    bootstrap: str | None,
+    topic: str | None,
+    rate: float,
+    tense: Tense,
+    options: ReadOptions,
+) -> None:
     settings = settings_with(kafka={"bootstrap": bootstrap})
     target = topic or settings.topics.spectra[0]
     if target not in TopicAdmin(settings.kafka).metadata().topics:

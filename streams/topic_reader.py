@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from cempstream.streams.topics import NoBroker
 _TIMEOUT_S = 10.0
 _POLL_S = 0.1
 _CHUNK = 256
+#: Producers' clocks and retries put the messages of a partition out of order by less than this.
+_DISORDER_MS = 600_000
 
 
 class NoSuchTopic(LookupError):
@@ -70,7 +73,9 @@ def partitions_of(consumer: Consumer, topic: str) -> list[int]:
     return sorted(known[topic].partitions)
 
 
-def read_topic(kafka: KafkaSettings, topic: str, *, since: datetime | None = None) -> Iterator[Message]:
+def read_topic(
+    kafka: KafkaSettings, topic: str, *, since: datetime | None = None, until: datetime | None = None
+) -> Iterator[Message]:
     """Yield the messages that a topic holds, in the order of each partition, and end.
 
     The end of a partition is where Fetch says it is; ListOffsets is not asked, because not every broker
@@ -80,10 +85,13 @@ def read_topic(kafka: KafkaSettings, topic: str, *, since: datetime | None = Non
     ----------
     since
         Start at the first message of this time or later.
+    until
+        Leave out messages of this time or later, and end each partition soon after the first of them.
     """
     with open_consumer(kafka) as consumer:
         starts = [TopicPartition(topic, i, OFFSET_BEGINNING) for i in partitions_of(consumer, topic)]
         since_ms = 0 if since is None else round(since.timestamp() * 1000)
+        until_ms = math.inf if until is None else until.timestamp() * 1000
         if since is not None:
             starts = _at_time(consumer, starts, since_ms)
         consumer.assign(starts)
@@ -102,8 +110,12 @@ def read_topic(kafka: KafkaSettings, topic: str, *, since: datetime | None = Non
                     place = _place(message)
                     unfinished.discard(place[1])
                     consumer.pause([TopicPartition(*place)])
-                elif message.timestamp()[1] >= since_ms:
+                elif since_ms <= message.timestamp()[1] < until_ms:
                     yield message
+                elif message.timestamp()[1] >= until_ms + _DISORDER_MS:
+                    place = _place(message)
+                    unfinished.discard(place[1])
+                    consumer.pause([TopicPartition(*place)])
 
 
 def count_messages(kafka: KafkaSettings, topics: Sequence[str]) -> dict[str, int]:
