@@ -151,6 +151,10 @@ class Card(_Part):
         λ/FWHM to which sharper spectra are smoothed.
     served
         Smallest and largest λ/FWHM of spectra that the bundle is made for.
+    low_coverage
+        Good fraction of the grid below which a result is flagged.
+    parameters
+        What the bundle measures: in the order of ``PARAMETERS``, some of which its resolution may not tell.
     attribution_edges_aa
         Edges of the attribution's bins, vacuum Å, rest frame.
     """
@@ -163,6 +167,7 @@ class Card(_Part):
     resolving_power: float
     served: tuple[float, float]
     sigma_pix: float
+    low_coverage: float = 0.7
     graphs: dict[str, GraphCard]
     templates: TemplatesCard
     subclasses: tuple[str, ...]
@@ -185,12 +190,18 @@ class Card(_Part):
         if self.subclasses != SUBCLASSES:
             raise ValueError(f"the subclasses are {self.subclasses}; this code serves {SUBCLASSES}")
         names = tuple(parameter.name for parameter in self.parameters)
-        if names != PARAMETERS:
+        if not names or names != tuple(name for name in PARAMETERS if name in names):
             raise ValueError(f"the parameters are {names}; this code serves {PARAMETERS}")
         if not self.thresholds:
             raise ValueError("no threshold is given; at least one prior needs one")
         self.intervals.table  # noqa: B018 - checks its shape
         return self
+
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """Return the parameters that the bundle does not measure."""
+        measured = {parameter.name for parameter in self.parameters}
+        return tuple(name for name in PARAMETERS if name not in measured)
 
     @property
     def ranges(self) -> dict[str, tuple[float, float]]:

@@ -22,8 +22,9 @@ LIGHT_KMS = 299_792.458
 _COARSE_PIX = 2
 #: Pixels summed for the power in the coarse search, in which only the weights' own structure counts.
 _POWER_PIX = 16
-#: The coarse search spans this many coarse pixels to either side: ±1100 km/s on 1e-4 dex pixels.
-_COARSE_LAGS = 8
+#: The coarse search spans so much to either side, and at least so many coarse pixels: at R = 200 a slitless
+#: spectrum's zero point is off by several.
+_REACH_KMS, _FEWEST_COARSE_LAGS = 1100.0, 4
 _FINE_LAGS = 2
 #: A template is right to about 3 %: a brighter star does not weigh more than that allows.
 _MODEL_ERROR = 0.03
@@ -65,10 +66,12 @@ class VelocityFinder:
         self.grid = grid
         depth = templates.astype(np.float32) - 1.0
         n_templates, n_pix = depth.shape
-        reach = _COARSE_LAGS * _COARSE_PIX + _FINE_LAGS
+        coarse_kms = _COARSE_PIX * LIGHT_KMS * np.log(10.0) * grid.log10_step
+        n_lags = max(int(np.ceil(_REACH_KMS / coarse_kms)), _FEWEST_COARSE_LAGS)
+        reach = n_lags * _COARSE_PIX + _FINE_LAGS
         self._padded = np.pad(depth, ((0, 0), (reach, reach)))
         self._reach = reach
-        lags = np.arange(-_COARSE_LAGS, _COARSE_LAGS + 1) * _COARSE_PIX
+        lags = np.arange(-n_lags, n_lags + 1) * _COARSE_PIX
         shifted = np.stack([self._padded[:, reach - lag : reach - lag + n_pix] for lag in lags], axis=1)
         coarse = shifted.reshape(n_templates * lags.size, n_pix // _COARSE_PIX, _COARSE_PIX)
         self._coarse = np.ascontiguousarray(coarse.mean(axis=2).T)

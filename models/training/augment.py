@@ -13,6 +13,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from cempstream.models.training.instruments import Instrument, projection
+from cempstream.models.training.slitless import with_neighbours
 from cempstream.models.training.stars import Stars, carbon_rich_cool
 from cempstream.processors.batch import NormalisedBatch
 from cempstream.processors.continuum import Normaliser
@@ -96,6 +97,8 @@ class Degrader:
             else stars.norm
         )
         rv_kms = 120.0 * rng.standard_normal(n) if conditions.wild else 60.0 * rng.standard_normal(n)
+        if instrument.zero_point_kms:
+            rv_kms = rv_kms + rng.uniform(-instrument.zero_point_kms, instrument.zero_point_kms, n)
         lines = (projection(instrument, wave) @ _doppler(norm, wave, rv_kms).T).T
         shape = _continuum(stars.continuum, continuum_wave, instrument.wave)
         shape = shape * _calibration_error(instrument, n, conditions.wild, rng)
@@ -104,6 +107,8 @@ class Degrader:
         if conditions.wild:
             lines = _atmosphere(lines, instrument, conditions.wild, rng)
         signal = lines * counts
+        if instrument.neighbours and conditions.wild:
+            signal = with_neighbours(signal, instrument.neighbours, rng)
         low, high = np.log(conditions.snr_range)
         snr = np.exp(rng.uniform(low, high, n))
         sigma = _sigma(signal, instrument, snr, rng)
@@ -132,6 +137,8 @@ class Degrader:
 
     def _process(self, flux: Array, ivar: Array, instrument: Instrument) -> NormalisedBatch:
         flux32, ivar32 = flux.astype(np.float32), ivar.astype(np.float32)
+        declared = instrument.declared_power
+        declared = declared.astype(np.float32) if isinstance(declared, np.ndarray) else declared
         spectra = [
             Spectrum(
                 spectrum_id="t",
@@ -140,7 +147,7 @@ class Degrader:
                 flux=flux32[i],
                 ivar=ivar32[i],
                 medium=instrument.medium,
-                resolving_power=instrument.declared_power,
+                resolving_power=declared,
                 reduced_at=_ANY_TIME,
             )
             for i in range(len(flux32))

@@ -9,6 +9,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from cempstream.models.training.fit import Schedule
+from cempstream.models.training.networks import Shape
+from cempstream.processors.grid import LogGrid
 
 CONFIGS = Path(__file__).parent / "configs"
 
@@ -22,6 +24,17 @@ class TrainingConfig(BaseModel):
         ``emulator``: any label; ``library``: the library's rows as they are.
     emulator
         Folder of the emulator; None: the shipped one.
+    n_tokens, stride
+        How the networks divide the grid, see ``networks.Shape``.
+    instruments
+        What observes the training spectra: spectrographs with ``slits`` or fibres, R = 600 to 5000, or
+        ``slitless`` and other low-resolution ones, R = 100 to 500.
+    snr_range
+        S/N per Å of the training spectra.
+    per_instrument
+        Spectra observed with one instrument.
+    unmeasured
+        Parameters that the bundle's resolution cannot tell.
     n_night
         Spectra of the simulated night, drawn by strata, that calibrates the probabilities.
     purity
@@ -32,7 +45,7 @@ class TrainingConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bundle: Literal["mid"] = "mid"
+    bundle: Literal["mid", "low"] = "mid"
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
     seed: int = 1
     source: Literal["emulator", "library"] = "emulator"
@@ -43,6 +56,12 @@ class TrainingConfig(BaseModel):
     resolving_power: float = 1800.0
     served: tuple[float, float] = (500.0, 50000.0)
     sigma_pix: float = 96.0
+    n_tokens: int = 80
+    stride: int = 4
+    instruments: Literal["slits", "slitless"] = "slits"
+    snr_range: tuple[float, float] = (3.0, 150.0)
+    per_instrument: Annotated[int, Field(ge=1)] = 192
+    unmeasured: tuple[str, ...] = ()
     n_templates: int = 256
     n_train: Annotated[int, Field(ge=64)] = 80_000
     n_calibration: Annotated[int, Field(ge=64)] = 12_000
@@ -55,6 +74,16 @@ class TrainingConfig(BaseModel):
     batch: int = 192
     learning_rate: float = 2.5e-3
     threads: int = 1
+
+    @property
+    def grid(self) -> LogGrid:
+        """Return the bundle's grid."""
+        return LogGrid(self.log10_start, self.log10_step, self.n_pix)
+
+    @property
+    def shape(self) -> Shape:
+        """Return the size of the networks."""
+        return Shape(self.n_pix, self.n_tokens, self.stride)
 
     @property
     def schedule(self) -> Schedule:

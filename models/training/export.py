@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cempstream.models.card import ArrayCard
-from cempstream.models.training.networks import N_PIX, Networks
+from cempstream.models.training.networks import Networks
 from cempstream.processors.grid import Array
 
 _OPSET = 17
@@ -60,8 +60,8 @@ def export_networks(networks: Networks, norm: Array, ivar: Array, folder: Path) 
     """
     networks = networks.eval()
     given = (torch.from_numpy(norm.astype(np.float32)), torch.from_numpy(ivar.astype(np.float32)))
-    if given[0].shape[1] != N_PIX:
-        raise ValueError(f"spectra have {given[0].shape[1]} pixels; the networks take {N_PIX}")
+    if given[0].shape[1] != networks.shape.n_pix:
+        raise ValueError(f"spectra have {given[0].shape[1]} pixels; the networks take {networks.shape.n_pix}")
     with torch.no_grad():
         clean = networks.denoise(*given)
         tokens = networks.features(*given, clean)

@@ -17,15 +17,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cempstream.models.training.dataset import Dataset
-from cempstream.models.training.networks import N_PIX, N_TOKENS, TOKEN_PIX, Critic, Networks
+from cempstream.models.training.networks import MID, Critic, Networks, Shape
+from cempstream.models.training.networks import N_TOKENS as N_TOKENS
 from cempstream.processors.grid import Array
 
 #: Name of a phase, epoch, share of the epoch done, and the running mean of its losses.
 Report = Callable[[str, int, float, dict[str, float]], None]
 
 
-#: Tokens deleted where carbon shows most: a tenth, as the deletion test of the evaluation does.
-_TOP_TOKENS = 8
+#: Share of the tokens that is deleted where carbon shows most, as the deletion test of the evaluation does.
+_TOP_SHARE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +69,14 @@ class _State:
 
 
 def train(
-    data: Dataset, where: Array, schedule: Schedule, folder: Path, report: Report
+    data: Dataset, where: Array, schedule: Schedule, folder: Path, report: Report, shape: Shape = MID
 ) -> tuple[Networks, list[dict[str, float]]]:
     """Train on a dataset, or go on from the checkpoint in ``folder``.
 
     Parameters
     ----------
     where
-        What the attention is to look at, shape ``(n, N_TOKENS)``; see ``carbon_information``.
+        What the attention is to look at, shape ``(n, n_tokens)``; see ``carbon_information``.
 
     Returns
     -------
@@ -86,7 +87,7 @@ def train(
     torch.manual_seed(schedule.seed)
     torch.use_deterministic_algorithms(True)
     folder.mkdir(parents=True, exist_ok=True)
-    state = _State(Networks(), Critic())
+    state = _State(Networks(shape), Critic())
     _phase(data, where, state, schedule, schedule.denoise_epochs, _denoise_step, folder, report)
     # The heads never change the denoiser: what it makes of every spectrum is computed once.
     clean = _denoised(data, state.networks, folder / "denoised.npy", schedule.batch)
@@ -188,16 +189,16 @@ def _batches(
 
 
 def _rippled(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
-    """Multiply smooth ripples in, from 5 to 250 pixels wide and from 0.1 to 3 per cent strong.
+    """Multiply smooth ripples in, 5 pixels to a fifteenth of the grid wide and 0.1 to 3 per cent strong.
 
     Flat fields, echelle orders, wrong response curves: no survey's continuum is better than that, and a
     bright star's spectrum would otherwise be believed to a part in a thousand.
     """
-    n = len(batch["norm"])
-    n_knots = int(np.exp(rng.uniform(np.log(15), np.log(750))))
+    n, n_pix = batch["norm"].shape
+    n_knots = int(np.exp(rng.uniform(np.log(15), np.log(n_pix / 5.12))))
     amplitude = np.exp(rng.uniform(np.log(1e-3), np.log(3e-2), (n, 1)))
     knots = torch.from_numpy((amplitude * rng.standard_normal((n, n_knots))).astype(np.float32))
-    ripple = F.interpolate(knots[:, None], size=N_PIX, mode="linear", align_corners=True)[:, 0]
+    ripple = F.interpolate(knots[:, None], size=n_pix, mode="linear", align_corners=True)[:, 0]
     ripple = 1.0 + ripple * (batch["ivar"] > 0)
     # What the denoiser makes of a bright spectrum has its ripples as well.
     return batch | {name: batch[name] * ripple for name in ("norm", "target")}
@@ -272,15 +273,15 @@ def _heads_step(state: _State, schedule: Schedule) -> _Step:
 def _punched(batch: dict[str, Tensor], every: int, holes: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return some rows with pieces of the spectrum deleted: anywhere, or where carbon shows most."""
     norm, ivar, where = (batch[name][::every] for name in ("norm", "ivar", "where"))
-    n = len(norm)
+    n, n_tokens = where.shape
     width = torch.randint(1, 9, (n, 2), generator=holes)
-    start = (torch.rand((n, 2), generator=holes) * (N_TOKENS - width)).long()
-    token = torch.arange(N_TOKENS)
+    start = (torch.rand((n, 2), generator=holes) * (n_tokens - width)).long()
+    token = torch.arange(n_tokens)
     anywhere = ((token >= start[..., None]) & (token < (start + width)[..., None])).any(dim=1)
-    most = torch.zeros(n, N_TOKENS, dtype=torch.bool)
-    most.scatter_(1, where.topk(_TOP_TOKENS, dim=1).indices, True)
+    most = torch.zeros(n, n_tokens, dtype=torch.bool)
+    most.scatter_(1, where.topk(int(_TOP_SHARE * n_tokens), dim=1).indices, True)
     hole = torch.where(torch.rand((n, 1), generator=holes) < 0.5, most, anywhere)
-    keep = (~hole).repeat_interleave(TOKEN_PIX, dim=1).float()
+    keep = (~hole).repeat_interleave(norm.shape[1] // n_tokens, dim=1).float()
     return 1.0 + (norm - 1.0) * keep, ivar * keep
 
 

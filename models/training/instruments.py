@@ -27,20 +27,26 @@ class Instrument:
     power
         True λ/FWHM per pixel, shape ``(n_pix,)``.
     declared_power
-        What its packets say.
+        What its packets say: one number, or one per pixel.
     response
         Counts per flux, mean about 1, shape ``(n_pix,)``.
     is_calibrated
         Whether it divides by the response.
+    zero_point_kms
+        Slitless: the wavelength zero point of each spectrum is wrong by up to this, evenly.
+    neighbours
+        Slitless: share of the spectra on which another source's trace falls.
     """
 
     grid: WavelengthGrid
     medium: Medium
     wave: Array = field(repr=False)
     power: Array = field(repr=False)
-    declared_power: float
+    declared_power: float | Array = field(repr=False)
     response: Array = field(repr=False)
     is_calibrated: bool
+    zero_point_kms: float = 0.0
+    neighbours: float = 0.0
 
     @property
     def n_pix(self) -> int:
@@ -54,7 +60,7 @@ def lamost_like() -> Instrument:
     blue = np.exp(-(((wave - 4900) / 1100) ** 2))
     red = np.exp(-(((wave - 7400) / 1400) ** 2))
     response = np.maximum(blue + red, 0.08)
-    return _instrument(wave, "vacuum", np.full(wave.size, 1800.0), 1800.0, response, True)
+    return make_instrument(wave, "vacuum", np.full(wave.size, 1800.0), 1800.0, response, calibrated=True)
 
 
 def draw_instrument(rng: np.random.Generator) -> Instrument:
@@ -66,13 +72,13 @@ def draw_instrument(rng: np.random.Generator) -> Instrument:
     if kind == "lamost":
         lamost = lamost_like()
         power = rng.uniform(1500, 2000)
-        return _instrument(
+        return make_instrument(
             10 ** (3.5682 + 1e-4 * np.arange(3908)),
             "vacuum",
             np.full(3908, power),
             1800.0,
-            lamost.response * _ripple(lamost.wave, rng, 0.1),
-            bool(rng.random() < 0.9),
+            lamost.response * ripple(lamost.wave, rng, 0.1),
+            calibrated=bool(rng.random() < 0.9),
         )
     low, high = {
         "sdss": (3650, 9500),
@@ -116,18 +122,25 @@ def _slit(low: float, high: float, power: float, *, calibrated: bool, rng: np.ra
     # A dispersion solution is wrong by a tenth of a resolution element, differently along the spectrum.
     x = np.linspace(-1, 1, wave.size)
     distortion = 0.06 / power * np.polynomial.chebyshev.chebval(x, rng.standard_normal(4))
-    return _instrument(wave, medium, local, declared, _response(wave, rng), calibrated, distortion)
+    response = random_response(wave, rng)
+    return make_instrument(
+        wave, medium, local, declared, response, calibrated=calibrated, distortion=distortion
+    )
 
 
-def _instrument(
+def make_instrument(
     wave: Array,
     medium: Medium,
     power: Array,
-    declared: float,
+    declared: float | Array,
     response: Array,
+    *,
     calibrated: bool,
     distortion: Array | float = 0.0,
+    zero_point_kms: float = 0.0,
+    neighbours: float = 0.0,
 ) -> Instrument:
+    """Return an instrument with pixels at ``wave`` (Å in ``medium``), truly off by a relative distortion."""
     true_wave = wave if medium == "vacuum" else air_to_vacuum(wave)
     return Instrument(
         grid_of(wave),
@@ -137,10 +150,12 @@ def _instrument(
         declared,
         (response / response.mean()).astype(np.float32),
         calibrated,
+        zero_point_kms,
+        neighbours,
     )
 
 
-def _response(wave: Array, rng: np.random.Generator) -> Array:
+def random_response(wave: Array, rng: np.random.Generator) -> Array:
     """Draw a response: a bell of any place and width, sometimes two arms, with ripples of a few per cent."""
     x = (wave - wave[0]) / (wave[-1] - wave[0])
     bell = np.exp(-0.5 * ((x - rng.uniform(0.3, 1.0)) / rng.uniform(0.25, 0.9)) ** 2)
@@ -148,10 +163,11 @@ def _response(wave: Array, rng: np.random.Generator) -> Array:
     response = bell * edge
     if rng.random() < 0.15:  # a dichroic, or two arms that do not meet
         response *= 1 + rng.uniform(-0.4, 0.6) / (1 + np.exp(-(x - rng.uniform(0.2, 0.8)) / 0.003))
-    return np.asarray(np.maximum(response * _ripple(wave, rng, 0.05), 0.01))
+    return np.asarray(np.maximum(response * ripple(wave, rng, 0.05), 0.01))
 
 
-def _ripple(wave: Array, rng: np.random.Generator, largest: float) -> Array:
+def ripple(wave: Array, rng: np.random.Generator, largest: float) -> Array:
+    """Draw a wave along the spectrum, of at most this amplitude, around 1."""
     period = rng.uniform(80, 900)
     return 1 + rng.uniform(0, largest) * np.sin(2 * np.pi * (wave / period + rng.random()))
 

@@ -33,7 +33,7 @@ from cempstream.models.training.calibrate import (
 )
 from cempstream.models.training.dataset import Dataset
 from cempstream.models.training.export import Exported
-from cempstream.models.training.networks import N_TOKENS, Networks
+from cempstream.models.training.networks import MID, Networks
 from cempstream.models.training.templates import Templates
 from cempstream.processors.grid import Array, LogGrid
 from cempstream.processors.outcome import PARAMETERS, SUBCLASSES
@@ -59,7 +59,15 @@ WEAKNESSES = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recipe:
-    """Facts of a bundle that no measurement gives."""
+    """Facts of a bundle that no measurement gives.
+
+    Attributes
+    ----------
+    unmeasured
+        Parameters that the bundle's resolution cannot tell.
+    low_coverage
+        Good fraction of the grid below which a result is flagged.
+    """
 
     name: str
     version: str
@@ -69,6 +77,10 @@ class Recipe:
     sigma_pix: float
     purity: float
     training: TrainingCard = field(repr=False)
+    n_tokens: int = MID.n_tokens
+    unmeasured: tuple[str, ...] = ()
+    low_coverage: float = 0.7
+    weaknesses: tuple[str, ...] = field(default=WEAKNESSES, repr=False)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,7 +146,7 @@ def write_bundle(
     truth = wide.truth
     cemp = fit_platt(tonight.cemp, night.truth.is_cemp, night.weight)
     edges = recipe.grid.log10_start + recipe.grid.log10_step * (
-        np.linspace(0, recipe.grid.n_pix, N_TOKENS + 1) - 0.5
+        np.linspace(0, recipe.grid.n_pix, recipe.n_tokens + 1) - 0.5
     )
     card = Card(
         name=recipe.name,
@@ -157,7 +169,7 @@ def write_bundle(
             n_velocity=len(templates.velocity),
         ),
         subclasses=SUBCLASSES,
-        parameters=_PARAMETER_CARDS,
+        parameters=tuple(p for p in _PARAMETER_CARDS if p.name not in recipe.unmeasured),
         cemp=cemp,
         cemp_corrected=fit_platt(tonight.corrected, night.truth.is_cemp_corrected, night.weight),
         thresholds=choose_thresholds(
@@ -166,7 +178,8 @@ def write_bundle(
         intervals=fit_intervals(said, truth.parameters),
         ood=choose_ood_threshold(said.ood, truth.is_ood, truth.is_cemp),
         attribution_edges_aa=tuple(np.round(10.0**edges, 4).tolist()),
-        weaknesses=WEAKNESSES,
+        low_coverage=recipe.low_coverage,
+        weaknesses=recipe.weaknesses,
         scores=tuple(scores),
     )
     (folder / CARD_FILE).write_text(
@@ -175,8 +188,14 @@ def write_bundle(
     return card
 
 
-def score(data: Dataset, outputs: Outputs, sample: str) -> list[ScoreCard]:
-    """Measure a held-out dataset: errors and AUC, each with a bootstrap interval over stars."""
+def score(data: Dataset, outputs: Outputs, sample: str, unmeasured: Sequence[str] = ()) -> list[ScoreCard]:
+    """Measure a held-out dataset: errors and AUC, each with a bootstrap interval over stars.
+
+    Parameters
+    ----------
+    unmeasured
+        Parameters of which nothing is claimed.
+    """
     truth, cards = data.truth, []
     is_star = truth.is_ood == 0
 
@@ -198,6 +217,8 @@ def score(data: Dataset, outputs: Outputs, sample: str) -> list[ScoreCard]:
         )
 
     for k, parameter in enumerate(_PARAMETER_CARDS):
+        if parameter.name in unmeasured:
+            continue
         error = [np.abs(outputs.mean[:, k] - truth.parameters[:, k])]
         add(f"mae_{parameter.name}", parameter.unit, is_star, error, np.mean)
     feh, cfe = truth.parameters[:, PARAMETERS.index("feh")], PARAMETERS.index("cfe")

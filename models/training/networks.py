@@ -1,23 +1,60 @@
 """The four networks of a bundle: denoiser, shared trunk, classifier, regressor.
 
-A spectrum of 3840 pixels becomes 80 tokens of 48 pixels (47 Å at the G band). The networks' cost decides the
-stream's rate, and on a CPU moving numbers costs more than multiplying them: rectifiers that fuse with their
-convolution, few channels at full resolution, no division that can be spared.
+A spectrum becomes tokens of a few tens of Å: in ``mid`` 3840 pixels make 80 tokens of 48 pixels (47 Å at the
+G band), in ``low`` 1024 pixels make 64 tokens of 16 (63 Å). The networks' cost decides
+the stream's rate, and on a CPU moving numbers costs more than multiplying them: rectifiers that fuse with
+their convolution, few channels at full resolution, no division that can be spared.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-N_PIX = 3840
-N_TOKENS = 80
 N_CHANNELS = 32
-TOKEN_PIX = N_PIX // N_TOKENS
-_STRIDE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the grid of a bundle asks of the networks.
+
+    Attributes
+    ----------
+    n_pix, n_tokens
+        Pixels of the grid and tokens that they become, evenly.
+    stride
+        Pixels that the first convolution joins; at most a resolution element.
+    """
+
+    n_pix: int
+    n_tokens: int
+    stride: int
+
+    def __post_init__(self) -> None:
+        if self.n_pix % self.n_tokens or self.token_pix % self.stride:
+            raise ValueError(
+                f"{self.n_pix} pixels cannot be {self.n_tokens} tokens in steps of {self.stride} pixels; "
+                "tokens must divide pixels, and steps a token's pixels"
+            )
+
+    @property
+    def token_pix(self) -> int:
+        """Pixels of a token."""
+        return self.n_pix // self.n_tokens
+
+    @property
+    def n_steps(self) -> int:
+        """Pixels after the first convolution."""
+        return self.n_pix // self.stride
+
+
+#: The networks of ``mid``.
+MID = Shape(n_pix=3840, n_tokens=80, stride=4)
+N_TOKENS = MID.n_tokens
 
 #: Typical value and spread of each parameter in ``PARAMETERS``: the regressor speaks in these units.
 PARAMETER_CENTRE = (5400.0, 2.9, -1.6, 0.5, 7.3, 0.4)
@@ -50,26 +87,27 @@ class Generator(nn.Module):
     pixel by pixel, so that a bright spectrum passes unharmed.
     """
 
-    def __init__(self, width: int = 8, hidden: int = 96) -> None:
+    def __init__(self, shape: Shape = MID, width: int = 8, hidden: int = 96) -> None:
         super().__init__()
-        self.width = width
-        self.down = nn.Conv1d(3, width, 12, stride=_STRIDE, padding=4)
-        self.narrow = nn.Conv1d(width, 16, 12, stride=12)
-        self.encode = nn.Linear(N_TOKENS * 16, hidden)
-        self.decode = nn.Linear(hidden, width * N_PIX // _STRIDE)
+        self.shape, self.width = shape, width
+        token_steps = shape.token_pix // shape.stride
+        self.down = nn.Conv1d(3, width, 3 * shape.stride, stride=shape.stride, padding=shape.stride)
+        self.narrow = nn.Conv1d(width, 16, token_steps, stride=token_steps)
+        self.encode = nn.Linear(shape.n_tokens * 16, hidden)
+        self.decode = nn.Linear(hidden, width * shape.n_steps)
         self.mix = nn.Conv1d(2 * width, width, 3, padding=1)
         # Sub-pixel convolution: a transposed one costs three times as much at run time.
-        self.up = nn.Conv1d(width, 2 * _STRIDE, 3, padding=1)
+        self.up = nn.Conv1d(width, 2 * shape.stride, 3, padding=1)
 
     def forward(self, norm: Tensor, ivar: Tensor) -> Tensor:
         """Return the denoised flux, ``(n, n_pix)``."""
         depth, trusted, snr = channels_of(norm, ivar)
         skip = F.relu(self.down(torch.stack([depth, trusted, snr], dim=1)))
         latent = F.relu(self.encode(F.relu(self.narrow(skip)).flatten(1)))
-        wide = F.relu(self.decode(latent).view(-1, self.width, N_PIX // _STRIDE))
+        wide = F.relu(self.decode(latent).view(-1, self.width, self.shape.n_steps))
         mixed = F.relu(self.mix(torch.cat([skip, wide], dim=1)))
-        pixels = self.up(mixed).view(-1, 2, _STRIDE, N_PIX // _STRIDE).transpose(2, 3)
-        guess, gate = pixels.reshape(-1, 2, N_PIX).unbind(1)
+        pixels = self.up(mixed).view(-1, 2, self.shape.stride, self.shape.n_steps).transpose(2, 3)
+        guess, gate = pixels.reshape(-1, 2, self.shape.n_pix).unbind(1)
         share = torch.sigmoid(gate + 8.0 * (snr - 0.6))
         clean: Tensor = 1.0 + share * depth + (1.0 - share) * guess
         return clean
@@ -124,23 +162,25 @@ class Trunk(nn.Module):
     the same cost, and the network need not learn where it is.
     """
 
-    def __init__(self, width: int = 16, depth: int = 2) -> None:
+    def __init__(self, shape: Shape = MID, width: int = 16, depth: int = 2) -> None:
         super().__init__()
-        self.stem = nn.Conv1d(3, width, 12, stride=_STRIDE, padding=4)
-        patch = width * TOKEN_PIX // _STRIDE
-        self.project = nn.Parameter(torch.randn(N_TOKENS, patch, N_CHANNELS) * patch**-0.5)
-        self.place = nn.Parameter(0.02 * torch.randn(N_TOKENS, N_CHANNELS))
+        self.n_tokens = shape.n_tokens
+        self.stem = nn.Conv1d(3, width, 3 * shape.stride, stride=shape.stride, padding=shape.stride)
+        patch = width * shape.token_pix // shape.stride
+        self.project = nn.Parameter(torch.randn(shape.n_tokens, patch, N_CHANNELS) * patch**-0.5)
+        self.place = nn.Parameter(0.02 * torch.randn(shape.n_tokens, N_CHANNELS))
         self.blocks = nn.Sequential(*[Block() for _ in range(depth)])
         self.norm = nn.LayerNorm(N_CHANNELS)
 
     def forward(self, norm: Tensor, ivar: Tensor, clean: Tensor) -> Tensor:
-        """Return tokens, ``(n, N_TOKENS, N_CHANNELS)``."""
+        """Return tokens, ``(n, n_tokens, N_CHANNELS)``."""
         _, trusted, snr = channels_of(norm, ivar)
         guess = torch.clamp(clean - 1.0, -1.5, 2.0)
         x = torch.stack([trusted, snr, guess], dim=1)
         x = F.relu(self.stem(x))
         n, width, length = x.shape
-        patches = x.view(n, width, N_TOKENS, length // N_TOKENS).permute(2, 0, 1, 3).reshape(N_TOKENS, n, -1)
+        n_tokens = self.n_tokens
+        patches = x.view(n, width, n_tokens, length // n_tokens).permute(2, 0, 1, 3).reshape(n_tokens, n, -1)
         tokens = torch.bmm(patches, self.project).transpose(0, 1) + self.place
         result: Tensor = self.norm(self.blocks(tokens))
         return result
@@ -156,7 +196,7 @@ class EvidencePool(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the logit ``(n,)``, each token's contribution to it and its attention ``(n, N_TOKENS)``."""
+        """Return the logit ``(n,)``, each token's contribution to it and its attention ``(n, n_tokens)``."""
         score, evidence = self.out(F.relu(self.hidden(tokens))).unbind(-1)
         attention = torch.softmax(score, dim=-1)
         share = attention * evidence
@@ -221,9 +261,10 @@ class RegressorHead(nn.Module):
 class Networks(nn.Module):
     """All four, as they are trained together."""
 
-    def __init__(self) -> None:
+    def __init__(self, shape: Shape = MID) -> None:
         super().__init__()
-        self.denoise = Generator()
-        self.features = Trunk()
+        self.shape = shape
+        self.denoise = Generator(shape)
+        self.features = Trunk(shape)
         self.classify = ClassifierHead()
         self.regress = RegressorHead()

@@ -13,16 +13,18 @@ from cempstream.models.card import Card, ScoreCard, TrainingCard
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.library import Library, library_files, read_library
 from cempstream.models.training.augment import Conditions, Degrader
+from cempstream.models.training.broad_errors import BroadErrors
 from cempstream.models.training.calibrate import Outputs
 from cempstream.models.training.config import TrainingConfig
 from cempstream.models.training.dataset import Dataset, Mix, generate
 from cempstream.models.training.export import export_networks
 from cempstream.models.training.false_lines import CleanedEmulator
 from cempstream.models.training.fit import Report, train
-from cempstream.models.training.instruments import draw_instrument, lamost_like
 from cempstream.models.training.make_bundle import Calibrated, Recipe, run_networks, score, write_bundle
-from cempstream.models.training.networks import N_TOKENS
 from cempstream.models.training.night import simulate_night
+from cempstream.models.training.observing import PLANS, TAME, Test
+from cempstream.models.training.observing import TEST_SAMPLE as TEST_SAMPLE
+from cempstream.models.training.observing import WILD_SAMPLE as WILD_SAMPLE
 from cempstream.models.training.stars import EmulatedStars, LibraryStars, StarSource
 from cempstream.models.training.templates import Templates, choose_templates
 from cempstream.models.training.where import carbon_information
@@ -34,16 +36,7 @@ from cempstream.processors.velocity import VelocityFinder
 #: Told the stage, what of it is done and its total.
 Progress = Callable[[str, int, int], None]
 
-TEST_SAMPLE = "library stars held out, LAMOST-like, S/N 20 per Å"
-CLEANED_SAMPLE = "the same without false CH lines"
-WILD_SAMPLE = (
-    "library stars held out, without false CH lines, any instrument, S/N 3–150 per Å, with contaminants"
-)
-
-_CALIBRATION_SEED, _TEST_SEED, _WILD_SEED, _NIGHT_SEED = 101, 102, 103, 104
-_NIGHT_SURVEYS = ("lamost", "sdss", "desi")
-#: A tame survey still has a calibration, a sky and a velocity of its own.
-_TAME = 0.3
+_CALIBRATION_SEED, _NIGHT_SEED = 101, 104
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,9 +73,12 @@ def train_bundle(
     library = read_library(files)
     emulator = Emulator.load(config.emulator)
     cleaned = CleanedEmulator.load(config.emulator)
+    plan = PLANS[config.instruments]
     source: StarSource = (
         EmulatedStars(emulator) if config.source == "emulator" else LibraryStars(library, "train")
     )
+    if plan.broad_errors:
+        source = BroadErrors(source)
     templates, degrader = _behind_processors(config, library, emulator)
     data = _dataset(work / "train", source, degrader, config.n_train, config.seed, config, progress)
     wide_source = source if config.source == "emulator" else LibraryStars(library, "calibration")
@@ -91,7 +87,7 @@ def train_bundle(
     )
     night = _night(work / "night", degrader, cleaned, config, progress)
     where = _where(work / "where.npy", data, emulator, config, degrader.rebin.target)
-    networks, _ = train(data, where, config.schedule, work / "checkpoints", report)
+    networks, _ = train(data, where, config.schedule, work / "checkpoints", report, config.shape)
     exported = export_networks(networks, data.norm[:64], data.ivar[:64], work / "export")
     scores = _scores(work, library, emulator, degrader, config, progress, lambda d: run_networks(networks, d))
     recipe = Recipe(
@@ -101,6 +97,10 @@ def train_bundle(
         resolving_power=config.resolving_power,
         served=config.served,
         sigma_pix=config.sigma_pix,
+        n_tokens=config.n_tokens,
+        unmeasured=config.unmeasured,
+        low_coverage=plan.low_coverage,
+        weaknesses=plan.weaknesses,
         purity=config.purity,
         training=TrainingCard(
             data=tuple(f"{file.name} sha256:{sha256(file.read_bytes()).hexdigest()}" for file in files),
@@ -121,7 +121,7 @@ def _behind_processors(
     config: TrainingConfig, library: Library, emulator: Emulator
 ) -> tuple[Templates, Degrader]:
     """Choose the templates and stand the degrader behind them."""
-    grid = LogGrid(config.log10_start, config.log10_step, config.n_pix)
+    grid = config.grid
     rebin, normalise = Rebinner(grid, config.resolving_power), Normaliser(config.sigma_pix)
     pool = LibraryStars(library, "train", emulator)
     templates = choose_templates(
@@ -129,6 +129,7 @@ def _behind_processors(
         pool.wave,
         pool.continuum_wave,
         Degrader(rebin, normalise, None),
+        PLANS[config.instruments].for_templates(),
         config.n_templates,
         config.seed,
     )
@@ -145,22 +146,21 @@ def _dataset(
     config: TrainingConfig,
     progress: Progress,
     *,
-    tame: bool = False,
-    contaminants: float | None = None,
+    test: Test | None = None,
 ) -> Dataset:
     """Load a dataset, or generate and save it."""
     if not (folder / "facts.npz").is_file():
-        mix = Mix(
-            conditions=Conditions((20.0, 20.0), _TAME) if tame else Conditions(),
-            contaminants=config.contaminants if contaminants is None else contaminants,
-        )
+        plan = PLANS[config.instruments]
+        tame = test.tame if test else None
+        conditions = Conditions((tame.snr, tame.snr), TAME) if tame else Conditions(config.snr_range)
+        mix = Mix(conditions, 0.0 if tame else config.contaminants, config.per_instrument)
         generate(
             source,
             degrader,
             n,
             seed,
             mix=mix,
-            instrument=(lambda rng: lamost_like()) if tame else draw_instrument,
+            instrument=(lambda rng: tame.instrument()) if tame else plan.draw,
             advance=_counter(folder.name, n, progress),
         ).save(folder)
     return Dataset.load(folder)
@@ -169,7 +169,9 @@ def _dataset(
 def _where(path: Path, data: Dataset, emulator: Emulator, config: TrainingConfig, grid: LogGrid) -> Array:
     """Load what the attention is taught to look at, or compute and save it."""
     if not path.is_file():
-        where = carbon_information(data, emulator, grid, config.resolving_power, config.sigma_pix, N_TOKENS)
+        where = carbon_information(
+            data, emulator, grid, config.resolving_power, config.sigma_pix, config.n_tokens
+        )
         np.save(path, where)
     return np.asarray(np.load(path, mmap_mode="r"))
 
@@ -181,7 +183,12 @@ def _night(
     if not (folder / "facts.npz").is_file():
         advance = _counter(folder.name, config.n_night, progress)
         simulate_night(
-            _NIGHT_SURVEYS, config.n_night, _NIGHT_SEED, degrader, emulator=emulator, advance=advance
+            PLANS[config.instruments].surveys,
+            config.n_night,
+            _NIGHT_SEED,
+            degrader,
+            emulator=emulator,
+            advance=advance,
         ).save(folder)
     return Dataset.load(folder)
 
@@ -208,21 +215,10 @@ def _scores(
 ) -> list[ScoreCard]:
     published, cleaned = LibraryStars(library, "test"), LibraryStars(library, "test", emulator)
     cards = []
-    for sample, name, stars, seed, tame in (
-        (TEST_SAMPLE, "test", published, _TEST_SEED, True),
-        (CLEANED_SAMPLE, "test_cleaned", cleaned, _TEST_SEED, True),
-        (WILD_SAMPLE, "wild", cleaned, _WILD_SEED, False),
-    ):
+    for test in PLANS[config.instruments].tests:
+        stars = cleaned if test.is_cleaned else published
         data = _dataset(
-            work / name,
-            stars,
-            degrader,
-            config.n_test,
-            seed,
-            config,
-            progress,
-            tame=tame,
-            contaminants=0.0 if tame else None,
+            work / test.name, stars, degrader, config.n_test, test.seed, config, progress, test=test
         )
-        cards += score(data, run(data), sample)
+        cards += score(data, run(data), test.sample, config.unmeasured)
     return cards

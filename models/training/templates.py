@@ -8,7 +8,7 @@ import numpy as np
 
 from cempstream.models.training.augment import Degrader
 from cempstream.models.training.contaminants import add_hydrogen, add_tio
-from cempstream.models.training.instruments import lamost_like
+from cempstream.models.training.instruments import Instrument
 from cempstream.models.training.labels import COLUMN
 from cempstream.models.training.stars import Stars
 from cempstream.processors.grid import Array, vacuum_to_air
@@ -54,7 +54,13 @@ class Templates:
 
 
 def choose_templates(
-    pool: Stars, wave: Array, continuum_wave: Array, degrader: Degrader, n: int, seed: int
+    pool: Stars,
+    wave: Array,
+    continuum_wave: Array,
+    degrader: Degrader,
+    instrument: Instrument,
+    n: int,
+    seed: int,
 ) -> Templates:
     """Choose ``n`` templates from a pool of stars, farthest first in label space, and make hot and M ones."""
     rng = np.random.default_rng(seed)
@@ -79,7 +85,7 @@ def choose_templates(
         np.concatenate([norm, hot_norm, cool_norm]).astype(np.float32),
         np.concatenate([cont, flat]),
     )
-    rest = degrader.noise_free(stars, wave, continuum_wave, lamost_like())
+    rest = degrader.noise_free(stars, wave, continuum_wave, instrument)
     velocity = [*range(n_velocity), *range(n - _N_HOT - _N_COOL, n, 5)]
     return Templates(
         rest.astype(np.float16),

@@ -1,0 +1,138 @@
+"""How the spectra of a bundle are observed: which instruments train it, which nights and samples try it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cempstream.models.training.instruments import Instrument, draw_instrument, lamost_like
+from cempstream.models.training.make_bundle import WEAKNESSES
+from cempstream.models.training.slitless import csst_gv, draw_slitless, low_resolution
+
+#: A tame survey still has a calibration, a sky and a velocity of its own.
+TAME = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class Tame:
+    """A survey that behaves: one instrument at one S/N per Å, no contaminants."""
+
+    instrument: Callable[[], Instrument]
+    snr: float
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """Stars of the library that neither training nor calibration saw.
+
+    Attributes
+    ----------
+    name
+        Folder of its spectra.
+    sample
+        What stands on the card.
+    is_cleaned
+        Whether false CH lines are taken out.
+    tame
+        None: observed like the training set.
+    """
+
+    name: str
+    sample: str
+    seed: int
+    is_cleaned: bool
+    tame: Tame | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that differs between bundles but is no number of the configuration.
+
+    Attributes
+    ----------
+    draw
+        Draws an instrument.
+    for_templates
+        An instrument at least as sharp as the bundle, over its whole grid.
+    surveys
+        Simulator profiles of the night that calibrates the probabilities.
+    broad_errors
+        Whether training stars err over whole regions, see ``BroadErrors``.
+    low_coverage
+        Good fraction of the grid below which a result is flagged: less than a whole packet of a survey's.
+    weaknesses
+        What stands on the card.
+    """
+
+    draw: Callable[[np.random.Generator], Instrument]
+    for_templates: Callable[[], Instrument]
+    surveys: tuple[str, ...]
+    broad_errors: bool
+    low_coverage: float
+    tests: tuple[Test, ...]
+    weaknesses: tuple[str, ...] = field(repr=False)
+
+
+TEST_SAMPLE = "library stars held out, LAMOST-like, S/N 20 per Å"
+WILD_SAMPLE = (
+    "library stars held out, without false CH lines, any instrument, S/N 3–150 per Å, with contaminants"
+)
+
+_LAMOST_20 = Tame(lamost_like, 20.0)
+_GV_PIXEL_AA = 5.25
+
+
+def _gv(snr_per_pixel: float) -> Tame:
+    return Tame(csst_gv, snr_per_pixel / _GV_PIXEL_AA**0.5)
+
+
+PLANS: Mapping[str, Plan] = {
+    "slits": Plan(
+        draw=draw_instrument,
+        for_templates=lamost_like,
+        surveys=("lamost", "sdss", "desi"),
+        broad_errors=False,
+        low_coverage=0.7,
+        tests=(
+            Test("test", TEST_SAMPLE, 102, False, _LAMOST_20),
+            Test("test_cleaned", "the same without false CH lines", 102, True, _LAMOST_20),
+            Test("wild", WILD_SAMPLE, 103, True, None),
+        ),
+        weaknesses=WEAKNESSES,
+    ),
+    "slitless": Plan(
+        draw=draw_slitless,
+        for_templates=low_resolution,
+        surveys=("csst",),
+        broad_errors=True,
+        low_coverage=0.4,
+        tests=(
+            Test("test", "library stars held out, CSST GV, S/N 20 per pixel of 5.25 Å", 102, False, _gv(20)),
+            Test("test_cleaned", "the same without false CH lines", 102, True, _gv(20)),
+            Test(
+                "test_cleaned_30",
+                "library stars held out, without false CH lines, CSST GV, S/N 30 per pixel of 5.25 Å",
+                102,
+                True,
+                _gv(30),
+            ),
+            Test(
+                "wild",
+                "library stars held out, without false CH lines, any low-resolution instrument, "
+                "S/N 1.3–60 per Å, with contaminants",
+                103,
+                True,
+                None,
+            ),
+        ),
+        weaknesses=(
+            *WEAKNESSES[:4],
+            "No [Ba/Fe] at this resolution; the subclass follows from A(C) and [Fe/H] alone.",
+            "No radial velocity: what is found and taken out is the wavelength zero point.",
+            "GI alone sees CN and the Ca II triplet but neither CH nor C2: its recall is lower than GV's.",
+            "Neighbours' light on a slitless trace is not modelled out; see the contamination flag.",
+        ),
+    ),
+}
