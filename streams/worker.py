@@ -7,6 +7,7 @@ infrastructure error the process ends with a non-zero status and its supervisor 
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import logging
 import ssl
 import time
@@ -28,6 +29,7 @@ from cempstream.streams.faust_app import App, new_app, raw_topic
 from cempstream.streams.health import HealthServer
 from cempstream.streams.heap import keep_freed_memory
 from cempstream.streams.heartbeat import Heart, Pulse, Tally
+from cempstream.streams.lag import LagMeter
 from cempstream.streams.metrics import Metrics
 from cempstream.streams.outputs import MessageWriter, Origin
 from cempstream.streams.pipeline import Pipeline
@@ -40,6 +42,7 @@ logger = logging.getLogger(__name__)
 STALL_S = 90.0
 
 _WATCH_INTERVAL_S = 1.0
+_ASK_INTERVAL_S = 5.0
 _HEARTBEAT_INTERVAL_S = 1.0
 
 
@@ -77,6 +80,7 @@ class Worker:
         self.pipeline: Pipeline | None = None
         self.health: HealthServer | None = None
         self.heart: Heart | None = None
+        self.lag = LagMeter(settings.kafka)
         self.tally = Tally()
         self.has_partitions = False
         self._assignment: frozenset[Any] = frozenset()
@@ -216,26 +220,19 @@ class Worker:
             logger.warning("breaker closed: packets are good again")
 
     def watch(self, consumer: Any) -> None:
-        """Measure the lag from the high watermarks that Fetch returned."""
+        """See what is assigned and how much waits."""
         assignment = frozenset(consumer.assignment())
         if assignment != self._assignment:
             self._assignment = assignment
             self.metrics.forget_partitions()
         self.has_partitions = bool(assignment)
         self.metrics.ready.set(self.is_ready() is None)
-        n_waiting = 0
-        for partition in assignment:
-            highwater = consumer.highwater(partition)
-            committed = consumer._committed_offset.get(partition)
-            if highwater is None:
-                continue
-            read = consumer._read_offset.get(partition)
-            done = committed if committed is not None else read
-            lag = max(0, highwater - (done + 1 if done is not None else highwater))
-            n_waiting += lag
+        lags = self.lag.measure(consumer)
+        for partition, lag in lags.items():
             labels = (partition.topic, str(partition.partition))
             self.metrics.lag_messages.labels(*labels).set(lag)
             self.metrics.lag_seconds.labels(*labels).set(self._lag_s(lag))
+        n_waiting = sum(lags.values())
         self._lag_messages = n_waiting if assignment else None
         self._has_lag = n_waiting > 0
         if not self._has_lag:
@@ -279,11 +276,17 @@ def create_app(settings: Settings) -> App:
 
     @app.timer(interval=_WATCH_INTERVAL_S)  # type: ignore[untyped-decorator] # faust's has no type
     async def watch() -> None:
+        # An event loop that hangs can neither say so nor end: this ends the process from a thread of its own.
+        faulthandler.dump_traceback_later(STALL_S, exit=True)
         worker.watch(app.consumer)
         if (problem := worker.is_live()) is not None:
             await app.crash(RuntimeError(f"the stream has stalled: {problem}"))
 
-    # A timer of its own: a broker that does not answer must not hold up the watch.
+    # Timers of their own: a broker that does not answer must not hold up the watch.
+    @app.timer(interval=_ASK_INTERVAL_S)  # type: ignore[untyped-decorator] # faust's has no type
+    async def ask() -> None:
+        await worker.lag.ask(app.consumer)
+
     @app.timer(interval=_HEARTBEAT_INTERVAL_S)  # type: ignore[untyped-decorator] # faust's has no type
     async def beat() -> None:
         await worker.beat()

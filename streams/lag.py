@@ -1,0 +1,82 @@
+"""How many messages wait, by two accounts: what Fetch says, and what the broker says when asked directly.
+
+A consumer learns of new messages only by fetching them. One that has silently stopped fetching (Faust issues
+175, 629 and 640) believes that nothing waits. So the broker is asked, on a connection of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+from faust.types import TP
+
+from cempstream.streams.settings import KafkaSettings
+
+_TIMEOUT_S = 5.0
+
+
+class Extent(NamedTuple):
+    """Offset of the first message that a partition still holds, and of the next one to come."""
+
+    first: int
+    end: int
+
+
+class LagMeter:
+    """Measure the lag of a Faust consumer."""
+
+    def __init__(self, kafka: KafkaSettings) -> None:
+        self._admin = AdminClient(
+            {"bootstrap.servers": kafka.bootstrap, "log_level": 0, **kafka.client_config()}
+        )
+        self._extents: dict[TP, Extent] = {}
+        self._positions: dict[TP, int] = {}
+
+    async def ask(self, consumer: Any) -> None:
+        """Ask the broker how far the consumer's partitions reach; what it does not tell stays as it was."""
+        partitions = frozenset(consumer.assignment())
+        self._extents |= await asyncio.to_thread(self._ask_extents, partitions)
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                self._positions = {tp: await consumer.position(tp) for tp in partitions}
+        except TimeoutError:  # the thread that fetches does not answer
+            self._positions = {}
+
+    def measure(self, consumer: Any) -> dict[TP, int]:
+        """Return how many messages are not committed, by partition, as far as known.
+
+        The last offsets of a partition may belong to no message: a producer's transactions end with a marker.
+        They are read over and never committed.
+        """
+        lag = {}
+        for tp in consumer.assignment():
+            extent, committed = self._extents.get(tp), consumer._committed_offset.get(tp)
+            if extent is None and committed is None:
+                continue
+            first, end = extent or Extent(0, 0)
+            end = max(end, consumer.highwater(tp) or 0)
+            is_read = self._positions.get(tp, -1) >= end and not consumer.unacked
+            lag[tp] = 0 if is_read else max(0, end - max(committed or 0, first))
+        return lag
+
+    def _ask_extents(self, partitions: Collection[TP]) -> dict[TP, Extent]:
+        """Ask for both ends; runs in a thread of its own."""
+        firsts = self._ask_offsets(partitions, OffsetSpec.earliest())
+        ends = self._ask_offsets(partitions, OffsetSpec.latest())
+        return {tp: Extent(first, ends[tp]) for tp, first in firsts.items() if tp in ends}
+
+    def _ask_offsets(self, partitions: Collection[TP], place: OffsetSpec) -> dict[TP, int]:
+        offsets: dict[TP, int] = {}
+        if not partitions:
+            return offsets
+        asked = {TopicPartition(tp.topic, tp.partition): place for tp in partitions}
+        for partition, answer in self._admin.list_offsets(asked, request_timeout=_TIMEOUT_S).items():
+            try:
+                offsets[TP(partition.topic, partition.partition)] = answer.result().offset
+            except KafkaException:  # it moves between brokers, or none answers: the next time
+                continue
+        return offsets

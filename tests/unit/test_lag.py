@@ -1,0 +1,72 @@
+"""The lag: what a deaf consumer cannot hide, and what is not lag although it is never committed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import pytest
+from faust.types import TP
+
+from cempstream.streams.lag import Extent, LagMeter
+from cempstream.streams.settings import KafkaSettings
+
+A, B = TP("spectra", 0), TP("spectra", 1)
+
+
+class Consumer:
+    """As much of Faust's consumer as the meter asks."""
+
+    def __init__(
+        self, committed: dict[TP, int | None], fetched: dict[TP, int], read_to: dict[TP, int]
+    ) -> None:
+        self._committed_offset = committed
+        self._fetched = fetched
+        self._read_to = read_to
+        self.unacked: set[object] = set()
+
+    def assignment(self) -> set[TP]:
+        return set(self._committed_offset)
+
+    def highwater(self, tp: TP) -> int | None:
+        return self._fetched.get(tp)
+
+    async def position(self, tp: TP) -> int:
+        return self._read_to[tp]
+
+
+def meter(monkeypatch: pytest.MonkeyPatch, extents: dict[TP, Extent]) -> LagMeter:
+    """Return a meter whose broker is a table."""
+    made = LagMeter(KafkaSettings(bootstrap="127.0.0.1:1"))
+
+    def ask(partitions: Collection[TP]) -> dict[TP, Extent]:
+        return {tp: extents[tp] for tp in partitions}
+
+    monkeypatch.setattr(made, "_ask_extents", ask)
+    return made
+
+
+async def test_the_lag_is_what_is_not_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    lag = meter(monkeypatch, {A: Extent(0, 10), B: Extent(3, 3)})
+    consumer = Consumer({A: 9, B: None}, {A: 12}, {A: 9, B: 3})
+    assert lag.measure(consumer) == {A: 3}
+    await lag.ask(consumer)
+    assert lag.measure(consumer) == {A: 3, B: 0}
+
+
+async def test_a_consumer_that_fetches_nothing_cannot_hide_what_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lag = meter(monkeypatch, {A: Extent(5, 105)})
+    consumer = Consumer({A: None}, {}, {A: 5})
+    await lag.ask(consumer)
+    assert lag.measure(consumer) == {A: 100}
+
+
+async def test_the_end_of_a_transaction_is_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten messages and their marker: the eleventh offset is never committed."""
+    lag = meter(monkeypatch, {A: Extent(0, 11)})
+    consumer = Consumer({A: 10}, {A: 11}, {A: 11})
+    await lag.ask(consumer)
+    assert lag.measure(consumer) == {A: 0}
+    consumer.unacked.add("a message in the models")
+    assert lag.measure(consumer) == {A: 1}
