@@ -132,6 +132,8 @@ class Ledger:
     scores: dict[str, list[Score]] = field(default_factory=dict)
     dead: dict[tuple[str, int, int], list[Message]] = field(default_factory=dict)
     alerts: Counter[str] = field(default_factory=Counter)
+    alert_packets: list[bytes] = field(default_factory=list)
+    alert_lines: list[bytes] = field(default_factory=list)
 
     @property
     def n_accounted(self) -> int:
@@ -241,7 +243,7 @@ def read_ledger(bootstrap: str, topics: Topics) -> Ledger:
 def wait_for(bootstrap: str, topics: Topics, n_packets: int, timeout_s: float = 120.0) -> Ledger:
     """Return the ledger once every packet has an outcome, or after the time is up."""
     deadline_s = time.monotonic() + timeout_s
-    with Reader(bootstrap, topics.scores, topics.dlq, topics.alerts) as reader:
+    with Reader(bootstrap, topics.scores, topics.dlq, topics.alerts, topics.alerts_json) as reader:
         while True:
             reader.read(_QUIET_S, deadline_s)
             ledger = _ledger(reader.messages, topics)
@@ -259,6 +261,9 @@ def _ledger(messages: Iterable[Message], topics: Topics) -> Ledger:
             origin = headers(message)
             key = (origin["orig.topic"], int(origin["orig.partition"]), int(origin["orig.offset"]))
             ledger.dead.setdefault(key, []).append(message)
-        else:
+        elif message.topic() == topics.alerts:
             ledger.alerts[(message.key() or b"").decode()] += 1
+            ledger.alert_packets.append(message.value() or b"")
+        else:
+            ledger.alert_lines.append(message.value() or b"")
     return ledger
