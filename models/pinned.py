@@ -1,4 +1,4 @@
-"""Which bundle is meant: the newest of a name, one version of it, or a folder."""
+"""Which bundle is meant: the active version of a name, a version of it, or a folder."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from cempstream.models.bundle import BUNDLES, CARD_FILE, BundleError, newest_bundle
+from cempstream.models.promotion import active_version
 
 #: ``mid/1.1.0`` as people write it and ``mid-1.1.0`` as results say it.
 _VERSIONED = re.compile(r"(?P<name>.+)[/-](?P<version>\d+(\.\d+)+)")
@@ -17,7 +18,8 @@ def find_bundle(spec: str, root: Path | None = None) -> Path:
     Parameters
     ----------
     spec
-        ``mid`` (its newest version), ``mid/1.1.0`` or ``mid-1.1.0``, or the path of a folder with a card.
+        ``mid`` (the version that is promoted, else its newest), ``mid/1.1.0`` or ``mid-1.1.0``, or the path
+        of a folder with a card.
     root
         Where bundles lie; None: those of the package.
 
@@ -34,7 +36,8 @@ def find_bundle(spec: str, root: Path | None = None) -> Path:
     if (folder / CARD_FILE).is_file():
         return folder
     if match is None and "/" not in spec:
-        return newest_bundle(root, spec)
+        active = active_version(root, spec)
+        return newest_bundle(root, spec) if active is None else root / spec / active
     raise BundleError(
         f"there is no bundle '{spec}' in {root}; it holds {', '.join(bundles_in(root)) or 'none'}"
     )

@@ -1,0 +1,110 @@
+"""Which version of a bundle is served: decided by a person, written down beside the versions.
+
+``<root>/<name>/active`` holds one line per promotion, a version and when, the one in force last. Without the
+file the newest version is served.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cempstream.models.bundle import CARD_FILE, BundleError, load_bundle
+
+ACTIVE_FILE = "active"
+
+
+@dataclass(frozen=True, slots=True)
+class Promotion:
+    """A version that was made the active one."""
+
+    version: str
+    at: datetime
+
+
+def versions(root: Path, name: str) -> list[str]:
+    """Return the versions of a bundle that lie in a folder of bundles, the oldest first."""
+    found = [path.parent.name for path in (root / name).glob(f"*/{CARD_FILE}")]
+    return sorted(found, key=lambda version: [int(part) for part in version.split(".")])
+
+
+def promotions(root: Path, name: str) -> list[Promotion]:
+    """Return the promotions of a bundle, the one in force last; none where nobody has promoted any.
+
+    Raises
+    ------
+    BundleError
+        The file is not as `promote` writes it.
+    """
+    path = root / name / ACTIVE_FILE
+    if not path.is_file():
+        return []
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            version, at = line.split()
+            found.append(Promotion(version, datetime.fromisoformat(at)))
+        except ValueError:
+            raise BundleError(f"{path}: {line!r} is not a version and a time") from None
+    return found
+
+
+def active_version(root: Path, name: str) -> str | None:
+    """Return the version that is promoted; None where the newest is served."""
+    found = promotions(root, name)
+    return found[-1].version if found else None
+
+
+def promote(root: Path, name: str, version: str, at: datetime | None = None) -> Promotion:
+    """Make a version the active one, if it is what its card says.
+
+    Raises
+    ------
+    BundleError
+        There is no such version, it is not what its card says, or it is the active one already.
+    """
+    found = promotions(root, name)
+    if version not in versions(root, name):
+        there = ", ".join(versions(root, name)) or "none"
+        raise BundleError(f"there is no version {version} of '{name}' in {root}; there are {there}")
+    if found and found[-1].version == version:
+        raise BundleError(f"version {version} of '{name}' is the active one already")
+    load_bundle(root / name / version)
+    promotion = Promotion(version, at or datetime.now(UTC))
+    _write(root / name / ACTIVE_FILE, [*found, promotion])
+    return promotion
+
+
+def rollback(root: Path, name: str) -> Promotion:
+    """Take the last promotion back and return the one that is in force again.
+
+    Raises
+    ------
+    BundleError
+        There is none before it, or its version is gone or no longer what its card says.
+    """
+    found = promotions(root, name)
+    if len(found) < 2:
+        raise BundleError(
+            f"no version of '{name}' was active before; `cempstream bundle promote` chooses one"
+        )
+    before = found[-2]
+    load_bundle(root / name / before.version)
+    _write(root / name / ACTIVE_FILE, found[:-1])
+    return before
+
+
+def _write(path: Path, found: list[Promotion]) -> None:
+    """Replace the file as a whole: a worker that starts meanwhile reads the old or the new."""
+    lines = "".join(f"{p.version} {p.at.isoformat(timespec='seconds')}\n" for p in found)
+    with tempfile.NamedTemporaryFile(
+        "w", dir=path.parent, prefix=".active-", delete=False, encoding="utf-8"
+    ) as file:
+        file.write(lines)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(file.name).chmod(0o644)
+    Path(file.name).replace(path)
