@@ -106,6 +106,16 @@ METAL_POOR = (
 
 CEMP_BANDS = LICK + PYHAMMER + METAL_POOR
 
+
+def resolved_bands(bands: tuple[Band, ...], resolving_power: float) -> tuple[Band, ...]:
+    """Return the bands of which every window is at least one resolution element (λ/R) wide."""
+    return tuple(
+        band
+        for band in bands
+        if all(high - low >= 0.5 * (low + high) / resolving_power for low, high in (band.window, *band.sides))
+    )
+
+
 #: Physical windows that an explanation may name, air Å.
 NAMED_WINDOWS: tuple[tuple[str, Window], ...] = (
     ("CN 3883", (3846.0, 3883.0)),

@@ -74,6 +74,8 @@ class ProcessorChain:
         Bundle and version, stands in every result.
     attribution_edges_aa
         Edges of the attribution's bins, shape ``(n_bins + 1,)``.
+    measures_velocity
+        False at low resolution, where what is found and taken out is the wavelength zero point.
     """
 
     name: str
@@ -88,6 +90,7 @@ class ProcessorChain:
     attribution_edges_aa: Array
     limits: Limits
     provenance: tuple[Provenance, ...]
+    measures_velocity: bool = True
 
     def __call__(
         self, spectra: Sequence[Spectrum], policy: Policy, timer: StageTimer = untimed
@@ -188,8 +191,8 @@ class ProcessorChain:
                 bundle=self.name,
                 snr=snr,
                 flags=flag,
-                rv_kms=rv,
-                rv_error_kms=rv_error,
+                rv_kms=rv if self.measures_velocity else spectrum.rv_kms,
+                rv_error_kms=rv_error if self.measures_velocity else None,
                 template=TemplateMatch(label[0], label[1], label[2], label[3], chi2),
                 lines=dict(zip(names, zip(value, error, strict=True), strict=True)),
                 parameters=dict(zip(PARAMETERS, map(Estimate, *estimate), strict=True)),
@@ -270,8 +273,8 @@ def _check_finite(scores: ClassScores, parameters: ParameterEstimates) -> None:
         "subclass_p": scores.subclass_p,
         "ood": scores.ood,
         "attribution": scores.attribution,
-        "parameters": parameters.value,
-        "intervals": parameters.hi,
+        "parameters": parameters.value[:, parameters.is_measured],
+        "intervals": parameters.hi[:, parameters.is_measured],
     }
     for name, array in checked.items():
         if not np.isfinite(array).all():

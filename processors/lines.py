@@ -14,6 +14,8 @@ from cempstream.processors.grid import Array, LogGrid
 #: Bands are measured in blocks of about this many pixels, so that a block's arrays stay in a core's cache.
 _BLOCK_PIX = 700
 _MIN_GOOD = 0.5
+#: Bands of which KP takes one.
+_KP_OF = ("k6", "k12", "k18")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,7 +94,9 @@ class LineMeter:
     def __init__(self, grid: LogGrid, bands: Sequence[Band]) -> None:
         self.grid = grid
         self.bands = tuple(band.vacuum() for band in bands)
-        self.names = (*(band.name for band in bands), "kp")
+        names = tuple(band.name for band in bands)
+        self._is_kp = all(name in names for name in _KP_OF)
+        self.names = (*names, "kp") if self._is_kp else names
         groups = _neighbours(grid, self.bands)
         windows = [sorted({w for i in group for w in _windows(self.bands[i])}) for group in groups]
         # A window that two blocks need is measured in both; a band finds it in its own.
@@ -173,10 +177,9 @@ class LineMeter:
 
         The published rule leaves K12 > 5 Å with K18 <= 5 Å open; the wide band is taken there.
         """
-        try:
-            k6, k12, k18 = (self.names.index(name) for name in ("k6", "k12", "k18"))
-        except ValueError:
+        if not self._is_kp:
             return
+        k6, k12, k18 = (self.names.index(name) for name in _KP_OF)
         narrow, middle = value[:, k6] <= 2.0, value[:, k12] <= 5.0
         for out in (value, error):
             out[:, -1] = np.where(narrow, out[:, k6], np.where(middle, out[:, k12], out[:, k18]))

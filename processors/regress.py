@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -53,12 +53,15 @@ class ParameterEstimates:
         Shape ``(n_spec, n_parameters)``; ``lo`` and ``hi`` bound 68 %.
     cfe_corrected
         Shape ``(n_spec,)``.
+    is_measured
+        Which parameters the bundle measures, shape ``(n_parameters,)``; the others are NaN.
     """
 
     value: Array
     lo: Array
     hi: Array
     cfe_corrected: Array
+    is_measured: Array = field(default_factory=lambda: np.ones(len(PARAMETERS), dtype=bool))
 
 
 class Regressor:
@@ -68,9 +71,18 @@ class Regressor:
     ----------
     graph
         Input ``tokens``; outputs ``mean`` and ``log_sigma`` in the units of ``PARAMETERS``.
+    unmeasured
+        Parameters that the bundle's resolution cannot tell: NaN.
     """
 
-    def __init__(self, graph: Graph, intervals: IntervalTable, correction: EvolutionCorrection) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        intervals: IntervalTable,
+        correction: EvolutionCorrection,
+        unmeasured: Sequence[str] = (),
+    ) -> None:
+        self._is_unmeasured = np.array([name in unmeasured for name in PARAMETERS])
         self.graph = graph
         self.intervals = intervals
         self.correction = correction
@@ -82,4 +94,6 @@ class Regressor:
         sigma = np.exp(out["log_sigma"].numpy().astype(np.float64))
         logg, feh, cfe = (mean[:, PARAMETERS.index(name)] for name in ("logg", "feh", "cfe"))
         half = sigma * self.intervals(features.snr, feh)
-        return ParameterEstimates(mean, mean - half, mean + half, self.correction(logg, feh, cfe))
+        corrected = self.correction(logg, feh, cfe)
+        mean[:, self._is_unmeasured] = np.nan
+        return ParameterEstimates(mean, mean - half, mean + half, corrected, ~self._is_unmeasured)

@@ -12,7 +12,7 @@ from cempstream.models.card import Card
 from cempstream.models.evolution import carbon_correction
 from cempstream.models.pinned import find_bundle
 from cempstream.models.sessions import OrtGraph, Provider
-from cempstream.processors.bands import CEMP_BANDS
+from cempstream.processors.bands import CEMP_BANDS, resolved_bands
 from cempstream.processors.chain import Limits, ProcessorChain, StageTimer, untimed
 from cempstream.processors.classify import BandNamer, Classifier
 from cempstream.processors.continuum import Normaliser
@@ -33,6 +33,10 @@ from cempstream.streams.settings import ModelSettings, PolicySettings, Settings
 
 #: S/N per pixel of the spectrum on which a bundle proves that it works.
 _REFERENCE_SNR = 50.0
+#: Good fraction of a bundle's grid below which a spectrum is refused.
+_LEAST_COVERAGE = 0.052
+#: At lower resolution a shift is the wavelength zero point's before it is the star's.
+_LEAST_VELOCITY_POWER = 500.0
 
 
 def load_pipeline(settings: Settings, timer: StageTimer = untimed) -> Pipeline:
@@ -77,20 +81,21 @@ def build_chain(bundle: Bundle, provider: Provider, *, threads: int = 0) -> Proc
     edges = np.array(card.attribution_edges_aa)
     return ProcessorChain(
         name=bundle.name,
-        rebin=Rebinner(grid, card.resolving_power),
+        rebin=Rebinner(grid, card.resolving_power, min_pixels=round(_LEAST_COVERAGE * grid.n_pix)),
         normalise=Normaliser(card.sigma_pix),
         find_velocity=VelocityFinder(grid, bank.norm[bank.velocity]),
         denoise=Denoiser(graphs["denoise"]),
         extract=FeatureExtractor(
             graphs["features"],
-            LineMeter(grid, CEMP_BANDS),
+            LineMeter(grid, resolved_bands(CEMP_BANDS, card.resolving_power)),
             TemplateMatcher(bank.norm[labelled], bank.labels[labelled]),
         ),
         classify=Classifier(graphs["classify"], card.cemp.calibration, card.cemp_corrected.calibration),
-        regress=Regressor(graphs["regress"], card.intervals.table, corrected_cfe),
+        regress=Regressor(graphs["regress"], card.intervals.table, corrected_cfe, card.unmeasured),
         name_bands=BandNamer(edges),
         attribution_edges_aa=edges,
-        limits=Limits(ood_score=card.ood.threshold, ranges=card.ranges),
+        limits=Limits(ood_score=card.ood.threshold, ranges=card.ranges, low_coverage=card.low_coverage),
+        measures_velocity=card.resolving_power > _LEAST_VELOCITY_POWER,
         provenance=tuple(
             Provenance(f"{card.name}.{name}", card.version, graph.sha256, provider.value)
             for name, graph in card.graphs.items()
