@@ -66,9 +66,18 @@ VERBS = {
             "explain", "explain_cli:explain", "cpu", _USE, "Say why the spectra of a file score as they do."
         ),
         Verb("listen", "listen:listen", None, _USE, "Subscribe to alerts."),
+        Verb(
+            "verify", "verify_cli:verify", "cpu", _USE, "Score an alert's spectrum again with its own bundle."
+        ),
         Verb("schema", "schema_cli:schema_app", None, _USE, "Show and compare packet schemas."),
         Verb("worker", "worker_cli:worker", "cpu", _RUN, "Score spectra from Kafka until stopped."),
-        Verb("replay", "replay_cli:replay", "cpu", _RUN, "Publish the spectra of files as packets."),
+        Verb(
+            "replay",
+            "replay_cli:replay",
+            "cpu",
+            _RUN,
+            "Publish files as packets, or score a recorded night again.",
+        ),
         Verb("simulate", "simulate_cli:simulate", "cpu", _RUN, "Publish or write a simulated night."),
         Verb("topics", "topics_cli:topics_app", "cpu", _RUN, "Create and list the topics."),
         Verb("dlq", "dlq_cli:dlq_app", "cpu", _RUN, "Read dead letters and send them again."),

@@ -96,7 +96,7 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON knows values: what is not a number is None."""
-        plain: dict[str, Any] = _plain(asdict(self))
+        plain: dict[str, Any] = plain_json(asdict(self))
         return plain
 
 
@@ -253,9 +253,10 @@ def _rejected(found: Comparison, alone: Mapping[str, int]) -> str:
     return str(found.n_rejected_by_both + sum(alone.values())) + (f" (alone: {own})" if own else "")
 
 
-def _plain(value: Any) -> Any:
+def plain_json(value: Any) -> Any:
+    """Return a value as JSON knows them: what is not a finite number is None."""
     if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: plain_json(part) for name, part in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
+        return [plain_json(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
