@@ -155,3 +155,24 @@ def test_a_bad_pixel_spoils_its_neighbours_unless_it_hardly_counts() -> None:
         good = rest.ivar[0] > 0
         assert np.abs(rest.norm[0, good] - 0.7).max() < 0.02
     assert n_bad == {0.0: 1, 0.02: 1, 0.5: 2, 0.98: 1}
+
+
+@pytest.mark.parametrize("rv_kms", [-1800.0, -300.0, 0.0, 900.0, 2000.0])
+def test_at_r_200_a_wrong_zero_point_of_several_pixels_is_found(rv_kms: float) -> None:
+    grid = LogGrid(3.57, 4e-4, 1024)
+    pixel_kms = 4 * PIXEL_KMS
+    broad = tuple((centre, 9.0, 0.25) for centre, _, _ in COOL)
+
+    def seen(rv: float) -> Array:
+        rest = grid.wave / (1 + rv / LIGHT_KMS)
+        return np.asarray(
+            np.prod([1 - d * np.exp(-0.5 * ((rest - c) / s) ** 2) for c, s, d in broad], axis=0)
+        )
+
+    noisy = seen(rv_kms) + 0.02 * np.random.default_rng(6).standard_normal((50, grid.n_pix))
+    ivar = np.full_like(noisy, 2500.0)
+    found = VelocityFinder(grid, seen(0.0)[None])(
+        NormalisedBatch(grid, noisy.astype(np.float32), ivar.astype(np.float32), np.ones_like(ivar))
+    )
+    assert np.abs(found.rv_kms - rv_kms).max() < 0.5 * pixel_kms
+    assert found.is_certain.all()

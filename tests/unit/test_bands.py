@@ -1,0 +1,21 @@
+"""Which indices a resolution can measure."""
+
+from cempstream.processors.bands import CEMP_BANDS, resolved_bands
+from cempstream.processors.grid import LogGrid
+from cempstream.processors.lines import LineMeter
+
+
+def test_at_r_1800_every_index_is_resolved() -> None:
+    assert resolved_bands(CEMP_BANDS, 1800.0) == CEMP_BANDS
+
+
+def test_at_r_200_broad_carbon_bands_are_left_and_no_single_line() -> None:
+    names = {band.name for band in resolved_bands(CEMP_BANDS, 200.0)}
+    assert {"gpe", "egp", "c2_4737", "c2_5165", "cn_7872", "lick_cahk"} <= names
+    assert names.isdisjoint({"k6", "k12", "k18", "gp", "ba4554", "sr4077", "lick_mgb", "ca_k"})
+
+
+def test_there_is_no_kp_without_the_bands_of_which_it_is_one() -> None:
+    grid = LogGrid(3.57, 4e-4, 1024)
+    assert "kp" not in LineMeter(grid, resolved_bands(CEMP_BANDS, 200.0)).names
+    assert "kp" in LineMeter(LogGrid(3.57, 1e-4, 3840), CEMP_BANDS).names
