@@ -170,9 +170,9 @@ def test_at_r_200_a_wrong_zero_point_of_several_pixels_is_found(rv_kms: float) -
         )
 
     noisy = seen(rv_kms) + 0.02 * np.random.default_rng(6).standard_normal((50, grid.n_pix))
-    ivar = np.full_like(noisy, 2500.0)
+    ivar = np.full_like(noisy, 2500.0, dtype=np.float32)
     found = VelocityFinder(grid, seen(0.0)[None])(
-        NormalisedBatch(grid, noisy.astype(np.float32), ivar.astype(np.float32), np.ones_like(ivar))
+        NormalisedBatch(grid, noisy.astype(np.float32), ivar, np.ones_like(ivar))
     )
     assert np.abs(found.rv_kms - rv_kms).max() < 0.5 * pixel_kms
     assert found.is_certain.all()
