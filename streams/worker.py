@@ -39,7 +39,7 @@ from cempstream.streams.settings import KafkaSettings, Settings
 logger = logging.getLogger(__name__)
 
 #: A consumer that has messages waiting and takes none for this long has stopped in silence.
-STALL_S = 90.0
+STALL_S = 75.0
 
 _WATCH_INTERVAL_S = 1.0
 _ASK_INTERVAL_S = 5.0
