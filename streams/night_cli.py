@@ -23,7 +23,12 @@ from cempstream.streams.demo_night import cemp_share, simulate_spectra
 from cempstream.streams.feed import send_at_rate, spectrum_message
 from cempstream.streams.local_stream import LocalStream
 from cempstream.streams.night_picture import save_night
-from cempstream.streams.prometheus_server import EVALUATION_S, SCRAPE_S, MonitorError, PrometheusServer
+from cempstream.streams.prometheus_server import (
+    EVALUATION_S,
+    SCRAPE_S,
+    PrometheusServer,
+    find_prometheus,
+)
 from cempstream.streams.publisher import DeliveryFailed, OutMessage, Publisher
 from cempstream.streams.topics import MAX_INPUT_BYTES
 from cempstream.streams.worker_process import WorkerFailed
@@ -71,6 +76,7 @@ def night(
     stay: Annotated[bool, typer.Option("--stay", help="Keep all up after the feed, until Ctrl-C.")] = False,
 ) -> None:
     """Watch a simulated night with a real Prometheus; Ctrl-C ends it early, with its picture."""
+    find_prometheus()  # before anything is started
     try:
         prior = cemp_share(load_mix(mix))
     except FileNotFoundError as error:
@@ -84,7 +90,7 @@ def night(
     try:
         with LocalStream("night", bootstrap, settings, worker_log=out / "worker.log") as stream:
             run_night(plan, stream, stay=stay)
-    except (WorkerFailed, MonitorError) as error:
+    except WorkerFailed as error:
         typer.echo(f"night: {error}", err=True)
         raise typer.Exit(1) from None
 

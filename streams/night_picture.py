@@ -167,9 +167,9 @@ def _draw_panel(axes: Axes, panel: Panel, found: Mapping[Line, list[Curve]], beg
         highest = float(np.nanmax([highest, panel.limit]))
     if panel.limit is not None and highest > _LOG_RANGE * lowest:
         axes.set_yscale("log")
-        axes.set_ylim(bottom=lowest / 1.5, top=highest * 2)
+        axes.set_ylim(bottom=lowest / 1.5, top=highest * (highest / lowest) ** 0.4)
     else:
-        axes.set_ylim(0, 1.15 * highest if highest > 0 else 1.0)
+        axes.set_ylim(0, 1.35 * highest if highest > 0 else 1.0)
     axes.legend(fontsize=_TEXT_PT, frameon=False, loc="upper left")
 
 

@@ -66,6 +66,8 @@ class PrometheusServer:
         ``host:port`` of the workers.
     source
         Folder with ``rules/``.
+    scrape_s, evaluation_s
+        How often it asks, and how often it evaluates the rules.
 
     Raises
     ------
@@ -73,17 +75,25 @@ class PrometheusServer:
         There is no ``prometheus`` on PATH, or no rules.
     """
 
-    def __init__(self, folder: Path, targets: Sequence[str], *, source: Path = PROMETHEUS_FOLDER) -> None:
-        program = shutil.which("prometheus")
-        if program is None:
-            raise MonitorError("there is no `prometheus` on PATH; on Debian: apt install prometheus")
+    def __init__(
+        self,
+        folder: Path,
+        targets: Sequence[str],
+        *,
+        source: Path = PROMETHEUS_FOLDER,
+        scrape_s: int = SCRAPE_S,
+        evaluation_s: int = EVALUATION_S,
+    ) -> None:
+        program = find_prometheus()
         if not (source / "rules").is_dir():
             raise MonitorError(f"{source} holds no rules; the project's deploy/prometheus has them")
         folder.mkdir(parents=True, exist_ok=True)
         self._address = f"127.0.0.1:{free_port()}"
         # JSON is YAML: no library is needed to write it.
         config = folder / "prometheus.json"
-        config.write_text(json.dumps(_configuration(targets, source / "rules"), indent=2))
+        config.write_text(
+            json.dumps(_configuration(targets, source / "rules", scrape_s, evaluation_s), indent=2)
+        )
         self._command = (
             program,
             f"--config.file={config}",
@@ -188,12 +198,26 @@ class PrometheusServer:
         self.stop()
 
 
-def _configuration(targets: Sequence[str], rules: Path) -> dict[str, Any]:
+def find_prometheus() -> str:
+    """Return the program's path.
+
+    Raises
+    ------
+    MonitorError
+        It is not installed.
+    """
+    program = shutil.which("prometheus")
+    if program is None:
+        raise MonitorError("there is no `prometheus` on PATH; on Debian: apt install prometheus")
+    return program
+
+
+def _configuration(targets: Sequence[str], rules: Path, scrape_s: int, evaluation_s: int) -> dict[str, Any]:
     return {
         "global": {
-            "scrape_interval": f"{SCRAPE_S}s",
-            "scrape_timeout": f"{SCRAPE_S - 1}s",
-            "evaluation_interval": f"{EVALUATION_S}s",
+            "scrape_interval": f"{scrape_s}s",
+            "scrape_timeout": f"{max(1, scrape_s - 1)}s",
+            "evaluation_interval": f"{evaluation_s}s",
         },
         "rule_files": [str(rules / "*.yml")],
         "scrape_configs": [{"job_name": "cempstream", "static_configs": [{"targets": list(targets)}]}],

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from cempstream.streams.night_picture import ALERTS, PANELS
+
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 RULES = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))
 DASHBOARDS = sorted((DEPLOY / "grafana" / "dashboards").glob("*.json"))
@@ -68,3 +70,9 @@ def dashboard_queries() -> Iterator[Query]:
                 for variable, value in _VARIABLES.items():
                     expr = expr.replace(variable, value)
                 yield Query(f"{uid}/{panel['title']}", expr)
+
+
+def picture_queries() -> list[Query]:
+    """Return the expressions of the picture of a night."""
+    queries = [Query(f"picture/{panel.title}", line.expr) for panel in PANELS for line in panel.lines]
+    return [*queries, Query("picture/alerts", ALERTS)]

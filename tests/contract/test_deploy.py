@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from cempstream.streams.cli import VERBS
+from cempstream.streams.prometheus_server import EVALUATION_S, SCRAPE_S
 from cempstream.streams.settings import Settings
 from tests.contract.monitoring import DEPLOY, rules
 
@@ -81,6 +82,12 @@ def test_prometheus_scrapes_the_worker_of_compose() -> None:
     (found,) = job["dns_sd_configs"]
     assert set(found["names"]) <= set(load_compose())
     assert found["port"] == Settings().metrics.port
+
+
+def test_a_night_on_one_machine_is_watched_as_the_deployed_one() -> None:
+    shipped = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["global"]
+    assert shipped["scrape_interval"] == f"{SCRAPE_S}s"
+    assert shipped["evaluation_interval"] == f"{EVALUATION_S}s"
 
 
 def test_grafana_finds_its_boards() -> None:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import shutil
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode
-from urllib.request import urlopen
 
 import pytest
-import yaml
 
-from cempstream.streams.child_process import ChildProcess
-from cempstream.streams.embedded import free_port
+from cempstream.streams.prometheus_server import PrometheusServer
 from tests.broker.conftest import need_kafka
 from tests.broker.kafka import KafkaBroker
-from tests.contract.monitoring import DEPLOY, dashboard_queries, rule_queries
+from tests.contract.monitoring import dashboard_queries, picture_queries, rule_queries
 from tests.night import Topics, WorkerProcess, send, wait_for
 from tests.spectra import template_packets
 
@@ -31,52 +26,12 @@ N_SPECTRA = 300
 _NO_FAULT = {"cemp_negative_latency_total", "cemp_ood_total", "cemp:ood_share:rate1h"}
 
 
-class PrometheusServer:
-    """Prometheus with our rules, scraping one worker every second."""
-
-    def __init__(self, folder: Path, target: str) -> None:
-        self._address = f"127.0.0.1:{free_port()}"
-        config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
-        config["global"] = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-        config["rule_files"] = [str(DEPLOY / "prometheus" / "rules" / "*.yml")]
-        del config["alerting"]
-        config["scrape_configs"] = [{"job_name": "cempstream", "static_configs": [{"targets": [target]}]}]
-        path = folder / "prometheus.yml"
-        path.write_text(yaml.safe_dump(config))
-        self.process = ChildProcess(
-            [
-                "prometheus",
-                f"--config.file={path}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address={self._address}",
-                "--log.level=warn",
-            ]
-        )
-
-    def ask(self, path: str, **parameters: str) -> Any:
-        """Return the data of an answer; an expression that it refuses fails the test."""
-        try:
-            with urlopen(f"http://{self._address}{path}?{urlencode(parameters)}", timeout=20) as answer:
-                return json.load(answer)["data"]
-        except HTTPError as error:
-            raise AssertionError(f"{parameters}: {error.read().decode()}") from None
-
-    def query(self, expr: str) -> list[Any]:
-        """Return the series of an expression now."""
-        found: list[Any] = self.ask("/api/v1/query", query=expr)["result"]
-        return found
-
-    def wait_for_data(self, expr: str, timeout_s: float) -> None:
-        """Return once an expression has data."""
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            try:
-                if self.query(expr):
-                    return
-            except (URLError, OSError):  # it has not opened its port yet
-                assert self.process.is_running, self.process.log_tail()
-            time.sleep(0.5)
-        raise AssertionError(f"no data for {expr!r} after {timeout_s} s: {self.process.log_tail()}")
+def wait_for_data(prometheus: PrometheusServer, expr: str, timeout_s: float) -> None:
+    """Return once an expression has data."""
+    deadline = time.monotonic() + timeout_s
+    while not prometheus.query(expr):
+        assert time.monotonic() < deadline, f"no data for {expr!r} after {timeout_s} s"
+        time.sleep(0.5)
 
 
 @pytest.fixture
@@ -86,32 +41,51 @@ def broker() -> Iterator[KafkaBroker]:
         yield kafka
 
 
-@pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed")
 def test_every_expression_is_answered_by_a_real_night(broker: KafkaBroker, tmp_path: Path) -> None:
     topics = Topics.create(broker.bootstrap)
     with WorkerProcess(broker.bootstrap, topics, CEMP_POLICY__PRIOR="0.5") as worker:
         worker.wait_ready(120)
-        prometheus = PrometheusServer(tmp_path, f"127.0.0.1:{worker.port}")
-        try:
-            prometheus.wait_for_data("cemp_ready == 1", 60)
+        targets = [f"127.0.0.1:{worker.port}"]
+        with PrometheusServer(tmp_path, targets, scrape_s=1, evaluation_s=1) as prometheus:
+            wait_for_data(prometheus, "cemp_ready == 1", 60)
             header = {"tense": b"current"}
             for part in range(3):  # apart in time, so that there is a rate
                 packets = [*template_packets(N_SPECTRA // 3, seed=part), b"junk"]
                 send(broker.bootstrap, topics.spectra, packets, header)
                 wait_for(broker.bootstrap, topics, (part + 1) * len(packets))
                 time.sleep(3)
-            prometheus.wait_for_data(f'cemp_spectra_total{{outcome="scored"}} == {N_SPECTRA}', 30)
-            prometheus.wait_for_data("cemp:high_score_share:rate1h", 90)  # evaluated once a minute
-            empty = {q.place: q.metrics for q in dashboard_queries() if not prometheus.query(q.expr)}
+            wait_for_data(prometheus, f'cemp_spectra_total{{outcome="scored"}} == {N_SPECTRA}', 30)
+            wait_for_data(prometheus, "cemp:high_score_share:rate1h", 90)  # evaluated once a minute
+            asked = [*dashboard_queries(), *(q for q in picture_queries() if q.metrics)]
+            empty = {q.place: q.metrics for q in asked if not prometheus.query(q.expr)}
             assert all(metrics & _NO_FAULT for metrics in empty.values()), empty
             for query in rule_queries():
                 prometheus.query(query.expr)
-            broken = [
-                rule
-                for group in prometheus.ask("/api/v1/rules")["groups"]
-                for rule in group["rules"]
-                if rule["health"] != "ok"
-            ]
-            assert not broken
-        finally:
-            prometheus.process.stop(timeout_s=20)
+            assert not list(prometheus.broken_rules())
+
+
+def test_the_command_draws_its_night_and_ends(tmp_path: Path) -> None:
+    night = [sys.executable, "-m", "cempstream", "night", "--minutes", "0.3", "--out", str(tmp_path)]
+    done = subprocess.run(night, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "dead letters" in done.stdout
+    picture = tmp_path / "night.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size > 20_000, "curves, not empty axes"
+    assert f"picture     {picture}" in done.stdout
+
+
+def test_the_command_says_what_it_lacks(tmp_path: Path) -> None:
+    night = [sys.executable, "-m", "cempstream", "night", "--minutes", "0.3", "--out", str(tmp_path)]
+    done = subprocess.run(
+        night,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, "PATH": "/nowhere"},
+    )
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "cempstream: there is no `prometheus` on PATH; on Debian: apt install prometheus"
+    )
