@@ -12,6 +12,7 @@ from typing import Self
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaException, Message, TopicPartition
 
+from cempstream.streams.offsets import is_about_a_group
 from cempstream.streams.settings import KafkaSettings
 from cempstream.streams.topic_reader import open_consumer, partitions_of
 
@@ -109,7 +110,7 @@ class Arrivals:
                             arrived.append(
                                 Arrival(message.topic() or "", message.value() or b"", _headers(message), now)
                             )
-                        elif error.code() != _END_OF_PARTITION:
+                        elif error.code() != _END_OF_PARTITION and not is_about_a_group(error):
                             raise KafkaException(error)
                     with self._lock:
                         self._new += arrived

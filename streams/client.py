@@ -29,6 +29,7 @@ from cempstream.streams.offsets import (
     Place,
     StartingPoints,
     StreamError,
+    is_about_a_group,
     parse_start,
     parse_time,
     partitions_of,
@@ -310,6 +311,8 @@ class AlertStream:
 
     def _note(self, error: KafkaError) -> None:
         """Keep an error that waiting does not mend; librdkafka reconnects by itself after the others."""
+        if self._group is None and is_about_a_group(error):
+            return
         if error.fatal() or error.code() in HOPELESS:
             self._problem = error
         else:
@@ -331,7 +334,7 @@ def _consumer_config(bootstrap: str, group: str | None, more: Mapping[str, Any])
         "auto.commit.interval.ms": 1000,
         **more,
         "bootstrap.servers": bootstrap,
-        # Without a group librdkafka still wants a name; no broker ever hears of it.
+        # Without a group librdkafka still wants a name; a broker that refuses it is not listened to.
         "group.id": group or f"cempstream-{uuid4()}",
         "enable.auto.commit": group is not None,
         "enable.auto.offset.store": False,

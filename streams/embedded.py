@@ -11,6 +11,7 @@ import random
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -65,9 +66,19 @@ def _is_bindable(probe: socket.socket, port: int) -> bool:
 
 
 def wait_until_serving(
-    bootstrap: str, process: ChildProcess, timeout_s: float, *, n_brokers: int = 1
+    bootstrap: str,
+    process: ChildProcess,
+    timeout_s: float,
+    *,
+    n_brokers: int = 1,
+    client_config: Mapping[str, str] | None = None,
 ) -> None:
     """Return once the broker answers a metadata request and knows `n_brokers`, itself included.
+
+    Parameters
+    ----------
+    client_config
+        librdkafka properties for a broker that asks who we are.
 
     Raises
     ------
@@ -76,7 +87,12 @@ def wait_until_serving(
     """
     # librdkafka logs every refused connection of the start-up; a broker that does not come is our message.
     admin = AdminClient(
-        {"bootstrap.servers": bootstrap, "log_level": 0, "reconnect.backoff.max.ms": 100},
+        {
+            "bootstrap.servers": bootstrap,
+            "log_level": 0,
+            "reconnect.backoff.max.ms": 100,
+            **(client_config or {}),
+        },
     )
     deadline = time.monotonic() + timeout_s
     problem = "no answer"

@@ -178,6 +178,8 @@ def _fetch_limits(consumer: Consumer, places: list[Place]) -> dict[Place, tuple[
         # One message or the end is enough: the answer that it came in says where its partition ends.
         for message in consumer.consume(256, timeout=_POLL_S):
             error = message.error()
+            if is_about_a_group(error):
+                continue
             if error is not None and error.code() != KafkaError._PARTITION_EOF:
                 raise StreamError(error.str())
             place, offset = place_of(message)
@@ -198,6 +200,14 @@ def _at_time(consumer: Consumer, ends: Mapping[Place, int], start_ms: int) -> di
         raise StreamError("the broker did not say where that time is") from error
     at = {(part.topic, part.partition): part.offset for part in found}
     return {place: at[place] if at[place] >= 0 else end for place, end in ends.items()}
+
+
+def is_about_a_group(error: KafkaError | None) -> bool:
+    """Say whether the broker refuses the name of a group, which is nothing to a reader without one.
+
+    librdkafka wants a name all the same, and asks for its coordinator.
+    """
+    return error is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
 
 
 def place_of(message: Message) -> tuple[Place, int]:

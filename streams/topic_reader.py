@@ -18,6 +18,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from cempstream.streams.offsets import is_about_a_group
 from cempstream.streams.settings import KafkaSettings
 from cempstream.streams.topics import NoBroker
 
@@ -98,7 +99,7 @@ def read_topic(
         unfinished = {start.partition for start in starts}
         heard_at_s = time.monotonic()
         while unfinished:
-            messages = consumer.consume(_CHUNK, timeout=_POLL_S)
+            messages = _consume(consumer)
             if messages:
                 heard_at_s = time.monotonic()
             elif time.monotonic() - heard_at_s > _TIMEOUT_S:
@@ -126,7 +127,7 @@ def count_messages(kafka: KafkaSettings, topics: Sequence[str]) -> dict[str, int
         consumer.assign([TopicPartition(topic, i, OFFSET_BEGINNING) for topic, i in waiting])
         deadline_s = time.monotonic() + _TIMEOUT_S
         while waiting and time.monotonic() < deadline_s:
-            messages = consumer.consume(_CHUNK, timeout=_POLL_S)
+            messages = _consume(consumer)
             # One message or the end is enough: the answer that it came in said where its partition ends.
             for message in messages:
                 _is_end(message)  # raises on any other error
@@ -152,9 +153,14 @@ def read_one(kafka: KafkaSettings, topic: str, partition: int, offset: int) -> M
             if 0 <= end <= offset:
                 return None
             message = consumer.poll(_POLL_S)
-            if message is not None:
+            if message is not None and not is_about_a_group(message.error()):
                 return None if _is_end(message) or message.offset() != offset else message
     return None
+
+
+def _consume(consumer: Consumer) -> list[Message]:
+    messages = consumer.consume(_CHUNK, timeout=_POLL_S)
+    return [message for message in messages if not is_about_a_group(message.error())]
 
 
 def _is_end(message: Message) -> bool:

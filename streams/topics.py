@@ -188,6 +188,17 @@ class TopicAdmin:
                 created.add(name)
         return created
 
+    def grant(self, rights: Iterable[Any]) -> None:
+        """Grant rights; those that are granted already stay.
+
+        Raises
+        ------
+        KafkaException
+            The broker has no authorizer, or we may not.
+        """
+        for granted in self.client.create_acls(list(rights), request_timeout=_TIMEOUT_S).values():
+            granted.result(_TIMEOUT_S)
+
     def delete(self, name: str) -> None:
         """Delete a topic; a broker that does not allow it keeps it."""
         for future in self.client.delete_topics([name]).values():

@@ -9,6 +9,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cempstream.streams.access import (
+    describe_right,
+    exposure_rights,
+    subscriber_rights,
+    worker_rights,
+)
 from cempstream.streams.overrides import Bootstrap, settings_with
 from cempstream.streams.settings import Settings
 from cempstream.streams.topic_reader import count_messages
@@ -93,6 +99,42 @@ def list_(
             _days(state.number(RETENTION)),
         )
     Console().print(table)
+
+
+@topics_app.command()
+def grant(
+    bootstrap: Bootstrap = None,
+    topic: Annotated[list[str] | None, typer.Option(help="Topic of spectra; may be given again.")] = None,
+    worker: Annotated[list[str] | None, typer.Option(help="User that workers connect as.")] = None,
+    subscriber: Annotated[
+        list[str] | None, typer.Option(help="User of a subscriber; its groups begin with its name and a dot.")
+    ] = None,
+    exposures: Annotated[
+        list[str] | None, typer.Option(help="User that the watch on exposures connects as.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say the rights, grant none.")] = False,
+) -> None:
+    """Grant each user what it needs and no more; for a broker with an authorizer."""
+    settings = _settings(bootstrap, topic)
+    rights = [
+        *(
+            r
+            for user in worker or ()
+            for r in worker_rights(f"User:{user}", settings.topics, settings.kafka.group)
+        ),
+        *(
+            r
+            for user in subscriber or ()
+            for r in subscriber_rights(f"User:{user}", settings.topics, f"{user}.")
+        ),
+        *(r for user in exposures or () for r in exposure_rights(f"User:{user}", settings.topics)),
+    ]
+    if not rights:
+        raise typer.BadParameter("say whom: --worker, --subscriber or --exposures with a user's name")
+    if not dry_run:
+        TopicAdmin(settings.kafka).grant(rights)
+    for right in rights:
+        typer.echo(describe_right(right))
 
 
 def _settings(bootstrap: str | None, topic: list[str] | None) -> Settings:

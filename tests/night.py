@@ -8,8 +8,9 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.error import HTTPError, URLError
@@ -75,7 +76,16 @@ class Topics:
 class WorkerProcess:
     """``cempstream worker`` as a process of its own."""
 
-    def __init__(self, bootstrap: str, topics: Topics, *, module: str | None = None, **settings: str) -> None:
+    def __init__(
+        self,
+        bootstrap: str,
+        topics: Topics,
+        *,
+        module: str | None = None,
+        arguments: Sequence[str] = (),
+        log_path: Path | None = None,
+        **settings: str,
+    ) -> None:
         self.port = free_port()
         environment = {
             **os.environ,
@@ -89,7 +99,9 @@ class WorkerProcess:
             **settings,
         }
         command = ["-m", module] if module else ["-m", "cempstream", "worker"]
-        self.process = ChildProcess([sys.executable, *command], env=environment)
+        self.process = ChildProcess(
+            [sys.executable, *command, *arguments], env=environment, log_path=log_path
+        )
 
     def __enter__(self) -> Self:
         return self

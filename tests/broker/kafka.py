@@ -60,6 +60,8 @@ class KafkaBroker:
         self._folder = Path(self._temporary.name)
         self._cluster_id = cluster_id or _new_cluster_id()
         self._process: ChildProcess | None = None
+        self._format_arguments: tuple[str, ...] = ()
+        self._client_config: Mapping[str, str] = {}
         n_nodes = max(1, len(voters))
         self._settings: dict[str, str | int] = {
             "process.roles": "broker,controller",
@@ -124,8 +126,9 @@ class KafkaBroker:
             # one word: an id may begin with a hyphen
             cluster_id = f"--cluster-id={self._cluster_id}"
             tool = ["kafka.tools.StorageTool", "format", cluster_id, "-c", str(properties)]
+            command = _java(*tool, *self._format_arguments)
             done = subprocess.run(
-                _java(*tool), capture_output=True, text=True, timeout=_START_TIMEOUT_S, check=False
+                command, capture_output=True, text=True, timeout=_START_TIMEOUT_S, check=False
             )
             if done.returncode:
                 raise BrokerError(f"the log could not be formatted: {done.stdout}{done.stderr}")
@@ -137,7 +140,13 @@ class KafkaBroker:
         """Return once the broker answers and knows `n_brokers`, itself included."""
         assert self._process is not None, "launched before"
         try:
-            wait_until_serving(self.bootstrap, self._process, _START_TIMEOUT_S, n_brokers=n_brokers)
+            wait_until_serving(
+                self.bootstrap,
+                self._process,
+                _START_TIMEOUT_S,
+                n_brokers=n_brokers,
+                client_config=self._client_config,
+            )
         except BaseException:
             self.kill()
             raise

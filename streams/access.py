@@ -1,0 +1,73 @@
+"""Who may do what on the broker: the rights of a worker, of a subscriber and of the watch on exposures.
+
+Each gets what it needs and no more: a worker reads the survey's topics and writes its own, a subscriber reads
+alerts. Kafka refuses everything else where its authorizer is on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # imported there, not re-exported by name
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    ResourcePatternType,
+    ResourceType,
+)
+
+from cempstream.streams.settings import TopicSettings
+
+_ANY_HOST = "*"
+
+
+def worker_rights(principal: str, topics: TopicSettings, group: str) -> list[AclBinding]:
+    """Return what a worker needs: to read spectra in its group, and to write what it writes."""
+    return [
+        *_on_topics(principal, topics.spectra, AclOperation.READ),
+        *_on_topics(principal, topics.written, AclOperation.WRITE),
+        _binding(principal, ResourceType.GROUP, group, AclOperation.READ),
+    ]
+
+
+def subscriber_rights(principal: str, topics: TopicSettings, group_prefix: str) -> list[AclBinding]:
+    """Return what a subscriber needs: to read alerts, in groups whose names begin with a prefix."""
+    return [
+        *_on_topics(
+            principal, (topics.alerts, topics.alerts_json, topics.alerts_archival), AclOperation.READ
+        ),
+        _binding(
+            principal, ResourceType.GROUP, group_prefix, AclOperation.READ, ResourcePatternType.PREFIXED
+        ),
+    ]
+
+
+def exposure_rights(principal: str, topics: TopicSettings) -> list[AclBinding]:
+    """Return what the watch on exposures needs: to read outcomes, and to read and write its own topic."""
+    return [
+        *_on_topics(principal, (topics.scores, topics.dlq, topics.exposures), AclOperation.READ),
+        *_on_topics(principal, (topics.exposures,), AclOperation.WRITE),
+    ]
+
+
+def describe_right(right: AclBinding) -> str:
+    """Say a right in one line."""
+    kind = ResourceType(right.restype).name.lower()
+    operation = AclOperation(right.operation).name.lower()
+    ending = "*" if right.resource_pattern_type is ResourcePatternType.PREFIXED else ""
+    return f"{right.principal} may {operation} {kind} {right.name}{ending}"
+
+
+def _on_topics(principal: str, names: Iterable[str], operation: AclOperation) -> list[AclBinding]:
+    # Reading and writing imply DESCRIBE, and writing implies the idempotent producer's right (Kafka 3.0).
+    return [_binding(principal, ResourceType.TOPIC, name, operation) for name in names]
+
+
+def _binding(
+    principal: str,
+    kind: ResourceType,
+    name: str,
+    operation: AclOperation,
+    pattern: ResourcePatternType = ResourcePatternType.LITERAL,
+) -> AclBinding:
+    return AclBinding(kind, name, pattern, principal, _ANY_HOST, operation, AclPermissionType.ALLOW)
