@@ -1,27 +1,41 @@
-"""A worker whose classifier fails on purpose: once, always on one star, or always (``CEMP_TEST_FAULT``)."""
+"""A worker that fails on purpose, in the way that ``CEMP_TEST_FAULT`` names.
+
+``once``, ``row``, ``always``: the classifier raises once, whenever one star is in the batch, or always.
+``hung-model``, ``hung-loop``, ``deaf``: after a few hundred spectra the models do not return, the event loop
+does not, or the consumer fetches nothing more and says nothing of it. ``CEMP_TEST_STALL_S`` shortens the
+wait.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections.abc import Sequence
+from typing import Any
 
 from cempstream.processors.chain import ProcessorChain, StageTimer, untimed
 from cempstream.processors.decide import Policy
 from cempstream.processors.graph import ModelError
 from cempstream.processors.outcome import Classification
 from cempstream.processors.spectrum import BadSpectrum, Spectrum
-from cempstream.streams import worker
+from cempstream.streams import faust_transport, worker
 from cempstream.streams.faust_app import run_worker
 from cempstream.streams.logs import LogFormat, LogLevel, configure_logging
 from cempstream.streams.pipeline import Pipeline, Route
 from cempstream.streams.settings import Settings
 
 #: The star on which the model always fails.
-POISON_SUFFIX = "-00123"
+POISON_SUFFIX = "-000000000123"
+
+#: A stall comes in the middle of the work.
+N_BEFORE_STALL = 300
+
+_FOR_EVER_S = 3600.0
 
 
 class FaultyChain:
-    """A real chain that raises first."""
+    """A real chain that raises, or hangs, first."""
 
     def __init__(self, chain: ProcessorChain, fault: str) -> None:
         self.chain = chain
@@ -29,30 +43,32 @@ class FaultyChain:
         self.name = chain.name
         self.provenance = chain.provenance
         self.n_failures = 0
+        self.n_spectra = 0
 
     def __call__(
         self, spectra: Sequence[Spectrum], policy: Policy, timer: StageTimer = untimed
     ) -> list[Classification | BadSpectrum]:
         """Fail as told, else classify."""
-        is_hit = {
+        self.n_spectra += len(spectra)
+        if self.fault == "hung-model":
+            if self.n_spectra > N_BEFORE_STALL:
+                time.sleep(_FOR_EVER_S)
+        elif {
             "once": self.n_failures == 0,
             "row": any(s.spectrum_id.endswith(POISON_SUFFIX) for s in spectra),
             "always": True,
-        }[self.fault]
-        if is_hit:
+        }[self.fault]:
             self.n_failures += 1
             raise ModelError(f"on purpose ({self.fault})")
         return self.chain(spectra, policy, timer)
 
 
-def main() -> None:
-    """Run a worker whose pipeline is faulty."""
-    configure_logging(LogLevel.INFO, LogFormat.TEXT)
+def fail_in_models(fault: str) -> None:
+    """Make every chain faulty."""
     real = worker.load_pipeline
 
     def load_faulty(settings: Settings, timer: StageTimer = untimed) -> Pipeline:
         pipeline = real(settings, timer)
-        fault = os.environ["CEMP_TEST_FAULT"]
         routes = [
             Route(FaultyChain(r.chain, fault), r.resolving_power, r.policy, r.reference)  # type: ignore[arg-type]
             for r in pipeline.routes
@@ -60,6 +76,51 @@ def main() -> None:
         return Pipeline(pipeline.decode, routes, pipeline.timer)
 
     worker.load_pipeline = load_faulty
+
+
+def hang_event_loop() -> None:
+    """Deliver a few batches, then never return to the event loop."""
+    real = worker.Worker._deliver
+    n_delivered = 0
+
+    async def deliver(self: worker.Worker, batch: Any, processed: Any) -> None:
+        nonlocal n_delivered
+        await real(self, batch, processed)
+        n_delivered += len(batch)
+        if n_delivered > N_BEFORE_STALL:
+            time.sleep(_FOR_EVER_S)
+
+    worker.Worker._deliver = deliver  # type: ignore[method-assign]
+
+
+def go_deaf() -> None:
+    """Fetch once, then wait for ever without a word; heartbeats to the group go on."""
+    real = faust_transport.ConsumerThread._fetch_records
+    n_fetched = 0
+
+    async def fetch(self: Any, *args: Any, **kwargs: Any) -> Any:
+        nonlocal n_fetched
+        if n_fetched:
+            await asyncio.sleep(1)
+            return {}
+        records = await real(self, *args, **kwargs)
+        n_fetched += sum(map(len, records.values()))
+        return records
+
+    faust_transport.ConsumerThread._fetch_records = fetch
+
+
+def main() -> None:
+    """Run a faulty worker."""
+    configure_logging(LogLevel.INFO, LogFormat.TEXT)
+    worker.STALL_S = float(os.environ.get("CEMP_TEST_STALL_S", worker.STALL_S))
+    match os.environ["CEMP_TEST_FAULT"]:
+        case "hung-loop":
+            hang_event_loop()
+        case "deaf":
+            go_deaf()
+        case fault:
+            fail_in_models(fault)
     run_worker(worker.create_app(Settings()))
 
 

@@ -1,0 +1,168 @@
+"""Nothing is lost when the worker is killed, stopped, stalls, or its machine lets it down."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from cempstream.streams import faust_app, lag, worker
+from tests.broker.kafka import KafkaBroker
+from tests.chaos.harness import EVEN, Supervisor, close_case, now, wait_scored
+from tests.chaos.ledger_table import Table
+from tests.night import Topics, WorkerProcess, send
+from tests.poison import poison
+from tests.spectra import template_spectra
+
+pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(900)]
+
+#: Debian's package of that name; other systems say where it is.
+FAKETIME = Path(
+    os.environ.get("CEMP_FAKETIME", f"/usr/lib/{os.uname().machine}-linux-gnu/faketime/libfaketimeMT.so.1")
+)
+
+
+def test_kill_in_mid_batch_again_and_again(kafka: KafkaBroker, packets: list[bytes], table: Table) -> None:
+    topics = Topics.create(kafka.bootstrap)
+    n_kills = 3
+    with Supervisor(kafka.bootstrap, topics) as supervisor:
+        supervisor.wait_ready()
+        send(kafka.bootstrap, topics.spectra, packets)
+        for _ in range(n_kills):
+            supervisor.wait_ready()
+            wait_scored(supervisor.worker, 200)
+            killed_at = now()
+            n_ends = len(supervisor.statuses)
+            supervisor.worker.process.send_signal(signal.SIGKILL)
+            supervisor.wait_ended(n_ends + 1)
+        close_case(
+            f"kill -9 of the worker, {n_kills} times",
+            kafka.bootstrap,
+            topics,
+            packets,
+            table,
+            n_faults=n_kills,
+            mended_at=killed_at,
+        )
+        assert supervisor.statuses == [-signal.SIGKILL] * n_kills
+
+
+def test_sigterm_under_load_ends_cleanly(kafka: KafkaBroker, packets: list[bytes], table: Table) -> None:
+    topics = Topics.create(kafka.bootstrap)
+    send(kafka.bootstrap, topics.spectra, packets)
+    with WorkerProcess(kafka.bootstrap, topics, **EVEN) as first:
+        first.wait_ready(180)
+        wait_scored(first, 200)
+        start = time.monotonic()
+        stopped_at = now()
+        first.process.send_signal(signal.SIGTERM)
+        assert first.process.wait(timeout_s=30) == 0
+        assert time.monotonic() - start < 20
+    with WorkerProcess(kafka.bootstrap, topics, **EVEN) as second:
+        second.wait_ready(180)
+        close_case("SIGTERM under load", kafka.bootstrap, topics, packets, table, disturbed_at=stopped_at)
+
+
+@pytest.mark.parametrize("fault", ["hung-model", "hung-loop", "deaf"])
+def test_a_stalled_stream_ends_the_worker(
+    kafka: KafkaBroker, packets: list[bytes], table: Table, fault: str
+) -> None:
+    """Noticed and ended with time to spare in two minutes; here the wait is a few seconds."""
+    topics = Topics.create(kafka.bootstrap)
+    stall = {"CEMP_TEST_FAULT": fault, "CEMP_TEST_STALL_S": "5"}
+    send(kafka.bootstrap, topics.spectra, packets)
+    with WorkerProcess(
+        kafka.bootstrap, topics, module="tests.chaos.faulty_worker", **EVEN, **stall
+    ) as stalled:
+        stalled.wait_ready(180)
+        wait_scored(stalled, 100)
+        assert stalled.process.wait(timeout_s=60 + faust_app.STOP_DEADLINE_S) not in (0, None)
+        ended_at = now()
+    with WorkerProcess(kafka.bootstrap, topics, **EVEN) as healthy:
+        healthy.wait_ready(180)
+        close_case(
+            f"worker stalls in silence ({fault})",
+            kafka.bootstrap,
+            topics,
+            packets,
+            table,
+            n_faults=1,
+            mended_at=ended_at,
+        )
+
+
+def test_a_stall_is_over_within_two_minutes() -> None:
+    """Of the waits that the test before shortens: what waits is seen, found stale, and the end is bounded."""
+    seen_s = worker._ASK_INTERVAL_S + 3 * lag._TIMEOUT_S + worker._WATCH_INTERVAL_S
+    assert seen_s + worker.STALL_S + faust_app.STOP_DEADLINE_S <= 120
+
+
+def test_a_full_disk_costs_the_log_and_no_spectrum(
+    kafka: KafkaBroker, packets: list[bytes], table: Table
+) -> None:
+    """From the middle of the work on, no file of the worker's can grow: neither its log nor a temporary one.
+
+    A limit on the process does what a full disk does, and only to it.
+    """
+    (victim,) = template_spectra(1, seed=12)
+    bad = [packet for packet, _ in poison(victim).values()] * 3
+    topics = Topics.create(kafka.bootstrap)
+    with WorkerProcess(kafka.bootstrap, topics, **EVEN) as full:
+        full.wait_ready(180)
+        send(kafka.bootstrap, topics.spectra, [*bad[:10], *packets[:1000]])
+        wait_scored(full, 100)
+        log_before = full.process.log_tail()
+        assert "dead letter" in log_before
+        resource.prlimit(full.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        disturbed_at = now()
+        send(kafka.bootstrap, topics.spectra, [*bad[10:], *packets[1000:]])
+        close_case(
+            "disk full for the worker",
+            kafka.bootstrap,
+            topics,
+            packets,
+            table,
+            n_poison=len(bad),
+            disturbed_at=disturbed_at,
+        )
+        assert full.process.log_tail() == log_before, "the limit was felt"
+        assert full.get("/ready")[0] == 200
+        full.process.send_signal(signal.SIGTERM)
+        assert full.process.wait(timeout_s=30) == 0
+
+
+def test_a_clock_that_jumps_back(
+    kafka: KafkaBroker, packets: list[bytes], table: Table, tmp_path: Path
+) -> None:
+    """The wall clock goes back by an hour in the middle of the work."""
+    assert FAKETIME.is_file(), f"{FAKETIME} is not there: apt install faketime, or set CEMP_FAKETIME"
+    clock = tmp_path / "clock"
+    clock.write_text("+0\n")
+    topics = Topics.create(kafka.bootstrap)
+    with WorkerProcess(
+        kafka.bootstrap,
+        topics,
+        **EVEN,
+        LD_PRELOAD=str(FAKETIME),
+        FAKETIME_TIMESTAMP_FILE=str(clock),
+        FAKETIME_CACHE_DURATION="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",  # no real clock of that kind ever jumps
+    ) as jumping:
+        jumping.wait_ready(180)
+        send(kafka.bootstrap, topics.spectra, packets[:1000])
+        wait_scored(jumping, 1000)
+        clock.write_text("-3600\n")
+        time.sleep(2)
+        send(kafka.bootstrap, topics.spectra, packets[1000:])
+        ledger = close_case("clock jumps back by an hour", kafka.bootstrap, topics, packets, table)
+        n_early = jumping.metric("cemp_negative_latency_total")
+        n_timed = jumping.metric("cemp_end_to_end_latency_seconds_count")
+        assert jumping.get("/live")[0] == jumping.get("/ready")[0] == 200
+    published = [scores[0].published_at for scores in ledger.scores.values()]
+    assert (max(published) - min(published)).total_seconds() > 3000, "the clock did jump"
+    assert n_timed == 1000
+    assert n_early == len(packets) - 1000, "what seems to come from the future is counted, not measured"
