@@ -37,6 +37,7 @@ LIMITS: Mapping[Kind, Limits] = {
     Kind.SCORE: Limits(max_items=256, max_text_bytes=1024),
     Kind.ALERT: Limits(max_items=16_384, max_text_bytes=1024),
     Kind.HEARTBEAT: Limits(max_items=256, max_text_bytes=1024),
+    Kind.EXPOSURE: Limits(max_items=0, max_text_bytes=1024),
 }
 
 #: For a survey whose registry gave its own ids: from an id to how its packets are read, None = not theirs.

@@ -25,6 +25,7 @@ class Kind(StrEnum):
     SCORE = "score"
     ALERT = "alert"
     HEARTBEAT = "heartbeat"
+    EXPOSURE = "exposure"
 
     @property
     def number(self) -> int:

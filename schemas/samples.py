@@ -23,6 +23,7 @@ from cempstream.processors.outcome import (
 from cempstream.processors.spectrum import Spectrum
 from cempstream.schemas.alert import alert_record
 from cempstream.schemas.codec import encode_spectrum
+from cempstream.schemas.exposure import Exposure, encode_exposure
 from cempstream.schemas.heartbeat import Heartbeat, encode_heartbeat
 from cempstream.schemas.packets import pack
 from cempstream.schemas.registry import Kind, latest, sample_path
@@ -149,6 +150,24 @@ def sample_heartbeat() -> Heartbeat:
     )
 
 
+def sample_exposure() -> Exposure:
+    """Return an exposure of one spectrum, complete."""
+    stamp, spectrum = sample_stamp(), sample_spectrum()
+    return Exposure.of(
+        spectrum.survey,
+        spectrum.exposure_id,
+        spectrum.reduction_version,
+        status="complete",
+        n_expected=1,
+        n_scored=1,
+        n_dead_letters=0,
+        n_alerts=1,
+        first_reduced_at=_REDUCED_AT,
+        last_published_at=stamp.published_at,
+        reported_at=stamp.published_at + timedelta(milliseconds=200),
+    )
+
+
 def sample_packets() -> dict[Kind, bytes]:
     """Return one packet of every kind, the same on every machine but for the last bit of ``exp``."""
     result, stamp = sample_classification(), sample_stamp()
@@ -158,6 +177,7 @@ def sample_packets() -> dict[Kind, bytes]:
         Kind.SCORE: pack(Kind.SCORE, score_record(result, stamp) | {"code_version": code["version"]}),
         Kind.ALERT: pack(Kind.ALERT, alert_record(result, stamp) | {"code": code}),
         Kind.HEARTBEAT: encode_heartbeat(sample_heartbeat()),
+        Kind.EXPOSURE: encode_exposure(sample_exposure()),
     }
 
 

@@ -30,6 +30,7 @@ class Score(Packet):
     survey: str
     object_id: str | None = None
     exposure_id: str = ""
+    exposure_size: int | None = None
     reduction_version: str = ""
     ra: float | None = None
     dec: float | None = None
@@ -66,6 +67,7 @@ def score_record(result: Classification, stamp: Stamp) -> dict[str, Any]:
     """Return a score as the record that its packet holds."""
     record = result_record(result, stamp)
     record["tense"] = stamp.tense
+    record["exposure_size"] = result.spectrum.exposure_size
     record["models"] = short_provenance(result.provenance)
     record["code_version"] = code_provenance().version
     return record

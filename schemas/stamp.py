@@ -50,3 +50,8 @@ def record_id(survey: str, spectrum_id: str, reduction_version: str) -> str:
 def alert_id(record: str, bundle: str, alert_type: AlertType, revision: int) -> str:
     """Return the id of an alert: a repeated delivery has the same, an update or another bundle's has not."""
     return str(uuid5(UUID(record), _SEPARATOR.join((bundle, alert_type, str(revision)))))
+
+
+def exposure_event_id(survey: str, exposure_id: str, reduction_version: str, status: str) -> str:
+    """Return the id of an event about an exposure: a repeated delivery has the same."""
+    return str(uuid5(_NAMESPACE, _SEPARATOR.join((survey, exposure_id, reduction_version, status))))

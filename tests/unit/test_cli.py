@@ -69,7 +69,7 @@ def test_version() -> None:
     [
         (["--bogus"], "cempstream: No such option: --bogus"),
         (["listne"], "cempstream: No such command 'listne'. Did you mean 'listen'?"),
-        (["topics", "creat"], "cempstream topics: No such command 'creat'. Did you mean 'create'?"),
+        (["topics", "creat"], "cempstream topics: No such command 'creat'. Did you mean 'create'"),
         (
             ["topics", "create", "--partitions", "0"],
             "cempstream topics create: Invalid value for '--partitions'",
