@@ -105,14 +105,17 @@ def _miles(results: list[Classification | None], rows: list[dict[str, str]], how
     known = np.isfinite(feh) & np.isfinite(found)
     kept = known & (teff >= MILES_TEFF[0]) & (teff <= MILES_TEFF[1])
     error = found - feh
-    figures = [_mean(sample, "feh_mae", np.abs(error[kept])), _mean(sample, "feh_bias", error[kept])]
+    figures = [
+        mean_figure(sample, "feh_mae", np.abs(error[kept])),
+        mean_figure(sample, "feh_bias", error[kept]),
+    ]
     for low, high in ((-4.0, -2.0), (-2.0, -1.0), (-1.0, -0.3), (-0.3, 0.6)):
         inside = kept & (feh >= low) & (feh < high)
-        figures.append(_mean(sample, f"feh_bias {low:g}..{high:g}", error[inside]))
+        figures.append(mean_figure(sample, f"feh_bias {low:g}..{high:g}", error[inside]))
     for low, high in ((4000.0, 4600.0), (4600.0, 5300.0), (5300.0, 6100.0), (6100.0, 6800.0)):
         inside = kept & (teff >= low) & (teff < high)
-        figures.append(_mean(sample, f"feh_bias {low:g}..{high:g} K", error[inside]))
-    figures.append(_mean(sample, "teff_mae", np.abs(_estimates(results, "teff") - teff)[kept]))
+        figures.append(mean_figure(sample, f"feh_bias {low:g}..{high:g} K", error[inside]))
+    figures.append(mean_figure(sample, "teff_mae", np.abs(_estimates(results, "teff") - teff)[kept]))
     is_cemp = np.array([row["name"] == MILES_CEMP for row in rows])
     alarm = _candidates(results)
     names = [
@@ -120,7 +123,7 @@ def _miles(results: list[Classification | None], rows: list[dict[str, str]], how
         for row, result, on in zip(rows, results, alarm & ~is_cemp, strict=True)
         if on
     ]
-    figures.append(_share(sample, "false_alarms", alarm[~is_cemp], " ".join(names)))
+    figures.append(share_figure(sample, "false_alarms", alarm[~is_cemp], " ".join(names)))
     for i in np.flatnonzero(is_cemp):
         figures.append(_star(sample, MILES_CEMP, results[i]))
     ood = _flagged(results)
@@ -129,7 +132,7 @@ def _miles(results: list[Classification | None], rows: list[dict[str, str]], how
         ("ood < 3800 K", teff < 3800),
         ("ood > 8500 K", teff > 8500),
     ):
-        figures.append(_share(sample, name, ood[inside]))
+        figures.append(share_figure(sample, name, ood[inside]))
     order = np.argsort([-1.0 if r is None or c else -r.p_cemp for r, c in zip(results, is_cemp, strict=True)])
     highest = [f"{rows[i]['name']}({_text(results[i])})" for i in order if not is_cemp[i]][:8]
     figures.append(
@@ -149,9 +152,9 @@ def _rr_lyrae(results: list[Classification | None], rows: list[dict[str, str]], 
     alarm = _candidates(results)
     names = sorted({row["star"] for row, on in zip(rows, alarm, strict=True) if on})
     return [
-        _share("RR Lyrae", "false_alarms", alarm, " ".join(names)),
-        _mean("RR Lyrae", "feh", _estimates(results, "feh")),
-        _share("RR Lyrae", "ood", _flagged(results)),
+        share_figure("RR Lyrae", "false_alarms", alarm, " ".join(names)),
+        mean_figure("RR Lyrae", "feh", _estimates(results, "feh")),
+        share_figure("RR Lyrae", "ood", _flagged(results)),
     ]
 
 
@@ -161,9 +164,9 @@ def _survey(survey: str, results: list[Classification | None]) -> list[Figure]:
         f"{r.spectrum.spectrum_id}({_text(r)})" for r, on in zip(results, alarm, strict=True) if on and r
     ]
     return [
-        _share(survey, "candidates", alarm, " ".join(names)),
-        _share(survey, "ood", _flagged(results)),
-        _share(survey, "rejected", np.array([r is None for r in results])),
+        share_figure(survey, "candidates", alarm, " ".join(names)),
+        share_figure(survey, "ood", _flagged(results)),
+        share_figure(survey, "rejected", np.array([r is None for r in results])),
     ]
 
 
@@ -179,7 +182,8 @@ def _flagged(results: list[Classification | None]) -> Array:
     return np.array([r is None or Flag.OUT_OF_DISTRIBUTION in r.flags for r in results], dtype=bool)
 
 
-def _mean(sample: str, name: str, values: Array) -> Figure:
+def mean_figure(sample: str, name: str, values: Array) -> Figure:
+    """Return the mean of what is finite, with its own error."""
     values = values[np.isfinite(values)]
     n = values.size
     if n < 2:
@@ -187,7 +191,8 @@ def _mean(sample: str, name: str, values: Array) -> Figure:
     return Figure(sample, name, float(values.mean()), float(values.std(ddof=1) / np.sqrt(n)), n)
 
 
-def _share(sample: str, name: str, claims: Array, detail: str = "") -> Figure:
+def share_figure(sample: str, name: str, claims: Array, detail: str = "") -> Figure:
+    """Return the share of claims that hold, with Wilson's half interval."""
     n = claims.size
     if n == 0:
         return Figure(sample, name, float("nan"), float("nan"), 0, detail)

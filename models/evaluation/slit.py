@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from cempstream.processors.estimate import estimate_ivar
 from cempstream.processors.grid import Array, LinearGrid
 from cempstream.processors.spectrum import Flag, Spectrum
 
@@ -20,16 +21,19 @@ def as_blue_slit(
     range_aa: tuple[float, float] = (3300.0, 5100.0),
     resolving_power: float = 900.0,
     snr: float = 30.0,
+    knows_noise: bool = True,
 ) -> Spectrum:
     """Degrade a spectrum of high resolution and S/N.
 
     Blurred, moved by a halo star's velocity, sampled at 2.5 pixels per resolution element, multiplied by a
-    response that falls to the blue, with noise of the S/N per pixel and the ivar left to be estimated.
+    response that falls to the blue, with noise of this S/N per pixel.
 
     Parameters
     ----------
     range_aa
         Within what the spectrum covers; the rest is cut.
+    knows_noise
+        False for a table without errors, as many are published: the noise is then estimated from the flux.
     """
     wave = spectrum.grid.wave
     rv_kms = 150.0 * rng.standard_normal()
@@ -49,17 +53,22 @@ def as_blue_slit(
     counts = flux * response
     counts *= snr**2 / np.median(counts)
     noisy = counts + np.sqrt(np.maximum(counts, 1.0)) * rng.standard_normal(counts.size)
+    flags = [Flag.RESOLVING_POWER_ESTIMATED.value]
+    ivar = 1.0 / np.maximum(noisy, 1.0)
+    if not knows_noise:
+        ivar = estimate_ivar(noisy, np.ones(noisy.size, dtype=bool))
+        flags.append(Flag.IVAR_ESTIMATED.value)
     return replace(
         spectrum,
         grid=LinearGrid(float(centre[0]), step, centre.size),
         flux=noisy.astype(np.float32),
-        ivar=(1.0 / np.maximum(noisy, 1.0)).astype(np.float32),
+        ivar=ivar.astype(np.float32),
         mask=None,
         contamination=None,
         frame="observed",
         resolving_power=resolving_power,
         rv_kms=None,
-        flags=(Flag.RESOLVING_POWER_ESTIMATED.value,),
+        flags=tuple(flags),
     )
 
 
