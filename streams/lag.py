@@ -16,7 +16,7 @@ from faust.types import TP
 
 from cempstream.streams.settings import KafkaSettings
 
-_TIMEOUT_S = 5.0
+_TIMEOUT_S = 4.0
 
 
 class Extent(NamedTuple):
