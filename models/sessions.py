@@ -34,6 +34,8 @@ _ORT_NAME = {
     Provider.TENSORRT: "TensorrtExecutionProvider",
 }
 
+_PROVIDER = {ort_name: provider for provider, ort_name in _ORT_NAME.items()}
+
 _GPU_REMEDY = "install cempstream[gpu] in place of cempstream[cpu], with an NVIDIA driver and "
 _REMEDY = {
     Provider.CPU: "install cempstream[cpu]",
@@ -73,6 +75,11 @@ class OrtGraph:
     threads
         Intra-operator threads; 0 leaves it to the runtime.
 
+    Attributes
+    ----------
+    provider
+        Where the session says that it runs.
+
     Raises
     ------
     ProviderUnavailable
@@ -81,9 +88,9 @@ class OrtGraph:
 
     def __init__(self, name: str, model: bytes, provider: Provider, *, threads: int = 0) -> None:
         self.name = name
-        self.provider = provider
         self._device = "cpu" if provider is Provider.CPU else "cuda"
         self.session = _open(model, provider, threads)
+        self.provider = _PROVIDER[self.session.get_providers()[0]]
         self.inputs = tuple(node.name for node in self.session.get_inputs())
         self.outputs = tuple(node.name for node in self.session.get_outputs())
 

@@ -124,6 +124,7 @@ class Rejected:
     detail: str
     spectrum_id: str | None = None
     survey: str | None = None
+    exposure_id: str | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Rejected) and (self.packet, self.reason) == (other.packet, other.reason)

@@ -67,12 +67,21 @@ class BadSpectrum(ValueError):
         One of the closed set, for metrics and the dead-letter header.
     detail
         What was wrong and what would be right, for a person.
+    spectrum_id, survey, exposure_id
+        As far as the packet could be read; else None.
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.spectrum_id: str | None = None
+        self.survey: str | None = None
+        self.exposure_id: str | None = None
+
+    def identify(self, spectrum_id: str, survey: str, exposure_id: str) -> None:
+        """Say which spectrum it is; whoever knows does."""
+        self.spectrum_id, self.survey, self.exposure_id = spectrum_id, survey, exposure_id or None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)

@@ -60,7 +60,11 @@ def decode_spectrum(
         record = unpack(Kind.SPECTRUM, packet, max_packet_bytes=max_packet_bytes, resolver=resolver)
     except PacketError as error:
         raise BadSpectrum(error.reason, error.detail) from error
-    return spectrum_from_record(record)
+    try:
+        return spectrum_from_record(record)
+    except BadSpectrum as bad:
+        bad.identify(record["spectrum_id"], record["survey"], record["exposure_id"])
+        raise
 
 
 def spectrum_from_record(record: Record) -> Spectrum:

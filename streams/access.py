@@ -25,7 +25,7 @@ def worker_rights(principal: str, topics: TopicSettings, group: str) -> list[Acl
     """Return what a worker needs: to read spectra in its group, and to write what it writes."""
     return [
         *_on_topics(principal, topics.spectra, AclOperation.READ),
-        *_on_topics(principal, topics.written, AclOperation.WRITE),
+        *_on_topics(principal, (*topics.written, topics.scores_shadow), AclOperation.WRITE),
         _binding(principal, ResourceType.GROUP, group, AclOperation.READ),
     ]
 

@@ -97,7 +97,8 @@ def build_chain(bundle: Bundle, provider: Provider, *, threads: int = 0) -> Proc
         limits=Limits(ood_score=card.ood.threshold, ranges=card.ranges, low_coverage=card.low_coverage),
         measures_velocity=card.resolving_power > _LEAST_VELOCITY_POWER,
         provenance=tuple(
-            Provenance(f"{card.name}.{name}", card.version, graph.sha256, provider.value)
+            # the provider that the session says, not the one that was asked for
+            Provenance(f"{card.name}.{name}", card.version, graph.sha256, graphs[name].provider.value)
             for name, graph in card.graphs.items()
         ),
     )

@@ -56,6 +56,7 @@ class LocalStream:
             scores=f"{tag}.scores.v1",
             alerts=f"{tag}.alerts.v1",
             alerts_json=f"{tag}.alerts.json.v1",
+            scores_shadow=f"{tag}.scores.shadow.v1",
             alerts_archival=f"{tag}.alerts.archival.v1",
             dlq=f"{tag}.dlq.v1",
             heartbeat=f"{tag}.heartbeat.v1",

@@ -77,6 +77,15 @@ class Metrics:
             "cemp_score", "p_cemp of scored spectra.", buckets=SCORE_BUCKETS, registry=registry
         )
         self.ood = Counter("cemp_ood", "Spectra unlike what the models know.", registry=registry)
+        self.shadow_spectra = Counter(
+            "cemp_shadow_spectra", "Packets that the shadow bundle has seen.", ["outcome"], registry=registry
+        )
+        self.retries = Counter(
+            "cemp_retries",
+            "What had to be done once more: requests to the broker, batches in the models.",
+            ["what"],
+            registry=registry,
+        )
         self.candidates = Counter(
             "cemp_candidates",
             "Spectra over their threshold, by most probable subclass.",
@@ -120,7 +129,7 @@ class Metrics:
         )
         self.lag_seconds = Gauge(
             "cemp_consumer_lag_seconds",
-            "Age of the last message that was processed while more wait; 0 when none waits.",
+            "How long the oldest message that waits has waited; 0 when none waits.",
             ["topic", "partition"],
             registry=registry,
         )
@@ -147,6 +156,8 @@ class Metrics:
         ProcessCollector(registry=registry)
         for outcome in ("scored", "rejected"):
             self.spectra.labels(outcome)
+        for what in ("publish", "batch"):
+            self.retries.labels(what)
 
     @contextmanager
     def time_stage(self, stage: str) -> Iterator[None]:

@@ -68,11 +68,14 @@ class Pipeline:
         Asked in order; the first that serves a spectrum gets it.
     timer
         Measures the stages by name.
+    on_retry
+        Called whenever spectra go into the models once more, because a batch with them failed.
     """
 
     decode: Decoder
     routes: Sequence[Route]
     timer: StageTimer = field(default=untimed)
+    on_retry: Callable[[], None] = field(default=lambda: None)
 
     def __call__(self, packets: Sequence[bytes]) -> list[Outcome]:
         """Process packets.
@@ -90,17 +93,15 @@ class Pipeline:
                     spectrum = self.decode(packet)
                     groups.setdefault((self._route(spectrum), spectrum.survey), []).append((i, spectrum))
                 except BadSpectrum as bad:
-                    outcomes[i] = Rejected(packet, bad.reason, bad.detail)
+                    outcomes[i] = _rejected(packet, bad)
         for (i_route, survey), members in groups.items():
             results = self._process(self.routes[i_route], survey, [spectrum for _, spectrum in members])
             for (i, spectrum), result in zip(members, results, strict=True):
-                outcomes[i] = (
-                    result
-                    if isinstance(result, Classification)
-                    else Rejected(
-                        packets[i], result.reason, result.detail, spectrum.spectrum_id, spectrum.survey
-                    )
-                )
+                if isinstance(result, BadSpectrum):
+                    _identify(result, spectrum)
+                    outcomes[i] = _rejected(packets[i], result)
+                else:
+                    outcomes[i] = result
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _route(self, spectrum: Spectrum) -> int:
@@ -111,15 +112,23 @@ class Pipeline:
             f"{route.chain.name} R = {route.resolving_power[0]:g}–{route.resolving_power[1]:g}"
             for route in self.routes
         )
-        raise BadSpectrum(
+        bad = BadSpectrum(
             Reason.UNSUPPORTED_RESOLUTION,
             f"no bundle serves R = {spectrum.typical_resolving_power:.0f}; there are {served}",
         )
+        _identify(bad, spectrum)
+        raise bad
 
     def _process(self, route: Route, survey: str, spectra: Sequence[Spectrum]) -> list[Result]:
         policy = route.policy(survey)
 
+        n_runs = 0
+
         def run(part: Sequence[Spectrum]) -> list[Result]:
+            nonlocal n_runs
+            n_runs += 1
+            if n_runs > 1:
+                self.on_retry()
             return route.chain(part, policy, self.timer)
 
         results, n_failed = _bisect(run, spectra)
@@ -135,6 +144,14 @@ class Pipeline:
             route.chain([route.reference], policy)
         except _ROW_ERRORS as error:
             raise ModelBroken(f"{route.chain.name} fails on its reference spectrum: {error}") from error
+
+
+def _identify(bad: BadSpectrum, spectrum: Spectrum) -> None:
+    bad.identify(spectrum.spectrum_id, spectrum.survey, spectrum.exposure_id)
+
+
+def _rejected(packet: bytes, bad: BadSpectrum) -> Rejected:
+    return Rejected(packet, bad.reason, bad.detail, bad.spectrum_id, bad.survey, bad.exposure_id)
 
 
 def _bisect(

@@ -5,9 +5,10 @@ message. A delivery report costs one decrement; only the last of a batch touches
 """
 
 import asyncio
+import json
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -20,6 +21,8 @@ _POLL_S = 0.1
 """The poll thread wakes by itself on a delivery report; this bounds how long `stop` waits for it."""
 
 _QUEUE_FULL_RETRY_S = 0.005
+
+_STATISTICS_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,8 @@ class Publisher:
         When a message that no broker confirmed counts as failed. It should outlast a broker's restart.
     client_config
         Further librdkafka properties (security and the like); they override the above.
+    on_retries
+        Called from a thread with the requests that had to be sent once more since the last call.
     """
 
     def __init__(
@@ -134,6 +139,7 @@ class Publisher:
         max_queue_messages: int = 20_000,
         delivery_timeout_s: float = 30.0,
         client_config: Mapping[str, str | int | float | bool] | None = None,
+        on_retries: Callable[[int], None] | None = None,
     ) -> None:
         self._config: dict[str, object] = {
             "bootstrap.servers": bootstrap,
@@ -150,6 +156,10 @@ class Publisher:
             "partitioner": "murmur2_random",
             **(client_config or {}),
         }
+        self._on_retries = on_retries
+        self._n_retries = 0
+        if on_retries is not None:
+            self._config |= {"statistics.interval.ms": _STATISTICS_MS, "stats_cb": self._read_statistics}
         self._producer: Producer | None = None
         self._poller: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -211,6 +221,13 @@ class Publisher:
         if self._producer is None:
             raise RuntimeError("the publisher is not running: call start() or use it in an async with block")
         return self._producer
+
+    def _read_statistics(self, statistics: str) -> None:
+        """Take librdkafka's own account; it counts from the producer's creation."""
+        n_retries = sum(broker["txretries"] for broker in json.loads(statistics)["brokers"].values())
+        if n_retries > self._n_retries and self._on_retries is not None:
+            self._on_retries(n_retries - self._n_retries)
+        self._n_retries = n_retries
 
     def _poll(self, producer: Producer) -> None:
         while not self._stopping.is_set():

@@ -73,13 +73,14 @@ class TopicSettings(Group):
     alerts_archival: str = Field(
         default="cemp.alerts.archival.v1", description="of nights scored again; nobody is paged by these"
     )
+    scores_shadow: str = Field(default="cemp.scores.shadow.v1", description="of the shadow bundle")
     dlq: str = "cemp.dlq.v1"
     heartbeat: str = "cemp.heartbeat.v1"
     exposures: str = "cemp.exposures.v1"
 
     @property
     def written(self) -> tuple[str, ...]:
-        """What a worker writes to."""
+        """What every worker writes to; one with a shadow bundle also writes the shadow's scores."""
         return (
             self.scores,
             self.alerts,
@@ -110,6 +111,7 @@ class ModelSettings(Group):
     """Which bundles are served, and where."""
 
     bundles: tuple[str, ...] = ("mid",)
+    shadow: str | None = Field(default=None, description="bundle that scores beside them and alerts nobody")
     root: Path | None = Field(default=None, description="folder of bundles; None: those of the package")
     provider: Provider = Provider.CPU
     threads: int = Field(default=1, ge=0, description="ONNX Runtime's, of each batch under way")

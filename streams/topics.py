@@ -103,7 +103,9 @@ def plan_topics(
         config = {SIZE: str(size_bytes), RETENTION: str(round(days * _DAY_MS)), **durability}
         return TopicPlan(name, partitions, replication, config)
 
-    results = (topics.scores, topics.alerts, topics.alerts_json, topics.alerts_archival)
+    results = (
+        topics.scores, topics.scores_shadow, topics.alerts, topics.alerts_json, topics.alerts_archival
+    )  # fmt: skip
     return [
         *(plan(name, MAX_INPUT_BYTES, retention_days, n_partitions) for name in topics.spectra),
         *(plan(name, _RESULT_BYTES, _RESULT_DAYS, n_partitions) for name in results),

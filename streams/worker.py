@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
-import logging
 import ssl
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import faust
 from faust.types import EventT
 
-from cempstream.processors.outcome import Classification, Outcome, Rejected
+from cempstream.processors.outcome import Classification, Outcome
 from cempstream.schemas.heartbeat import WorkerState
 from cempstream.schemas.results import code_provenance
+from cempstream.streams import events
 from cempstream.streams.assemble import load_pipeline
 from cempstream.streams.batches import EventBatch, EventBatches
 from cempstream.streams.breaker import Breaker
@@ -32,11 +32,11 @@ from cempstream.streams.heartbeat import Heart, Pulse, Tally
 from cempstream.streams.lag import LagMeter
 from cempstream.streams.metrics import Metrics
 from cempstream.streams.outputs import MessageWriter, Origin
-from cempstream.streams.pipeline import Pipeline
+from cempstream.streams.pipeline import ModelBroken, Pipeline
 from cempstream.streams.publisher import OutMessage, Publisher
 from cempstream.streams.settings import KafkaSettings, Settings
-
-logger = logging.getLogger(__name__)
+from cempstream.streams.shadow import Shadow
+from cempstream.streams.waiting import WaitingTime
 
 #: A consumer that has messages waiting and takes none for this long has stopped in silence.
 STALL_S = 75.0
@@ -76,23 +76,31 @@ class Worker:
             settings.kafka.bootstrap,
             max_message_bytes=2 * settings.limits.max_packet_bytes,
             client_config=settings.kafka.client_config(),
+            on_retries=self.metrics.retries.labels("publish").inc,
         )
         self.pipeline: Pipeline | None = None
+        self.shadow: Shadow | None = None
         self.health: HealthServer | None = None
         self.heart: Heart | None = None
         self.lag = LagMeter(settings.kafka)
+        self.waiting = WaitingTime()
         self.tally = Tally()
+        self.bundles: tuple[str, ...] = ()
         self.has_partitions = False
         self._assignment: frozenset[Any] = frozenset()
         self._is_publishing = False
         self._lag_messages: int | None = None
+        self._lag_s = 0.0
         self._progress_at_s = time.monotonic()
         self._has_lag = False
 
     def start(self) -> None:
         """Load and warm the models, then open the metrics port: a worker without models is never ready."""
         keep_freed_memory()
-        self.pipeline = load_pipeline(self.settings, timer=self.metrics.time_stage)
+        pipeline = load_pipeline(self.settings, timer=self.metrics.time_stage)
+        self.pipeline = replace(pipeline, on_retry=self.metrics.retries.labels("batch").inc)
+        if self.settings.models.shadow is not None:
+            self.shadow = Shadow(self.settings, self.publisher, self.metrics)
         provider, bundles = self.settings.models.provider.value, []
         for route in self.pipeline.routes:
             models = route.chain.provenance
@@ -119,7 +127,9 @@ class Worker:
             on_probe=self.breaker.probe_now,
         )
         self.health.start()
-        logger.info("models warm; metrics at %s/metrics", self.health.address)
+        self.bundles = tuple(bundles)
+        shadow = self.shadow.bundle if self.shadow is not None else None
+        events.started(self.bundles, provider, f"{self.health.address}/metrics", shadow)
 
     def is_live(self) -> str | None:
         """Say what is wrong with the stream, None where it moves or has nothing to do."""
@@ -152,8 +162,13 @@ class Worker:
                     batch.ack_when(handled)
                     if self.breaker.is_open:  # a probe: nothing more is let through until it is judged
                         await asyncio.wait([handled])
+            except ModelBroken as error:  # it ends the process, and a supervisor tells no reasons
+                events.model_broken(str(error))
+                raise
             finally:
                 self._is_publishing = False
+                tally = self.tally
+                events.stopped(self.bundles, tally.n_scored, tally.n_dead_letters, tally.n_alerts)
 
     async def _handle(self, batch: EventBatch) -> None:
         """Classify a batch, off the event loop, and return when its messages are delivered.
@@ -166,6 +181,9 @@ class Worker:
             self.metrics.count_batch(batch.reason.value, batch.queue_wait_s)
             processed = await asyncio.to_thread(self._process, batch.events, ingested_at)
         await self._deliver(batch, processed)
+        if self.shadow is not None:
+            packets = [event.value or b"" for event in batch.events]
+            await self.shadow.score(packets, processed.origins, ingested_at)
 
     def _process(self, events: Sequence[EventT[bytes]], ingested_at: datetime) -> Processed:
         """Classify a batch and write its messages; runs in a thread of its own, off the event loop."""
@@ -189,7 +207,8 @@ class Worker:
                 n_archival += outcome.decision.is_candidate and origin.tense == "archival"
             else:
                 n_dead += 1
-                _log_dead_letter(outcome, origin)
+                events.dead_letter(outcome, origin)
+            self.waiting.deliver((origin.topic, origin.partition), origin.timestamp_ms / 1000)
         for topic in (topics.alerts, topics.alerts_json):
             metrics.alerts.labels(topic).inc(n_alerts - n_archival)
         metrics.alerts.labels(topics.alerts_archival).inc(n_archival)
@@ -211,27 +230,28 @@ class Worker:
     def _say_breaker(self) -> None:
         self.metrics.breaker_open.set(self.breaker.is_open)
         if self.breaker.is_open:
-            logger.error(
-                "breaker open: over %.0f %% of recent packets are dead letters; probing every %g s",
-                100 * self.breaker.share,
-                self.breaker.probe_after_s,
-            )
+            events.breaker_opened(self.breaker.share, self.breaker.probe_after_s)
         else:
-            logger.warning("breaker closed: packets are good again")
+            events.breaker_closed()
 
     def watch(self, consumer: Any) -> None:
         """See what is assigned and how much waits."""
         assignment = frozenset(consumer.assignment())
         if assignment != self._assignment:
+            events.partitions_changed(self._assignment - assignment, assignment - self._assignment)
             self._assignment = assignment
+            self.waiting.forget()
             self.metrics.forget_partitions()
         self.has_partitions = bool(assignment)
         self.metrics.ready.set(self.is_ready() is None)
         lags = self.lag.measure(consumer)
+        self._lag_s = 0.0
         for partition, lag in lags.items():
             labels = (partition.topic, str(partition.partition))
+            waited_s = self.waiting.measure(tuple(partition), lag, time.time())
+            self._lag_s = max(self._lag_s, waited_s)
             self.metrics.lag_messages.labels(*labels).set(lag)
-            self.metrics.lag_seconds.labels(*labels).set(self._lag_s(lag))
+            self.metrics.lag_seconds.labels(*labels).set(waited_s)
         n_waiting = sum(lags.values())
         self._lag_messages = n_waiting if assignment else None
         self._has_lag = n_waiting > 0
@@ -246,10 +266,7 @@ class Worker:
         state: WorkerState = (
             "paused" if self.breaker.is_open else "running" if self.has_partitions else "starting"
         )
-        await self.heart.beat(Pulse(state, lag, None if lag is None else self._lag_s(lag)), self.tally)
-
-    def _lag_s(self, lag: int) -> float:
-        return time.monotonic() - self._progress_at_s if lag else 0.0
+        await self.heart.beat(Pulse(state, lag, None if lag is None else self._lag_s), self.tally)
 
 
 def create_app(settings: Settings) -> App:
@@ -319,15 +336,4 @@ def _origin(event: EventT[bytes]) -> Origin:
         timestamp_ms=round((message.timestamp or 0) * 1000),
         key=message.key,
         headers=tuple((str(name), bytes(value or b"")) for name, value in pairs),
-    )
-
-
-def _log_dead_letter(rejected: Rejected, origin: Origin) -> None:
-    logger.warning(
-        "dead letter %s from %s/%d@%d: %s",
-        rejected.reason.value,
-        origin.topic,
-        origin.partition,
-        origin.offset,
-        rejected.detail,
     )

@@ -30,13 +30,16 @@ def worker(
     topic: Annotated[list[str] | None, typer.Option(help="Topic of spectra; may be given again.")] = None,
     provider: Annotated[Provider | None, typer.Option(help="Where the networks run.")] = None,
     bundle: Annotated[list[str] | None, typer.Option(help="Model bundle; may be given again.")] = None,
+    shadow: Annotated[
+        str | None, typer.Option(help="Bundle that scores beside it, to a topic of its own, alerting nobody.")
+    ] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Port of /metrics, /live and /ready.")] = None,
 ) -> None:
     """Score spectra as they appear. Everything else is set by the environment: CEMP_<GROUP>__<FIELD>."""
     settings = settings_with(
         kafka={"bootstrap": bootstrap},
         topics={"spectra": topic or None},
-        models={"provider": provider, "bundles": bundle or None},
+        models={"provider": provider, "bundles": bundle or None, "shadow": shadow},
         metrics={"port": metrics_port},
     )
     try:
@@ -61,7 +64,10 @@ def check_topics(settings: Settings) -> None:
         known = client.list_topics(timeout=_BROKER_TIMEOUT_S).topics
     except KafkaException as error:
         raise NotReady(f"no broker answers at {settings.kafka.bootstrap}: {error.args[0].str()}") from None
-    wanted = (*settings.topics.spectra, *settings.topics.written)
+    topics = settings.topics
+    wanted = [*topics.spectra, *topics.written]
+    if settings.models.shadow is not None:
+        wanted.append(topics.scores_shadow)
     missing = [topic for topic in wanted if topic not in known]
     if missing:
         raise NotReady(f"topic(s) {', '.join(missing)} do not exist; `cempstream topics create` makes them")

@@ -1,0 +1,139 @@
+"""A shadow bundle on a broker: it scores all that the first one scores, and alerts nobody."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+import uuid
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from cempstream.models.bundle import BUNDLES, CARD_FILE, newest_bundle
+from cempstream.schemas.codec import encode_spectrum
+from cempstream.schemas.score import Score, decode_score
+from tests.night import Topics, WorkerProcess, read_all, send, wait_for
+from tests.spectra import template_packets, template_spectra
+
+pytestmark = pytest.mark.timeout(240)
+
+N_GOOD = 120
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Return a folder of bundles with two versions; the second calls fewer stars CEMP."""
+    root = tmp_path / "bundles"
+    for version in ("1.0.0", "2.0.0"):
+        folder = Path(shutil.copytree(newest_bundle(BUNDLES, "mid"), root / "mid" / version))
+        card = json.loads((folder / CARD_FILE).read_text())
+        card["version"] = version
+        if version == "2.0.0":
+            card["cemp"]["offset"] -= 2.0
+        (folder / CARD_FILE).write_text(json.dumps(card))
+    return root
+
+
+def new_shadow_topic(bootstrap: str, **config: str) -> str:
+    name = f"shadow-{uuid.uuid4().hex[:8]}"
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(name, 1, 1, config=config)])[name].result(30)
+    return name
+
+
+def scores_of(bootstrap: str, topic: str) -> dict[str, Score]:
+    scores = [decode_score(message.value() or b"") for message in read_all(bootstrap, topic)]
+    assert len(scores) == len({score.spectrum_id for score in scores})
+    return {score.spectrum_id: score for score in scores}
+
+
+def events_in(log: Path) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in log.read_text().splitlines():
+        fields = json.loads(line)
+        found.setdefault(fields.get("event", ""), []).append(fields)
+    return found
+
+
+def test_a_shadow_scores_everything_and_alerts_nobody(bootstrap: str, root: Path, tmp_path: Path) -> None:
+    topics, shadow_topic = Topics.create(bootstrap), new_shadow_topic(bootstrap)
+    (named,) = template_spectra(1, seed=22)
+    unscorable = encode_spectrum(replace(named, resolving_power=50.0, exposure_id="e-22"))
+    packets = [*template_packets(N_GOOD, seed=21), unscorable]
+    log = tmp_path / "worker.log"
+    settings = {
+        "CEMP_MODELS__ROOT": str(root),
+        "CEMP_TOPICS__SCORES_SHADOW": shadow_topic,
+        "CEMP_POLICY__PRIOR": "0.5",
+    }
+    options = ["--bundle", "mid/1.0.0", "--shadow", "mid/2.0.0", "--log-format", "json"]
+    with WorkerProcess(bootstrap, topics, arguments=options, log_path=log, **settings) as worker:
+        worker.wait_ready()
+        send(bootstrap, topics.spectra, packets)
+        ledger = wait_for(bootstrap, topics, len(packets))
+        shadows = scores_of(bootstrap, shadow_topic)
+        assert worker.metric("cemp_shadow_spectra_total") == len(packets)
+    assert shadows.keys() == ledger.scores.keys()
+    assert len(shadows) == N_GOOD
+    firsts = {name: score for name, (score,) in ledger.scores.items()}
+    assert {score.bundle for score in firsts.values()} == {"mid-1.0.0"}
+    assert {score.bundle for score in shadows.values()} == {"mid-2.0.0"}
+    assert all(shadows[name].record_id == score.record_id for name, score in firsts.items())
+    assert all(shadows[name].p_cemp < score.p_cemp for name, score in firsts.items())
+    n_candidates = sum(score.decision.is_candidate for score in firsts.values())
+    assert ledger.alerts.total() == n_candidates > 0, "alerts are the first bundle's alone"
+    assert len(ledger.dead) == 1, "and so are dead letters"
+
+    events = events_in(log)
+    (started,), (stopped,) = events["started"], events["stopped"]
+    assert (started["bundle"], started["shadow"]) == ("mid/1.0.0", "mid-2.0.0")
+    assert (stopped["n_scored"], stopped["n_dead_letters"]) == (N_GOOD, 1)
+    (dead,) = events["dead_letter"]
+    assert (dead["spectrum_id"], dead["exposure_id"]) == (named.spectrum_id, "e-22")
+    assert dead["reason"] == "unsupported_resolution"
+    assert "partitions_changed" in events
+    n_lines = sum(map(len, events.values()))
+    assert n_lines < N_GOOD / 4, f"{n_lines} lines: nothing is logged for a spectrum that is scored"
+
+
+@pytest.mark.parametrize("broker", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
+def test_a_shadow_that_cannot_deliver_stops_nothing(bootstrap: str, root: Path, tmp_path: Path) -> None:
+    """Its topic takes no score: the first bundle's scores and acknowledgements go on."""
+    topics = Topics.create(bootstrap)
+    shadow_topic = new_shadow_topic(bootstrap, **{"max.message.bytes": "64"})
+    log = tmp_path / "worker.log"
+    settings = {"CEMP_MODELS__ROOT": str(root), "CEMP_TOPICS__SCORES_SHADOW": shadow_topic}
+    options = ["--shadow", "mid/1.0.0", "--log-format", "json"]
+    with WorkerProcess(bootstrap, topics, arguments=options, log_path=log, **settings) as worker:
+        worker.wait_ready()
+        send(bootstrap, topics.spectra, template_packets(30, seed=23))
+        wait_for(bootstrap, topics, 30)
+        send(bootstrap, topics.spectra, template_packets(30, seed=24))
+        ledger = wait_for(bootstrap, topics, 60)
+        assert worker.metric("cemp_shadow_spectra_total") == 60
+        assert worker.get("/live")[0] == 200
+        deadline = time.monotonic() + 20
+        while worker.metric("cemp_consumer_lag_messages") and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert worker.metric("cemp_consumer_lag_messages") == 0, "all is acknowledged"
+    assert len(ledger.scores) == 60
+    (failed,) = events_in(log)["shadow_failed"]
+    assert failed["bundle"] == "mid-1.0.0"
+    assert not read_all(bootstrap, shadow_topic)
+
+
+@pytest.mark.parametrize("broker", ["embedded"], indirect=True)
+def test_a_shadow_that_is_not_there_is_refused_at_the_start(bootstrap: str) -> None:
+    topics = Topics.create(bootstrap)
+    settings = {"CEMP_TOPICS__SCORES_SHADOW": new_shadow_topic(bootstrap)}
+    with WorkerProcess(bootstrap, topics, arguments=["--shadow", "mid/9.9.9"], **settings) as worker:
+        assert worker.process.wait(timeout_s=60) == 1
+        assert "there is no bundle 'mid/9.9.9'" in worker.process.log_tail()
+    without_topic = {"CEMP_TOPICS__SCORES_SHADOW": "nobody.made.this"}
+    with WorkerProcess(bootstrap, topics, arguments=["--shadow", "mid"], **without_topic) as worker:
+        assert worker.process.wait(timeout_s=60) == 1
+        assert "nobody.made.this" in worker.process.log_tail()
