@@ -1,0 +1,51 @@
+"""A worker whose wall clock goes back by an hour on SIGUSR1: its own, Faust's and aiokafka's."""
+
+from __future__ import annotations
+
+import signal
+import time
+from datetime import datetime, timedelta, tzinfo
+
+JUMP_S = -3600.0
+
+
+class Clock:
+    """The wall clock, and how far it is off."""
+
+    def __init__(self) -> None:
+        self.offset_s = 0.0
+        self._time = time.time
+
+    def time(self) -> float:
+        """As ``time.time``."""
+        return self._time() + self.offset_s
+
+    def jump(self, *_: object) -> None:
+        """Go wrong; a signal handler."""
+        self.offset_s = JUMP_S
+
+
+def main() -> None:
+    """Run the worker on such a clock."""
+    clock = Clock()
+    signal.signal(signal.SIGUSR1, clock.jump)
+    time.time = clock.time  # before the libraries take it under a name of their own
+
+    from cempstream.streams import heartbeat, outputs, worker
+    from cempstream.streams.faust_app import run_worker
+    from cempstream.streams.logs import LogFormat, LogLevel, configure_logging
+    from cempstream.streams.settings import Settings
+
+    class JumpingDatetime(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(seconds=clock.offset_s)
+
+    for module in (heartbeat, outputs, worker):
+        vars(module)["datetime"] = JumpingDatetime
+    configure_logging(LogLevel.INFO, LogFormat.TEXT)
+    run_worker(worker.create_app(Settings()))
+
+
+if __name__ == "__main__":
+    main()
