@@ -18,12 +18,13 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from cempstream.models.synthesis.chunks import MENDED, write_rows
 from cempstream.models.synthesis.chunks import merge as merge_files
-from cempstream.models.synthesis.chunks import write_rows
 from cempstream.models.synthesis.errors import SynthesisError
-from cempstream.models.synthesis.grid import run_grid
+from cempstream.models.synthesis.grid import GridRun, run_grid
 from cempstream.models.synthesis.labels import EVERYTHING, STRATA
 from cempstream.models.synthesis.linelists import LineSet
+from cempstream.models.synthesis.mend import run_mend
 from cempstream.models.synthesis.packages import default_cache
 
 synth_app = typer.Typer(help="Compute synthetic spectra with Synspec.", no_args_is_help=True)
@@ -57,14 +58,8 @@ def grid(
     ] = None,
 ) -> None:
     """Compute a library of spectra in chunks; needs gfortran and, the first time, the package index."""
-    with Progress(
-        TextColumn("spectra"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    ) as bars:
+    counts = _strata(stratum or [])
+    with _bars() as bars:
         bar = bars.add_task("spectra", total=None)
         try:
             run = run_grid(
@@ -73,7 +68,7 @@ def grid(
                 workers=workers or os.cpu_count() or 1,
                 out=out,
                 cache=cache or default_cache(),
-                strata=_strata(stratum or []),
+                strata=counts,
                 given=given or [],
                 line_set=lines,
                 progress=lambda done, due: bars.update(bar, completed=done, total=due),
@@ -82,13 +77,36 @@ def grid(
             bars.stop()
             typer.echo(f"cempstream synth grid: {error}", err=True)
             raise typer.Exit(1) from None
-    typer.echo(
-        f"{run.n_computed} spectra computed, {run.n_before} were there, {len(run.failures)} failed: {out}"
-    )
-    for failure in run.failures:
-        typer.echo(failure, err=True)
-    if run.failures:
-        raise typer.Exit(1)
+    _report(run, "computed", out)
+
+
+@synth_app.command()
+def mend(
+    library: Annotated[list[Path], typer.Argument(help="Libraries computed with the published line lists.")],
+    out: Annotated[Path, typer.Option(help="Folder of the chunks; a stopped run goes on.")] = Path("mended"),
+    workers: Annotated[
+        int, typer.Option(min=0, help="Synspecs at a time, 0.3 GB each; 0: one for each processor.")
+    ] = 0,
+    cache: Annotated[
+        Path | None, typer.Option(help="Packages, program and line lists; else the user's cache folder.")
+    ] = None,
+) -> None:
+    """Take the impossible CH lines out of published spectra: computes again only what they spoil."""
+    with _bars() as bars:
+        bar = bars.add_task("spectra", total=None)
+        try:
+            run = run_mend(
+                library,
+                workers=workers or os.cpu_count() or 1,
+                out=out,
+                cache=cache or default_cache(),
+                progress=lambda done, due: bars.update(bar, completed=done, total=due),
+            )
+        except SynthesisError as error:
+            bars.stop()
+            typer.echo(f"cempstream synth mend: {error}", err=True)
+            raise typer.Exit(1) from None
+    _report(run, "mended", out)
 
 
 @synth_app.command()
@@ -101,8 +119,32 @@ def merge(
     """Join libraries and chunks into one file in the shared library's layout."""
     rows = merge_files([path for path in sources if path.resolve() != out.resolve()])
     write_rows(out, rows, with_grids=True)
-    n_cleaned = int((rows.line_set == LineSet.CLEANED.value).sum())
-    typer.echo(f"{len(rows.index)} spectra, {n_cleaned} of them with cleaned lines: {out}")
+    n_cleaned, n_mended = (int((rows.line_set == name).sum()) for name in (LineSet.CLEANED.value, MENDED))
+    typer.echo(
+        f"{len(rows.index)} spectra, {n_cleaned} of them with cleaned lines and {n_mended} mended: {out}"
+    )
+
+
+def _bars() -> Progress:
+    return Progress(
+        TextColumn("spectra"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+
+
+def _report(run: GridRun, done: str, out: Path) -> None:
+    """Say how a run ended, with status 1 when something failed."""
+    typer.echo(
+        f"{run.n_computed} spectra {done}, {run.n_before} were there, {len(run.failures)} failed: {out}"
+    )
+    for failure in run.failures:
+        typer.echo(failure, err=True)
+    if run.failures:
+        raise typer.Exit(1)
 
 
 def _strata(options: list[str]) -> dict[str, int]:

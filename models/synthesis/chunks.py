@@ -18,6 +18,12 @@ from cempstream.processors.grid import Array
 #: What the shared library is, whose file does not say so.
 _SHARED_SEED = 7
 
+#: Line set of published spectra from which the impossible lines were taken out, see ``mend``.
+MENDED = "mended"
+
+#: Of the same star computed more than once the first of these is taken.
+_PREFERENCE = (LineSet.CLEANED.value, MENDED, LineSet.PUBLISHED.value)
+
 _SUFFIX = ".npz"
 
 
@@ -34,7 +40,7 @@ class LibraryRows:
     stratum, seed, index
         The stratum's name, the run's seed and the position in that sequence, shape ``(n,)``.
     line_set
-        A ``LineSet`` by name, shape ``(n,)``.
+        A ``LineSet`` by name, or ``MENDED``, shape ``(n,)``.
     """
 
     norm: Array = field(repr=False)
@@ -103,12 +109,12 @@ def read_rows(path: Path) -> LibraryRows:
         )
 
 
-def chunk_path(folder: Path, stratum: str, seed: int, line_set: LineSet, first_index: int) -> Path:
+def chunk_path(folder: Path, stratum: str, seed: int, line_set: str, first_index: int) -> Path:
     """Return where the chunk that begins with this position belongs."""
     return folder / f"{line_set}_{stratum}_{seed}_{first_index:06d}{_SUFFIX}"
 
 
-def computed(folder: Path, line_set: LineSet) -> set[tuple[str, int, int]]:
+def computed(folder: Path, line_set: str) -> set[tuple[str, int, int]]:
     """Return (stratum, seed, index) of all spectra with these lines in a folder's chunks."""
     found: set[tuple[str, int, int]] = set()
     for path in sorted(folder.glob(f"{line_set}_*{_SUFFIX}")):
@@ -129,7 +135,7 @@ def library_files(paths: Sequence[Path]) -> list[Path]:
 def merge(paths: Sequence[Path]) -> LibraryRows:
     """Join files of the library, each star once.
 
-    A star of the same stratum, seed and index is taken with cleaned lines before published ones.
+    A star of the same stratum, seed and index is taken with cleaned lines before mended and published ones.
 
     Raises
     ------
@@ -141,8 +147,8 @@ def merge(paths: Sequence[Path]) -> LibraryRows:
         raise FileNotFoundError(f"no {_SUFFIX} file in {', '.join(map(str, paths)) or 'nothing'}")
     parts = [read_rows(path) for path in files]
     joined = LibraryRows(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(LibraryRows)))
-    is_published = joined.line_set != LineSet.CLEANED.value
-    order = np.lexsort((is_published, joined.index, joined.seed, joined.stratum))
+    rank = np.array([_PREFERENCE.index(str(line_set)) for line_set in joined.line_set])
+    order = np.lexsort((rank, joined.index, joined.seed, joined.stratum))
     stars = [(joined.stratum[i], joined.seed[i], joined.index[i]) for i in order]
     is_new = [i == 0 or star != stars[i - 1] for i, star in enumerate(stars)]
     return joined.select(order[np.array(is_new, dtype=bool)])

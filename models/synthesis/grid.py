@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from cempstream.models.synthesis.spectrum import LibrarySpectrum, library_spectr
 from cempstream.models.synthesis.synspec import SynspecRunner
 
 logger = logging.getLogger(__name__)
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 #: Spectra in a file; what a stopped run loses at most, per worker.
 CHUNK_SIZE = 8
@@ -113,7 +117,7 @@ def run_grid(
     stop = Event()
     with ThreadPoolExecutor(workers) as pool:
         try:
-            for rows, failed, n_stars in _in_parallel(
+            for rows, failed, n_stars in in_parallel(
                 pool, workers, pending, lambda chunk: compute_chunk(runner, chunk, seed, line_set, stop)
             ):
                 failures += failed
@@ -200,18 +204,15 @@ def _pending(chunks: Sequence[Chunk], done: set[tuple[str, int, int]], seed: int
             yield Chunk(chunk.stratum, missing)
 
 
-def _in_parallel(
-    pool: ThreadPoolExecutor,
-    workers: int,
-    chunks: Sequence[Chunk],
-    compute: Callable[[Chunk], tuple[LibraryRows | None, list[str], int]],
-) -> Iterator[tuple[LibraryRows | None, list[str], int]]:
-    """Yield chunks as they end; only as many are handed out as there are workers, so a stop is prompt."""
-    left = iter(chunks)
-    running: set[Future[tuple[LibraryRows | None, list[str], int]]] = set()
+def in_parallel(
+    pool: ThreadPoolExecutor, workers: int, items: Iterable[_Item], compute: Callable[[_Item], _Result]
+) -> Iterator[_Result]:
+    """Yield results as they end; only as many are begun as there are workers, so a stop is prompt."""
+    left = iter(items)
+    running: set[Future[_Result]] = set()
     while True:
-        for chunk in left:
-            running.add(pool.submit(compute, chunk))
+        for item in left:
+            running.add(pool.submit(compute, item))
             if len(running) >= workers:
                 break
         if not running:

