@@ -80,6 +80,19 @@ VERBS = {
         ),
         Verb("simulate", "simulate_cli:simulate", "cpu", _RUN, "Publish or write a simulated night."),
         Verb("topics", "topics_cli:topics_app", "cpu", _RUN, "Create and list the topics."),
+        Verb(
+            "exposures", "exposures_cli:exposures_app", "cpu", _RUN, "Say which exposures are fully scored."
+        ),
+        Verb(
+            "exposures", "exposures_cli:exposures_app", "cpu", _RUN, "Say which exposures are fully scored."
+        ),
+        Verb(
+            "bundle",
+            "bundle_cli:bundle_app",
+            "cpu",
+            _RUN,
+            "Compare model bundles, and choose which is served.",
+        ),
         Verb("dlq", "dlq_cli:dlq_app", "cpu", _RUN, "Read dead letters and send them again."),
         Verb(
             "doctor", "doctor:doctor", "cpu", _RUN, "Say what is wrong with broker, topics, models and clock."

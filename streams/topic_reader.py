@@ -94,7 +94,7 @@ def read_topic(
         since_ms = 0 if since is None else round(since.timestamp() * 1000)
         until_ms = math.inf if until is None else until.timestamp() * 1000
         if since is not None:
-            starts = _at_time(consumer, starts, since_ms)
+            starts = at_time(consumer, starts, since_ms)
         consumer.assign(starts)
         unfinished = {start.partition for start in starts}
         heard_at_s = time.monotonic()
@@ -180,7 +180,7 @@ def _place(message: Message) -> tuple[str, int]:
     return topic, partition
 
 
-def _at_time(consumer: Consumer, starts: list[TopicPartition], since_ms: int) -> list[TopicPartition]:
+def at_time(consumer: Consumer, starts: list[TopicPartition], since_ms: int) -> list[TopicPartition]:
     """Return where each partition reaches a time; its end where it never does."""
     asked = [TopicPartition(start.topic, start.partition, since_ms) for start in starts]
     found = consumer.offsets_for_times(asked, timeout=_TIMEOUT_S)

@@ -1,0 +1,190 @@
+"""Is every spectrum of an exposure accounted for? Counted from what was published, so that it holds for any
+number of workers, through restarts and repeats.
+
+A spectrum counts once, by its id: a repeat changes nothing, and one that was a dead letter and is scored
+after it was sent again is scored. What is kept is bounded in exposures and in spectra.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import NamedTuple
+
+from cempstream.schemas.exposure import Exposure, ExposureStatus
+
+#: An announced size above this is not believed.
+LARGEST_EXPOSURE = 200_000
+
+
+class ExposureKey(NamedTuple):
+    """An exposure, as reduced by one version of its survey's software."""
+
+    survey: str
+    exposure_id: str
+    reduction_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One outcome of one spectrum.
+
+    Attributes
+    ----------
+    size
+        How many spectra the exposure yields, as this packet says.
+    reduced_at
+        None of a dead letter.
+    published_at
+        When the outcome was.
+    """
+
+    key: ExposureKey
+    size: int
+    spectrum_id: str
+    is_scored: bool
+    is_alert: bool
+    reduced_at: datetime | None
+    published_at: datetime
+
+
+@dataclass(slots=True)
+class _Open:
+    """An exposure that is not complete; spectra are kept as 8 bytes of a hash."""
+
+    size: int = 0
+    scored: set[int] = field(default_factory=set)
+    dead: set[int] = field(default_factory=set)
+    n_alerts: int = 0
+    first_reduced_at: datetime | None = None
+    last_published_at: datetime | None = None
+    is_reported: bool = False
+
+    @property
+    def n_in(self) -> int:
+        return len(self.scored) + len(self.dead)
+
+    def add(self, seen: Seen) -> bool:
+        """Count an outcome; False for a repeat."""
+        name = int.from_bytes(blake2b(seen.spectrum_id.encode(), digest_size=8).digest(), "big")
+        self.size = max(self.size, seen.size)
+        if name in self.scored or (name in self.dead and not seen.is_scored):
+            return False
+        if seen.is_scored:
+            self.dead.discard(name)
+            self.scored.add(name)
+        else:
+            self.dead.add(name)
+        self.n_alerts += seen.is_alert
+        if seen.reduced_at is not None:
+            self.first_reduced_at = min(self.first_reduced_at or seen.reduced_at, seen.reduced_at)
+        self.last_published_at = max(self.last_published_at or seen.published_at, seen.published_at)
+        return True
+
+
+class ExposureBook:
+    """Keep account of exposures.
+
+    Parameters
+    ----------
+    timeout_s
+        An exposure to which nothing was added for this long is reported as incomplete, once; if it becomes
+        complete later, that is reported too.
+    max_spectra
+        Of all open exposures together; beyond, the one that waits longest is given up. A million take about
+        0.1 GB.
+    max_closed
+        How many exposures back a late repeat is known to belong to one that is closed.
+    """
+
+    def __init__(self, timeout_s: float, *, max_spectra: int = 1_000_000, max_closed: int = 10_000) -> None:
+        self._timeout = timedelta(seconds=timeout_s)
+        self._max_spectra = max_spectra
+        self._max_closed = max_closed
+        self._open: OrderedDict[ExposureKey, _Open] = OrderedDict()
+        self._closed: OrderedDict[ExposureKey, None] = OrderedDict()
+        self._reported: set[ExposureKey] = set()
+        self._n_spectra = 0
+
+    @property
+    def n_open(self) -> int:
+        """Exposures that wait for spectra."""
+        return len(self._open)
+
+    @property
+    def n_spectra(self) -> int:
+        """Spectra of all open exposures."""
+        return self._n_spectra
+
+    def oldest_s(self, now: datetime) -> float:
+        """Return since when nothing was added to the exposure that waits longest; 0 where none waits."""
+        last = min((o.last_published_at for o in self._open.values() if o.last_published_at), default=now)
+        return max(0.0, (now - last).total_seconds())
+
+    def remember(self, event: Exposure) -> None:
+        """Take note of what was reported before: it is not reported again."""
+        key = ExposureKey(event.survey, event.exposure_id, event.reduction_version)
+        if event.status == "complete":
+            self._close(key)
+        else:
+            self._reported.add(key)
+
+    def take(self, seen: Seen, now: datetime) -> Iterator[Exposure]:
+        """Count an outcome; yields an event where an exposure becomes complete by it, or is given up."""
+        if seen.key in self._closed or not 0 < seen.size <= LARGEST_EXPOSURE:
+            return
+        exposure = self._open.get(seen.key)
+        if exposure is None:
+            exposure = self._open[seen.key] = _Open(is_reported=seen.key in self._reported)
+            self._reported.discard(seen.key)
+        n_before = exposure.n_in
+        if exposure.add(seen):
+            self._open.move_to_end(seen.key)
+        self._n_spectra += exposure.n_in - n_before
+        if exposure.n_in >= exposure.size:
+            self._forget(seen.key)
+            self._close(seen.key)
+            yield _event(seen.key, exposure, "complete", now)
+        while self._n_spectra > self._max_spectra:
+            key = next(iter(self._open))
+            given_up = self._forget(key)
+            self._close(key)
+            if not given_up.is_reported:
+                yield _event(key, given_up, "incomplete", now)
+
+    def overdue(self, now: datetime) -> Iterator[Exposure]:
+        """Yield an event for each exposure that has waited too long and was not reported yet."""
+        for key, exposure in self._open.items():
+            last = exposure.last_published_at
+            if not exposure.is_reported and last is not None and now - last > self._timeout:
+                exposure.is_reported = True
+                yield _event(key, exposure, "incomplete", now)
+
+    def _forget(self, key: ExposureKey) -> _Open:
+        exposure = self._open.pop(key)
+        self._n_spectra -= exposure.n_in
+        return exposure
+
+    def _close(self, key: ExposureKey) -> None:
+        self._closed[key] = None
+        self._closed.move_to_end(key)
+        if len(self._closed) > self._max_closed:
+            self._closed.popitem(last=False)
+
+
+def _event(key: ExposureKey, exposure: _Open, status: ExposureStatus, now: datetime) -> Exposure:
+    assert exposure.last_published_at is not None, "an exposure is opened by an outcome"
+    return Exposure.of(
+        *key,
+        status=status,
+        n_expected=exposure.size,
+        n_scored=len(exposure.scored),
+        n_dead_letters=len(exposure.dead),
+        n_alerts=exposure.n_alerts,
+        first_reduced_at=exposure.first_reduced_at,
+        last_published_at=exposure.last_published_at,
+        reported_at=now,
+    )
