@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # it is public
 from faust.types import TP
 
 from cempstream.streams.settings import KafkaSettings
@@ -65,8 +65,8 @@ class LagMeter:
 
     def _ask_extents(self, partitions: Collection[TP]) -> dict[TP, Extent]:
         """Ask for both ends; runs in a thread of its own."""
-        firsts = self._ask_offsets(partitions, OffsetSpec.earliest())
-        ends = self._ask_offsets(partitions, OffsetSpec.latest())
+        firsts = self._ask_offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call] # it has no types
+        ends = self._ask_offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call] # it has no types
         return {tp: Extent(first, ends[tp]) for tp, first in firsts.items() if tp in ends}
 
     def _ask_offsets(self, partitions: Collection[TP], place: OffsetSpec) -> dict[TP, int]:
