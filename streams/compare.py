@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cempstream.processors.outcome import PARAMETERS, Classification, Outcome
+from cempstream.schemas.score import Score
 
 UNITS: Mapping[str, str] = {
     "p_cemp": "",
@@ -100,6 +101,24 @@ class Comparison:
         return plain
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What is compared of a spectrum that was scored.
+
+    Attributes
+    ----------
+    quantities
+        By the names of ``UNITS``; NaN where the spectrum cannot tell.
+    """
+
+    spectrum_id: str
+    survey: str
+    is_candidate: bool
+    subclass: str
+    p_cemp: float
+    quantities: Mapping[str, float]
+
+
 class Comparer:
     """Compare outcome by outcome; what is kept is a few numbers a spectrum.
 
@@ -123,30 +142,34 @@ class Comparer:
 
     def add(self, old: Outcome, new: Outcome) -> None:
         """Take one spectrum's outcomes into account."""
+        self.add_read(_read_outcome(old), _read_outcome(new))
+
+    def add_read(self, old: Scored | str, new: Scored | str) -> None:
+        """Take one spectrum into account, each side as what was scored or as why it was not."""
         for i, outcome in enumerate((old, new)):
-            self._n_candidates[i] += isinstance(outcome, Classification) and outcome.decision.is_candidate
-        if isinstance(old, Classification) and isinstance(new, Classification):
+            self._n_candidates[i] += isinstance(outcome, Scored) and outcome.is_candidate
+        if isinstance(old, Scored) and isinstance(new, Scored):
             self._add_scored(old, new)
-        elif isinstance(old, Classification):
-            assert not isinstance(new, Classification)
-            self._died[new.reason.value] += 1
-            if old.decision.is_candidate:
+        elif isinstance(old, Scored):
+            assert isinstance(new, str)
+            self._died[new] += 1
+            if old.is_candidate:
                 self._lost.append(_change(old, old.p_cemp, math.nan))
-        elif isinstance(new, Classification):
-            self._revived[old.reason.value] += 1
-            if new.decision.is_candidate:
+        elif isinstance(new, Scored):
+            self._revived[old] += 1
+            if new.is_candidate:
                 self._gained.append(_change(new, math.nan, new.p_cemp))
         else:
             self._n_rejected += 1
 
-    def _add_scored(self, old: Classification, new: Classification) -> None:
+    def _add_scored(self, old: Scored, new: Scored) -> None:
         self._n_both += 1
         self._n_other_subclass += old.subclass != new.subclass
-        if new.decision.is_candidate and not old.decision.is_candidate:
+        if new.is_candidate and not old.is_candidate:
             self._gained.append(_change(new, old.p_cemp, new.p_cemp))
-        elif old.decision.is_candidate and not new.decision.is_candidate:
+        elif old.is_candidate and not new.is_candidate:
             self._lost.append(_change(old, old.p_cemp, new.p_cemp))
-        before, after = _quantities(old), _quantities(new)
+        before, after = old.quantities, new.quantities
         for name, moved in self._moved.items():
             is_before, is_after = math.isfinite(before[name]), math.isfinite(after[name])
             if is_before and is_after:
@@ -218,19 +241,48 @@ def print_comparison(found: Comparison, console: Console) -> None:
             console.print(f"{word}: {n_changes - _SHOWN} more")
 
 
-def _quantities(star: Classification) -> dict[str, float]:
-    p = min(max(star.p_cemp, _SMALLEST_P), 1.0 - _SMALLEST_P)
+def read_score(score: Score) -> Scored:
+    """Return what is compared of a score packet."""
+    values = {name: getattr(score.parameters, name).value for name in PARAMETERS}
+    return Scored(
+        score.spectrum_id,
+        score.survey,
+        score.decision.is_candidate,
+        score.subclass,
+        score.p_cemp,
+        _quantities(score.p_cemp, score.ood_score, score.cfe_corrected, values),
+    )
+
+
+def _read_outcome(outcome: Outcome) -> Scored | str:
+    if not isinstance(outcome, Classification):
+        return outcome.reason.value
+    values = {name: estimate.value for name, estimate in outcome.parameters.items()}
+    return Scored(
+        outcome.spectrum.spectrum_id,
+        outcome.spectrum.survey,
+        outcome.decision.is_candidate,
+        outcome.subclass,
+        outcome.p_cemp,
+        _quantities(outcome.p_cemp, outcome.ood_score, outcome.cfe_corrected, values),
+    )
+
+
+def _quantities(
+    p_cemp: float, ood_score: float, cfe_corrected: float, parameters: Mapping[str, float]
+) -> dict[str, float]:
+    p = min(max(p_cemp, _SMALLEST_P), 1.0 - _SMALLEST_P)
     return {
-        "p_cemp": star.p_cemp,
+        "p_cemp": p_cemp,
         "logit p_cemp": math.log(p / (1.0 - p)),
-        "ood_score": star.ood_score,
-        "cfe_corrected": star.cfe_corrected,
-        **{name: star.parameters[name].value for name in PARAMETERS},
+        "ood_score": ood_score,
+        "cfe_corrected": cfe_corrected,
+        **{name: parameters[name] for name in PARAMETERS},
     }
 
 
-def _change(star: Classification, p_old: float, p_new: float) -> Change:
-    return Change(star.spectrum.spectrum_id, star.spectrum.survey, p_old, p_new)
+def _change(star: Scored, p_old: float, p_new: float) -> Change:
+    return Change(star.spectrum_id, star.survey, p_old, p_new)
 
 
 def _shift(moved: array[float], n_appeared: int, n_vanished: int) -> Shift:

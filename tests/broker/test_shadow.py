@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 import uuid
 from dataclasses import replace
@@ -59,6 +62,15 @@ def events_in(log: Path) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+def bundle(*words: str, **topics: str) -> str:
+    """Run ``cempstream bundle`` as an operator does and return what it prints."""
+    environment = {**os.environ, **{f"CEMP_TOPICS__{name}": topic for name, topic in topics.items()}}
+    command = [sys.executable, "-m", "cempstream", "bundle", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_a_shadow_scores_everything_and_alerts_nobody(bootstrap: str, root: Path, tmp_path: Path) -> None:
     topics, shadow_topic = Topics.create(bootstrap), new_shadow_topic(bootstrap)
     (named,) = template_spectra(1, seed=22)
@@ -87,6 +99,23 @@ def test_a_shadow_scores_everything_and_alerts_nobody(bootstrap: str, root: Path
     n_candidates = sum(score.decision.is_candidate for score in firsts.values())
     assert ledger.alerts.total() == n_candidates > 0, "alerts are the first bundle's alone"
     assert len(ledger.dead) == 1, "and so are dead letters"
+
+    found = json.loads(
+        bundle(
+            "compare", "--json", "--bootstrap", bootstrap, SCORES=topics.scores, SCORES_SHADOW=shadow_topic
+        )
+    )
+    assert (found["old"], found["new"], found["n_both"]) == ("mid-1.0.0", "mid-2.0.0", N_GOOD)
+    assert (found["only_old"], found["only_new"]) == (0, 0)
+    assert found["n_candidates_old"] == n_candidates
+    assert found["shifts"]["logit p_cemp"]["median"] == pytest.approx(-2.0, abs=0.01), "as it was made"
+    assert found["shifts"]["feh"]["max_abs"] == pytest.approx(0.0, abs=1e-3)
+    lost = {change["spectrum_id"] for change in found["lost"]}
+    assert lost == {
+        name
+        for name, s in firsts.items()
+        if s.decision.is_candidate and not shadows[name].decision.is_candidate
+    }
 
     events = events_in(log)
     (started,), (stopped,) = events["started"], events["stopped"]
@@ -124,6 +153,27 @@ def test_a_shadow_that_cannot_deliver_stops_nothing(bootstrap: str, root: Path, 
     (failed,) = events_in(log)["shadow_failed"]
     assert failed["bundle"] == "mid-1.0.0"
     assert not read_all(bootstrap, shadow_topic)
+
+
+@pytest.mark.parametrize("broker", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
+def test_what_is_promoted_is_what_a_worker_serves(bootstrap: str, root: Path) -> None:
+    topics = Topics.create(bootstrap)
+
+    def served(n_before: int) -> set[str]:
+        with WorkerProcess(bootstrap, topics, CEMP_MODELS__ROOT=str(root)) as worker:
+            worker.wait_ready()
+            send(bootstrap, topics.spectra, template_packets(5, seed=30 + n_before))
+            ledger = wait_for(bootstrap, topics, n_before + 5)
+        return {score.bundle for scores in ledger.scores.values() for score in scores}
+
+    here = ("--root", str(root))
+    assert "mid/1.0.0 is active" in bundle("promote", "mid/1.0.0", *here)
+    assert served(0) == {"mid-1.0.0"}, "though a newer version lies beside it"
+    assert "mid/2.0.0 is active" in bundle("promote", "mid/2.0.0", *here)
+    (active,) = [line for line in bundle("list", *here).splitlines() if " active " in line]
+    assert active.split()[0] == "mid/2.0.0"
+    assert "mid/1.0.0 is active" in bundle("rollback", "mid", *here)
+    assert served(5) == {"mid-1.0.0"}
 
 
 @pytest.mark.parametrize("broker", ["embedded"], indirect=True)
