@@ -84,9 +84,6 @@ VERBS = {
             "exposures", "exposures_cli:exposures_app", "cpu", _RUN, "Say which exposures are fully scored."
         ),
         Verb(
-            "exposures", "exposures_cli:exposures_app", "cpu", _RUN, "Say which exposures are fully scored."
-        ),
-        Verb(
             "bundle",
             "bundle_cli:bundle_app",
             "cpu",

@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from cempstream.schemas.exposure import Exposure, decode_exposure, encode_exposure, peek_exposure
 from cempstream.schemas.packets import PacketError, unpack
 from cempstream.schemas.registry import Kind
+from cempstream.streams import events as events_log
 from cempstream.streams.dead_letters import header_pairs
 from cempstream.streams.exposures import ExposureBook, ExposureKey, Seen
 from cempstream.streams.metrics import LATENCY_BUCKETS_S, survey_label
@@ -145,13 +146,8 @@ class ExposureWatch:
         for event in events:
             self.metrics.count(event)
             if event.status == "incomplete":
-                logger.warning(
-                    "exposure %s of %s is incomplete: %d of %d spectra have no outcome",
-                    event.exposure_id,
-                    event.survey,
-                    event.n_missing,
-                    event.n_expected,
-                )
+                n_seen = event.n_expected - event.n_missing
+                events_log.exposure_incomplete(event.survey, event.exposure_id, n_seen, event.n_expected)
         self.metrics.open.set(self.book.n_open)
         self.metrics.oldest.set(self.book.oldest_s(now))
 
