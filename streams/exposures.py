@@ -95,7 +95,7 @@ class ExposureBook:
         complete later, that is reported too.
     max_spectra
         Of all open exposures together; beyond, the one that waits longest is given up. A million take about
-        0.1 GB.
+        0.15 GB.
     max_closed
         How many exposures back a late repeat is known to belong to one that is closed.
     """
