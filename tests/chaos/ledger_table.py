@@ -36,17 +36,21 @@ class Table:
     rows: list[Row] = field(default_factory=list)
 
     def write(self) -> None:
-        """Replace the table in the README, keeping the text above it."""
-        text = README.read_text(encoding="utf-8").partition(TABLE_MARK)[0]
-        lines = [
-            TABLE_MARK,
-            "",
-            "| case | spectra | lost | repeats | at most | recovery |",
-            "| --- | ---: | ---: | ---: | ---: | ---: |",
-            *(
-                f"| {row.case} | {row.n_packets:,} | {row.n_lost} | {row.n_repeats} | {row.max_repeats} | "
-                f"{'–' if row.recovery_s is None else f'{row.recovery_s:.1f} s'} |"
-                for row in self.rows
-            ),
-        ]
-        README.write_text(text + "\n".join(lines) + "\n", encoding="utf-8")
+        """Renew the README's rows of these cases, and leave those of others."""
+        text, _, table = README.read_text(encoding="utf-8").partition(TABLE_MARK)
+        lines = {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("|")}
+        lines |= {row.case: _line(row) for row in self.rows}
+        head = ("case", "---")
+        rows = [line for case, line in lines.items() if case not in head]
+        README.write_text("\n".join([text + TABLE_MARK, "", *_HEAD, *rows, ""]), encoding="utf-8")
+
+
+_HEAD = (
+    "| case | spectra | lost | repeats | at most | recovery |",
+    "| --- | ---: | ---: | ---: | ---: | ---: |",
+)
+
+
+def _line(row: Row) -> str:
+    recovery = "–" if row.recovery_s is None else f"{row.recovery_s:.1f} s"
+    return f"| {row.case} | {row.n_packets:,} | {row.n_lost} | {row.n_repeats} | {row.max_repeats} | {recovery} |"

@@ -11,6 +11,7 @@ import pytest
 
 from cempstream.streams import faust_app, lag, worker
 from tests.broker.kafka import KafkaBroker
+from tests.chaos import jumping_worker
 from tests.chaos.harness import EVEN, Supervisor, close_case, now, wait_scored
 from tests.chaos.ledger_table import Table
 from tests.night import Topics, WorkerProcess, send
@@ -137,7 +138,7 @@ def test_a_clock_that_jumps_back(kafka: KafkaBroker, packets: list[bytes], table
         jumping.wait_ready(180)
         send(kafka.bootstrap, topics.spectra, packets[:n_before])
         wait_scored(jumping, n_before)
-        jumping.process.send_signal(signal.SIGUSR1)
+        jumping.process.send_signal(jumping_worker.SIGNAL)
         disturbed_at = now()
         send(kafka.bootstrap, topics.spectra, packets[n_before:])
         ledger = close_case("clock jumps back by an hour", kafka.bootstrap, topics, packets, table)
