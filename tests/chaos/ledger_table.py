@@ -53,4 +53,5 @@ _HEAD = (
 
 def _line(row: Row) -> str:
     recovery = "–" if row.recovery_s is None else f"{row.recovery_s:.1f} s"
-    return f"| {row.case} | {row.n_packets:,} | {row.n_lost} | {row.n_repeats} | {row.max_repeats} | {recovery} |"
+    cells = (row.case, f"{row.n_packets:,}", row.n_lost, row.n_repeats, row.max_repeats, recovery)
+    return f"| {' | '.join(map(str, cells))} |"
