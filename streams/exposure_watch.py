@@ -11,17 +11,24 @@ import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from cempstream.schemas.exposure import Exposure, decode_exposure, encode_exposure, peek_exposure
+from cempstream.schemas.exposure import (
+    Exposure,
+    ExposureStatus,
+    decode_exposure,
+    encode_exposure,
+    peek_exposure,
+)
 from cempstream.schemas.packets import PacketError, unpack
 from cempstream.schemas.registry import Kind
 from cempstream.streams import events as events_log
 from cempstream.streams.dead_letters import header_pairs
 from cempstream.streams.exposures import ExposureBook, ExposureKey, Seen
-from cempstream.streams.metrics import LATENCY_BUCKETS_S, survey_label
+from cempstream.streams.metrics import LATENCY_BUCKETS_S, SURVEY_LABELS, survey_label
 from cempstream.streams.offsets import is_about_a_group
 from cempstream.streams.publisher import OutMessage, Publisher
 from cempstream.streams.settings import KafkaSettings, TopicSettings
@@ -68,6 +75,12 @@ class ExposureMetrics:
             ["kind"],
             registry=registry,
         )
+
+        # A counter that appears with its first count has not increased: the first fault would go unseen.
+        for survey in SURVEY_LABELS:
+            self.missing.labels(survey)
+            for status in get_args(ExposureStatus):
+                self.exposures.labels(survey, status)
 
     def count(self, event: Exposure) -> None:
         """Count an event that has been delivered."""

@@ -11,6 +11,7 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from cempstream.processors.outcome import Classification, Outcome, Provenance, Rejected
+from cempstream.processors.spectrum import Reason
 
 LATENCY_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900)
 STAGE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5)
@@ -24,6 +25,9 @@ SKY_CELL_DEG = 30
 
 #: Surveys that get a label of their own; a packet cannot make up more.
 SURVEYS = ("lamost", "sdss", "desi", "csst", "4most", "weave", "simulated")
+
+#: Every value of the label.
+SURVEY_LABELS = (*SURVEYS, "other")
 
 STAGES = ("decode", "rebin", "normalise", "velocity", "denoise", "features", "classify", "regress", "decide")
 
@@ -156,8 +160,15 @@ class Metrics:
         ProcessCollector(registry=registry)
         for outcome in ("scored", "rejected"):
             self.spectra.labels(outcome)
+        # A counter that appears with its first count has not increased: the first fault would go unseen.
         for what in ("publish", "batch"):
             self.retries.labels(what)
+        for outcome in ("scored", "rejected", "failed"):
+            self.shadow_spectra.labels(outcome)
+        for reason in Reason:
+            self.dead_letters.labels(reason.value)
+        for survey in SURVEY_LABELS:
+            self.negative_latency.labels(survey)
 
     @contextmanager
     def time_stage(self, stage: str) -> Iterator[None]:

@@ -98,7 +98,7 @@ PANELS = (
     Panel(
         "Dead letters by reason, since the start",
         "packets",
-        (Line("sum by (reason) (cemp_dlq_total)", "{reason}"),),
+        (Line("sum by (reason) (cemp_dlq_total) > 0", "{reason}"),),
     ),
     Panel(
         "Candidates, since the start",

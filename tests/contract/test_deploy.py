@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from cempstream.streams.cli import VERBS
+from cempstream.streams.exposures_cli import _PORT as EXPOSURES_PORT
 from cempstream.streams.prometheus_server import EVALUATION_S, SCRAPE_S
 from cempstream.streams.settings import Settings
 from tests.contract.monitoring import DEPLOY, rules
@@ -26,19 +27,24 @@ def load_compose(name: str = "compose.yaml") -> dict[str, Any]:
     return services
 
 
-def manifests() -> dict[str, dict[str, Any]]:
-    """Return every object by its kind; there is one of each."""
+def manifests() -> dict[tuple[str, str], dict[str, Any]]:
+    """Return every object by its kind and name."""
     objects = [o for path in MANIFESTS for o in yaml.safe_load_all(path.read_text())]
-    return {o["kind"]: o for o in objects}
+    found = {(o["kind"], o["metadata"]["name"]): o for o in objects}
+    assert len(found) == len(objects)
+    return found
 
 
 def environments() -> Iterator[dict[str, str]]:
     for name in ("compose.yaml", "compose.gpu.yaml"):
         for service in load_compose(name).values():
             yield service.get("environment", {})
-    yield manifests()["ConfigMap"]["data"]
-    (container,) = manifests()["Deployment"]["spec"]["template"]["spec"]["containers"]
-    yield {entry["name"]: entry["value"] for entry in container["env"]}
+    for (kind, _), o in manifests().items():
+        if kind == "ConfigMap":
+            yield o["data"]
+        if kind == "Deployment":
+            (container,) = o["spec"]["template"]["spec"]["containers"]
+            yield {entry["name"]: entry["value"] for entry in container["env"]}
 
 
 def test_settings_in_deployments_are_settings(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +65,7 @@ def test_settings_in_deployments_are_settings(monkeypatch: pytest.MonkeyPatch) -
 def test_services_run_commands_that_exist() -> None:
     services = load_compose()
     ours = {name: s for name, s in services.items() if str(s.get("image", "")).startswith("cempstream")}
-    assert set(ours) == {"topics", "worker", "feed"}
+    assert set(ours) == {"topics", "worker", "exposures", "feed"}
     for service in ours.values():
         assert service["command"][0] in VERBS
         assert service["cap_drop"] == ["ALL"]
@@ -78,10 +84,20 @@ def test_services_run_commands_that_exist() -> None:
 
 def test_prometheus_scrapes_the_worker_of_compose() -> None:
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
-    job = next(job for job in config["scrape_configs"] if job["job_name"] == "cempstream")
-    (found,) = job["dns_sd_configs"]
-    assert set(found["names"]) <= set(load_compose())
-    assert found["port"] == Settings().metrics.port
+    ports = {"cempstream": Settings().metrics.port, "cempstream-exposures": EXPOSURES_PORT}
+    for name, port in ports.items():
+        job = next(job for job in config["scrape_configs"] if job["job_name"] == name)
+        (found,) = job["dns_sd_configs"]
+        assert set(found["names"]) <= set(load_compose())
+        assert found["port"] == port
+    jobs = set(re.findall(r'job="([^"]+)"', " ".join(rule["expr"] for rule in rules())))
+    assert jobs == set(ports), "as Kubernetes' pods are labelled, too"
+    labels = {
+        o["metadata"]["labels"]["app.kubernetes.io/name"]
+        for (k, _), o in manifests().items()
+        if k == "Deployment"
+    }
+    assert labels == jobs
 
 
 def test_a_night_on_one_machine_is_watched_as_the_deployed_one() -> None:
@@ -114,42 +130,49 @@ def test_alertmanager_names_alerts_and_receivers_that_exist() -> None:
     assert muted == {interval["name"] for interval in config["time_intervals"]}
 
 
-def test_kubernetes_objects_refer_to_each_other() -> None:
+@pytest.mark.parametrize(
+    ("name", "port"),
+    [("cempstream-worker", Settings().metrics.port), ("cempstream-exposures", EXPOSURES_PORT)],
+)
+def test_kubernetes_objects_refer_to_each_other(name: str, port: int) -> None:
     objects = manifests()
-    assert set(objects) == {
-        "Deployment", "ConfigMap", "Secret", "NetworkPolicy", "PodMonitor", "ScaledObject",
-    }  # fmt: skip
-    deployment = objects["Deployment"]
+    deployment = objects["Deployment", name]
     labels = deployment["spec"]["template"]["metadata"]["labels"]
-    for selector in (
-        deployment["spec"]["selector"],
-        objects["NetworkPolicy"]["spec"]["podSelector"],
-        objects["PodMonitor"]["spec"]["selector"],
-    ):
+    policy = objects["NetworkPolicy", name]["spec"]
+    monitor = objects["PodMonitor", labels["app.kubernetes.io/name"]]["spec"]
+    for selector in (deployment["spec"]["selector"], policy["podSelector"], monitor["selector"]):
         assert selector["matchLabels"].items() <= labels.items()
     pod = deployment["spec"]["template"]["spec"]
     (container,) = pod["containers"]
+    assert container["args"][0] in VERBS
     assert container["livenessProbe"]["httpGet"]["path"] == "/live"
     assert container["readinessProbe"]["httpGet"]["path"] == "/ready"
-    (port,) = container["ports"]
-    assert port["containerPort"] == Settings().metrics.port
-    assert container["envFrom"][0]["configMapRef"]["name"] == objects["ConfigMap"]["metadata"]["name"]
-    secrets = [v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v]
-    assert secrets == [objects["Secret"]["metadata"]["name"]]
+    (exposed,) = container["ports"]
+    assert exposed["containerPort"] == port
+    assert policy["ingress"][0]["ports"] == [{"port": port}]
+    assert ("ConfigMap", container["envFrom"][0]["configMapRef"]["name"]) in objects
+    (secret,) = [v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v]
+    assert ("Secret", secret) in objects
     assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
     assert pod["securityContext"]["runAsNonRoot"] is True
-    scaled = objects["ScaledObject"]["spec"]
-    assert scaled["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+
+
+def test_workers_are_scaled_within_their_partitions() -> None:
+    objects = manifests()
+    scaled = objects["ScaledObject", "cempstream-worker"]["spec"]
+    assert ("Deployment", scaled["scaleTargetRef"]["name"]) in objects
     assert scaled["maxReplicaCount"] <= 8  # partitions that `topics create` makes
 
 
-def test_service_is_restarted_after_a_failure() -> None:
+@pytest.mark.parametrize("command", ["worker", "exposures watch"])
+def test_service_is_restarted_after_a_failure(command: str) -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
-    unit.read_string((DEPLOY / "systemd" / "cempstream-worker.service").read_text())
+    name = command.partition(" ")[0]
+    unit.read_string((DEPLOY / "systemd" / f"cempstream-{name}.service").read_text())
     service = unit["Service"]
     assert service["Restart"] == "on-failure"
-    assert service["ExecStart"].endswith("cempstream worker")
+    assert service["ExecStart"].endswith(f"cempstream {command}")
     assert float(service["TimeoutStopSec"]) > 25  # what a worker may take to end
 
 

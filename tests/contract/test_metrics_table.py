@@ -8,6 +8,7 @@ import sys
 import pytest
 from prometheus_client import Metric
 
+from cempstream.streams.exposure_watch import ExposureMetrics
 from cempstream.streams.metrics import Metrics, sky_cell
 from tests.contract.monitoring import (
     DEPLOY,
@@ -33,7 +34,7 @@ needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="process metric
 
 def families() -> dict[str, Metric]:
     """Return what is exposed, by the name that Prometheus queries."""
-    found = Metrics().registry.collect()
+    found = [f for metrics in (Metrics(), ExposureMetrics()) for f in metrics.registry.collect()]
     return {f.name + ("_total" if f.type == "counter" else ""): f for f in found}
 
 
@@ -52,9 +53,9 @@ def test_table_is_what_is_exposed() -> None:
     table = {row[1]: row for row in _ROW.finditer((DEPLOY / "METRICS.md").read_text())}
     exposed = families()
     assert set(table) == set(exposed)
-    metrics = Metrics()
     labels = {
         collector._name: set(collector._labelnames)
+        for metrics in (Metrics(), ExposureMetrics())
         for collector in vars(metrics).values()
         if hasattr(collector, "_labelnames")
     }
@@ -87,6 +88,16 @@ def test_every_alert_says_how_bad_what_where_and_what_to_do() -> None:
         assert notes["runbook"] == f"deploy/RUNBOOK.md#{rule['alert'].lower()}"
         uid, panel = re.fullmatch(r"/d/([\w-]+)\?viewPanel=(\d+)", notes["panel"]).groups()  # type: ignore[union-attr]
         assert (uid, int(panel)) in panels, rule["alert"]
+
+
+def test_a_fault_that_is_the_first_of_its_kind_can_be_seen_to_increase() -> None:
+    """A series that appears with its first count has no increase: an alert on it would sleep."""
+    alerting = " ".join(rule["expr"] for rule in rules() if "alert" in rule)
+    counters = {name for name, family in families().items() if family.type == "counter"}
+    watched = {name for name in counters if re.search(rf"increase\({name}\b", alerting)}
+    assert len(watched) >= 4
+    silent = {name for name in watched if not families()[name].samples}
+    assert not silent
 
 
 def test_dashboards_are_sound() -> None:
