@@ -24,7 +24,7 @@ from cempstream.streams.embedded import free_port
 from tests.night import Topics, WorkerProcess, read_all, send, wait_for
 from tests.spectra import template_spectra
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(400)
 
 SIZE = 60
 TIMEOUT_S = 4.0
@@ -92,8 +92,8 @@ def test_exposures_over_two_workers_are_complete_or_reported(bootstrap: str, top
         first = WorkerProcess(bootstrap, topics, **breaker)
         second = WorkerProcess(bootstrap, topics, **breaker)
         with first, second:
-            first.wait_ready()
-            second.wait_ready()
+            first.wait_ready(150)
+            second.wait_ready(150)
             send(bootstrap, topics.spectra, planted, {"tense": b"test"})
             # Every packet of one exposure comes twice, as after a worker's death.
             sent = [*whole, *lacking[:-7], *spoilt, *whole]
@@ -137,7 +137,7 @@ def test_a_watch_that_is_killed_reports_what_came_meanwhile_and_nothing_twice(
 ) -> None:
     first, second = exposure("first", 55), exposure("second", 56)
     with watching(bootstrap) as watch, WorkerProcess(bootstrap, topics) as worker:
-        worker.wait_ready()
+        worker.wait_ready(150)
         send(bootstrap, topics.spectra, [encode_spectrum(s) for s in [*first, *second[:30]]])
         watch.wait_for("cemp_exposures_total", 1)
         watch.process.send_signal(signal.SIGKILL)

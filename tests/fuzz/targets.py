@@ -1,0 +1,130 @@
+"""What is fuzzed: every function of ours that takes bytes from outside, and the errors that it may raise."""
+
+from __future__ import annotations
+
+import gzip
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+
+from cempstream.processors.grid import ExplicitGrid, LogGrid
+from cempstream.processors.readers import UnreadableFile, read_spectra
+from cempstream.processors.spectrum import BadSpectrum, Spectrum
+from cempstream.schemas.alert import alert_from_json, alert_to_json, decode_alert
+from cempstream.schemas.codec import decode_spectrum, encode_spectrum, peek_ids
+from cempstream.schemas.exposure import decode_exposure, peek_exposure
+from cempstream.schemas.heartbeat import decode_heartbeat
+from cempstream.schemas.packets import HEADER_BYTES, PacketError, survey_resolver
+from cempstream.schemas.registry import Kind, sample, schema, versions
+from cempstream.schemas.samples import sample_classification, sample_spectrum, sample_stamp
+from cempstream.schemas.score import decode_score
+from tests.poison import poison
+from tests.survey_files import star, write_cess, write_lamost_image, write_lamost_table, write_table
+
+#: An id that some survey's registry gave to our own schema.
+_SURVEYS_ID = 7
+_RESOLVER = survey_resolver({_SURVEYS_ID: schema(Kind.SPECTRUM)})
+
+_READERS: Mapping[int, Callable[[bytes], object]] = {
+    Kind.SCORE.number: decode_score,
+    Kind.ALERT.number: decode_alert,
+    Kind.HEARTBEAT.number: decode_heartbeat,
+    Kind.EXPOSURE.number: decode_exposure,
+}
+
+
+def decode_packet(packet: bytes) -> bool:
+    """Decode bytes as a survey's packet and as what their header says; True where something was read."""
+    peek_ids(packet)
+    peek_exposure(packet)
+    was_read = False
+    try:
+        decode_spectrum(packet, resolver=_RESOLVER)
+        was_read = True
+    except BadSpectrum:
+        pass
+    decode = _READERS.get(int.from_bytes(packet[1:HEADER_BYTES], "big") // 10_000)
+    if decode is not None:
+        try:
+            decode(packet)
+            was_read = True
+        except PacketError:
+            pass
+    if packet[:1] == b"{":
+        try:
+            alert_from_json(packet)
+            was_read = True
+        except PacketError:
+            pass
+    return was_read
+
+
+def read_file(content: bytes, path: Path) -> bool:
+    """Read bytes as a file of spectra, written to a path; True where a spectrum came out."""
+    path.write_bytes(content)
+    try:
+        return any(isinstance(read, Spectrum) for read in read_spectra(path))
+    except UnreadableFile:
+        return False
+
+
+def small_spectrum() -> Spectrum:
+    """Return the sample's star on 16 pixels: a packet of which most bytes mean something."""
+    part = slice(0, 16)
+    whole = sample_spectrum()
+    return replace(
+        whole,
+        grid=LogGrid(3.6, 1e-3, 16),
+        flux=whole.flux[part].copy(),
+        ivar=whole.ivar[part].copy(),
+        mask=np.zeros(16, np.uint8),
+        contamination=np.full(16, 0.1, np.float32),
+        resolving_power=np.linspace(1500, 2000, 16).astype(np.float32),
+        flags=("medium_estimated",),
+    )
+
+
+def packet_seeds() -> list[bytes]:
+    """Return packets of every kind and version, good ones and one of every way to be bad."""
+    small = small_spectrum()
+    explicit = replace(small, grid=ExplicitGrid(np.linspace(4000.0, 4100.0, 16)))
+    bare = replace(small, mask=None, contamination=None, resolving_power=1800.0, photometry={}, flags=())
+    spectra = [encode_spectrum(spectrum) for spectrum in (small, explicit, bare)]
+    result = replace(sample_classification(), spectrum=small)
+    return [
+        *spectra,
+        *(b"\0" + _SURVEYS_ID.to_bytes(4, "big") + packet[HEADER_BYTES:] for packet in spectra),
+        *(sample(kind, version) for kind in Kind for version in versions(kind)),
+        alert_to_json(result, sample_stamp()),
+        *(packet for packet, _ in poison(bare).values()),
+    ]
+
+
+def file_seeds() -> list[bytes]:
+    """Return small files of every container."""
+    grid = LogGrid(3.6, 1e-3, 60)
+    flux, zeros = star(grid.wave), np.zeros(grid.n_pix)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = np.stack([flux, zeros + 0.25, grid.wave, zeros, zeros])
+        image = write_lamost_image(folder / "image.fits", rows).read_bytes()
+        table = write_lamost_table(folder / "table.fits", rows).read_bytes()
+        plain = write_table(
+            folder / "plain.fits", {"wave": grid.wave, "flux": flux, "ivar": zeros + 0.25}
+        ).read_bytes()
+        band = {
+            "wave": grid.wave[:40],
+            "flux_ujy_with_noise": np.ones((2, 40)),
+            "ferr": np.full((2, 40), 0.1),
+        }
+        cess = write_cess(folder / "a.h5", {"GV": band}).read_bytes()
+    archive = BytesIO()
+    np.savez(archive, wave=grid.wave, flux=flux, ivar=zeros + 0.25)
+    csv = "wave,flux,ivar\n" + "\n".join(
+        f"{w:.3f},{f:.4f},0.25" for w, f in zip(grid.wave, flux, strict=True)
+    )
+    return [image, table, plain, gzip.compress(image), cess, archive.getvalue(), csv.encode()]
