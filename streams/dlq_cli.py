@@ -13,6 +13,7 @@ from heapq import nlargest
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
+from urllib.request import Request, urlopen
 
 import typer
 from rich.console import Console
@@ -194,6 +195,27 @@ def requeue(
     if missing:
         typer.echo(f"no such dead letter: {', '.join(sorted(missing))}", err=True)
     if told.n_failed or missing:
+        raise typer.Exit(1)
+
+
+@dlq_app.command()
+def probe(
+    worker: Annotated[
+        list[str] | None,
+        typer.Option(help="host:port of a worker's metrics; may be given again; else CEMP_METRICS__*."),
+    ] = None,
+) -> None:
+    """Let one batch through an open breaker now: a worker that stopped on dead letters tries again."""
+    address = settings_with().metrics
+    n_failed = 0
+    for place in worker or [f"{address.host}:{address.port}"]:
+        try:
+            with urlopen(Request(f"http://{place}/breaker/probe", method="POST"), timeout=10) as answer:
+                typer.echo(f"{place}: {answer.read().decode().strip()}")
+        except (OSError, ValueError) as error:  # URLError and HTTPError are OSErrors
+            n_failed += 1
+            typer.echo(f"{place}: {error}", err=True)
+    if n_failed:
         raise typer.Exit(1)
 
 
