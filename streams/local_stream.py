@@ -90,7 +90,7 @@ class LocalStream:
                     {
                         **session,
                         **self._worker_settings,
-                        **_topic_settings(self.topics),
+                        **topic_environment(self.topics),
                         "CEMP_KAFKA__BOOTSTRAP": bootstrap,
                         "CEMP_KAFKA__GROUP": self.source,
                     },
@@ -106,7 +106,8 @@ class LocalStream:
         self._stack.close()
 
 
-def _topic_settings(topics: TopicSettings) -> dict[str, str]:
+def topic_environment(topics: TopicSettings) -> dict[str, str]:
+    """Return topics as a process's environment names them."""
     return {
         f"CEMP_TOPICS__{name.upper()}": value if isinstance(value, str) else json.dumps(value)
         for name, value in topics.model_dump().items()

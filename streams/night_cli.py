@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import shutil
 import sys
 import threading
@@ -20,8 +21,9 @@ from cempstream.models.simulator import load_mix
 from cempstream.processors.spectrum import Spectrum
 from cempstream.streams.child_process import ChildProcess
 from cempstream.streams.demo_night import cemp_share, simulate_spectra
+from cempstream.streams.embedded import free_port
 from cempstream.streams.feed import send_at_rate, spectrum_message
-from cempstream.streams.local_stream import LocalStream
+from cempstream.streams.local_stream import LocalStream, topic_environment
 from cempstream.streams.night_picture import save_night
 from cempstream.streams.prometheus_server import (
     EVALUATION_S,
@@ -36,6 +38,8 @@ from cempstream.streams.worker_process import WorkerFailed
 _READY_TIMEOUT_S = 90.0
 _TICK_S = 0.5
 _SAY_EVERY_S = 15.0
+
+_EXPOSURE_SIZE = 250
 
 #: One packet of so many is malformed: well below what raises an alert.
 _MALFORMED_EVERY = 50
@@ -83,7 +87,7 @@ def night(
         raise typer.BadParameter(str(error)) from None
     shutil.rmtree(out / "prometheus", ignore_errors=True)  # a night of its own, not one after another
     out.mkdir(parents=True, exist_ok=True)
-    for name in ("worker.log", "feed.log"):
+    for name in ("worker.log", "feed.log", "exposures.log"):
         (out / name).unlink(missing_ok=True)
     plan = Plan(survey, mix, seed, minutes, rate, out)
     settings = {"CEMP_POLICY__PRIOR": str(prior)}
@@ -108,21 +112,34 @@ def run_night(plan: Plan, stream: LocalStream, *, stay: bool) -> None:
     stream.worker.wait_ready(_READY_TIMEOUT_S)
     worker = f"127.0.0.1:{stream.worker.port}"
     _say("worker", f"http://{worker}/metrics, log in {plan.out / 'worker.log'}")
-    with PrometheusServer(plan.out / "prometheus", [worker]) as prometheus:
+    exposures = free_port()
+    targets = {"cempstream": [worker], "cempstream-exposures": [f"127.0.0.1:{exposures}"]}
+    with (
+        _exposure_watch(plan, stream, exposures) as watch,
+        PrometheusServer(plan.out / "prometheus", targets) as prometheus,
+    ):
+        _say("exposures", f"http://127.0.0.1:{exposures}/metrics, log in {plan.out / 'exposures.log'}")
         _say("prometheus", f"{prometheus.url}/alerts")
+
+        def check() -> None:
+            stream.worker.check()
+            prometheus.check()
+            if not watch.is_running:
+                raise WorkerFailed(f"the watch on exposures has ended: {watch.log_tail()}")
+
         began_s = time.time()
         feed = ChildProcess(_feed_command(plan, stream), log_path=plan.out / "feed.log")
         malformed = Malformed(stream, sample.spectrum, plan.rate / _MALFORMED_EVERY)
         try:
             with feed, malformed:
-                _watch(lambda: feed.is_running, stream, prometheus)
+                _wait_while(lambda: feed.is_running, check, stream, prometheus)
                 if feed.returncode:
                     raise WorkerFailed(f"the feed ended with status {feed.returncode}: {feed.log_tail()}")
             settled_s = time.monotonic() + _SETTLE_S
-            _watch(lambda: time.monotonic() < settled_s, stream, prometheus)
+            _wait_while(lambda: time.monotonic() < settled_s, check, stream, prometheus)
             if stay:
                 typer.echo("everything stays up until Ctrl-C")
-                _watch(lambda: True, stream, prometheus)
+                _wait_while(lambda: True, check, stream, prometheus)
         except KeyboardInterrupt:
             typer.echo("interrupted: the picture shows the night so far")
         picture = plan.out / "night.png"
@@ -131,12 +148,13 @@ def run_night(plan: Plan, stream: LocalStream, *, stay: bool) -> None:
         _say("picture", str(picture))
 
 
-def _watch(goes_on: Callable[[], bool], stream: LocalStream, prometheus: PrometheusServer) -> None:
+def _wait_while(
+    goes_on: Callable[[], bool], check: Callable[[], None], stream: LocalStream, prometheus: PrometheusServer
+) -> None:
     """Wait, see that everything runs, and say now and then how the night goes."""
     said_s = time.monotonic()
     while goes_on():
-        stream.worker.check()
-        prometheus.check()
+        check()
         if time.monotonic() - said_s > _SAY_EVERY_S:
             said_s = time.monotonic()
             _say(time.strftime("%H:%M:%S"), _state(stream, prometheus))
@@ -167,9 +185,19 @@ def _feed_command(plan: Plan, stream: LocalStream) -> list[str]:
         "topic": stream.source,
         "bootstrap": stream.kafka.bootstrap,
         "truth": plan.out / "truth.csv",
+        "exposure-size": _EXPOSURE_SIZE,
     }
     words = itertools.chain.from_iterable((f"--{name}", str(value)) for name, value in options.items())
     return [sys.executable, "-m", "cempstream", "simulate", *words]
+
+
+def _exposure_watch(plan: Plan, stream: LocalStream, port: int) -> ChildProcess:
+    command = [sys.executable, "-m", "cempstream", "exposures", "watch"]
+    return ChildProcess(
+        [*command, "--bootstrap", stream.kafka.bootstrap, "--port", str(port)],
+        env={**os.environ, **topic_environment(stream.topics)},
+        log_path=plan.out / "exposures.log",
+    )
 
 
 class Malformed:

@@ -63,7 +63,7 @@ class PrometheusServer:
     folder
         Where its configuration, data and log go.
     targets
-        ``host:port`` of the workers.
+        ``host:port`` of what is scraped, by the job that the rules know it by: ``cempstream`` are workers.
     source
         Folder with ``rules/``.
     scrape_s, evaluation_s
@@ -78,7 +78,7 @@ class PrometheusServer:
     def __init__(
         self,
         folder: Path,
-        targets: Sequence[str],
+        targets: Mapping[str, Sequence[str]],
         *,
         source: Path = PROMETHEUS_FOLDER,
         scrape_s: int = SCRAPE_S,
@@ -212,7 +212,9 @@ def find_prometheus() -> str:
     return program
 
 
-def _configuration(targets: Sequence[str], rules: Path, scrape_s: int, evaluation_s: int) -> dict[str, Any]:
+def _configuration(
+    targets: Mapping[str, Sequence[str]], rules: Path, scrape_s: int, evaluation_s: int
+) -> dict[str, Any]:
     return {
         "global": {
             "scrape_interval": f"{scrape_s}s",
@@ -220,7 +222,10 @@ def _configuration(targets: Sequence[str], rules: Path, scrape_s: int, evaluatio
             "evaluation_interval": f"{evaluation_s}s",
         },
         "rule_files": [str(rules / "*.yml")],
-        "scrape_configs": [{"job_name": "cempstream", "static_configs": [{"targets": list(targets)}]}],
+        "scrape_configs": [
+            {"job_name": job, "static_configs": [{"targets": list(addresses)}]}
+            for job, addresses in targets.items()
+        ],
     }
 
 

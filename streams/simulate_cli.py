@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
@@ -48,6 +48,9 @@ def simulate(
         float, typer.Option(min=0.0, help="Spectra a second; 0: as fast as they are made.")
     ] = 0.0,
     tense: Annotated[Tense, typer.Option(help="What results are marked as.")] = "test",
+    exposure_size: Annotated[
+        int, typer.Option(min=0, help="Spectra of one exposure, to Kafka; 0: they belong to none.")
+    ] = 0,
 ) -> None:
     """Simulate a night of spectra with truth: write it with --out, or publish it."""
     try:
@@ -72,7 +75,8 @@ def simulate(
             raise typer.BadParameter(f"{out}: the night's name must end in .npz")
         _to_file(out, truth_path, profile, n, batches, stars)
         return
-    _to_kafka(bootstrap, topic or f"{profile.survey}.spectra.v1", truth_path, n, batches, rate, tense)
+    topic = topic or f"{profile.survey}.spectra.v1"
+    _to_kafka(bootstrap, topic, truth_path, n, batches, rate, tense, exposure_size)
 
 
 def _to_file(
@@ -104,6 +108,7 @@ def _to_kafka(
     batches: Iterator[SimulatedBatch],
     rate: float,
     tense: Tense,
+    exposure_size: int,
 ) -> None:
     settings = settings_with(kafka={"bootstrap": bootstrap})
     if topic not in TopicAdmin(settings.kafka).metadata().topics:
@@ -117,15 +122,21 @@ def _to_kafka(
     with progress_bar() as progress, TruthFile(truth_path) as truth_file:
         task = progress.add_task("spectra", total=n)
 
+        night = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
+
         def messages() -> Iterator[OutMessage]:
+            n_before = 0
             for batch in _one_ahead(batches):
                 # The truth is on disk before the first packet can be scored.
                 truth_file.write(batch.truth)
-                for spectrum in batch.spectra():
+                for i, spectrum in enumerate(batch.spectra(), start=n_before):
                     # Latency counts from here: this is when the spectrum came to be.
-                    now = replace(spectrum, reduced_at=datetime.now(UTC))
+                    now = replace(
+                        spectrum, reduced_at=datetime.now(UTC), **_exposure(night, i, n, exposure_size)
+                    )
                     yield spectrum_message(now, topic, tense)
                     progress.advance(task)
+                n_before += len(batch)
 
         n_failed, complaints = asyncio.run(_send(publisher, messages(), rate))
     elapsed_s = time.monotonic() - began_s
@@ -137,6 +148,14 @@ def _to_kafka(
     )
     if n_failed:
         raise typer.Exit(1)
+
+
+def _exposure(night: str, i: int, n: int, size: int) -> dict[str, Any]:
+    """Return what the packet of a night's spectrum number ``i`` of ``n`` says of its exposure."""
+    if size == 0:
+        return {}
+    first = i - i % size
+    return {"exposure_id": f"{night}-{first // size:04d}", "exposure_size": min(size, n - first)}
 
 
 def _one_ahead(batches: Iterator[SimulatedBatch]) -> Iterator[SimulatedBatch]:

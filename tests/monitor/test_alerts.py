@@ -86,7 +86,9 @@ def test_faults_raise_their_alerts_in_time_and_these_clear(
         for worker in workers:
             worker.wait_ready(120)
         at = {worker: f"127.0.0.1:{worker.port}" for worker in workers}
-        prometheus = stack.enter_context(PrometheusServer(tmp_path / "prometheus", list(at.values())))
+        prometheus = stack.enter_context(
+            PrometheusServer(tmp_path / "prometheus", {"cempstream": list(at.values())})
+        )
         sources = [for_stall.spectra, for_poison.spectra, for_death.spectra]
         stack.enter_context(steady_feed(kafka.bootstrap, sources, template_packets(100, seed=9)))
         began_s = time.time()

@@ -7,23 +7,28 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from cempstream.schemas.codec import encode_spectrum
+from cempstream.streams.child_process import ChildProcess
+from cempstream.streams.embedded import free_port
 from cempstream.streams.prometheus_server import PrometheusServer
 from tests.broker.conftest import need_kafka
 from tests.broker.kafka import KafkaBroker
 from tests.contract.monitoring import dashboard_queries, picture_queries, rule_queries
 from tests.night import Topics, WorkerProcess, send, wait_for
-from tests.spectra import template_packets
+from tests.spectra import template_spectra
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 N_SPECTRA = 300
 
-#: Empty in a night without faults: what went wrong, and a day's history.
-_NO_FAULT = {"cemp_negative_latency_total", "cemp_ood_total", "cemp:ood_share:rate1h"}
+#: Compares with what was an hour ago and before: empty in a first night.
+_NEEDS_HISTORY = {"cemp:score_distance:rate1h"}
 
 
 def wait_for_data(prometheus: PrometheusServer, expr: str, timeout_s: float) -> None:
@@ -41,27 +46,52 @@ def broker() -> Iterator[KafkaBroker]:
         yield kafka
 
 
+def exposure(i: int, n_lacking: int = 0) -> list[bytes]:
+    """Return the packets of one exposure, the last of them left out."""
+    spectra = template_spectra(N_SPECTRA // 3, seed=i)
+    named = (replace(s, exposure_id=f"e{i}", exposure_size=len(spectra)) for s in spectra)
+    return [encode_spectrum(spectrum) for spectrum in named][: len(spectra) - n_lacking]
+
+
+@contextmanager
+def exposure_watch(broker: KafkaBroker, topics: Topics) -> Iterator[str]:
+    """Run the watch on exposures and give its address."""
+    port = free_port()
+    words = ["exposures", "watch", "--bootstrap", broker.bootstrap, "--port", str(port), "--timeout-s", "8"]
+    command = [sys.executable, "-m", "cempstream", *words]
+    with ChildProcess(command, env={**os.environ, **topics.environment()}):
+        yield f"127.0.0.1:{port}"
+
+
 def test_every_expression_is_answered_by_a_real_night(broker: KafkaBroker, tmp_path: Path) -> None:
     topics = Topics.create(broker.bootstrap)
-    with WorkerProcess(broker.bootstrap, topics, CEMP_POLICY__PRIOR="0.5") as worker:
+    with (
+        exposure_watch(broker, topics) as exposures,
+        WorkerProcess(broker.bootstrap, topics, CEMP_POLICY__PRIOR="0.5") as worker,
+    ):
         worker.wait_ready(120)
-        targets = [f"127.0.0.1:{worker.port}"]
+        targets = {"cempstream": [f"127.0.0.1:{worker.port}"], "cempstream-exposures": [exposures]}
         with PrometheusServer(tmp_path, targets, scrape_s=1, evaluation_s=1) as prometheus:
             wait_for_data(prometheus, "cemp_ready == 1", 60)
             header = {"tense": b"current"}
+            n_sent = 0
             for part in range(3):  # apart in time, so that there is a rate
-                packets = [*template_packets(N_SPECTRA // 3, seed=part), b"junk"]
-                send(broker.bootstrap, topics.spectra, packets, header)
-                wait_for(broker.bootstrap, topics, (part + 1) * len(packets))
+                packets = [*exposure(part, n_lacking=5 if part == 0 else 0), b"junk"]
+                n_sent += send(broker.bootstrap, topics.spectra, packets, header)
+                wait_for(broker.bootstrap, topics, n_sent)
                 time.sleep(3)
-            wait_for_data(prometheus, f'cemp_spectra_total{{outcome="scored"}} == {N_SPECTRA}', 30)
+            wait_for_data(prometheus, f'cemp_spectra_total{{outcome="scored"}} == {N_SPECTRA - 5}', 30)
+            wait_for_data(prometheus, 'cemp_exposures_total{status="complete",survey="lamost"} == 2', 30)
             wait_for_data(prometheus, "cemp:high_score_share:rate1h", 90)  # evaluated once a minute
             asked = [*dashboard_queries(), *(q for q in picture_queries() if q.metrics)]
             empty = {q.place: q.metrics for q in asked if not prometheus.query(q.expr)}
-            assert all(metrics & _NO_FAULT for metrics in empty.values()), empty
+            assert all(metrics & _NEEDS_HISTORY for metrics in empty.values()), empty
             for query in rule_queries():
                 prometheus.query(query.expr)
             assert not list(prometheus.broken_rules())
+            wait_for_data(prometheus, 'ALERTS{alertname="CempExposureIncomplete",alertstate="firing"}', 30)
+            missing = 'cemp_exposure_missing_spectra_total{survey="lamost"} == 5'
+            wait_for_data(prometheus, missing, 10)
 
 
 def test_the_command_draws_its_night_and_ends(tmp_path: Path) -> None:
