@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit kafka-test monitor-test chaos train-test install-test report-forward train-setup wheel lock clean
+.PHONY: help demo test lint format types unit kafka-test monitor-test night chaos fuzz train-test install-test report-forward train-setup wheel lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -43,9 +43,19 @@ monitor-test: $(VENV)/.project ## Prometheus on a worker on Apache Kafka, and th
 	tests/broker/install_kafka.sh
 	$(BIN)/pytest tests/monitor -m "kafka" $(ARGS)
 
+night: $(VENV)/.project ## A simulated night under Prometheus, on one picture (needs prometheus on the PATH)
+	$(BIN)/cempstream night $(ARGS)
+
 chaos: $(VENV)/.project ## Kill, cut off and fill what the stream runs on, and count every spectrum
 	tests/broker/install_kafka.sh
 	$(BIN)/pytest tests/chaos -m "chaos" $(ARGS)
+
+FUZZ_S ?= 60
+FUZZ_N ?= 1000000
+fuzz: $(VENV)/.fuzz ## Fuzz decoders and file readers for FUZZ_S seconds each, and read FUZZ_N mutated packets
+	$(BIN)/python -m tests.fuzz.guided packets --seconds $(FUZZ_S)
+	$(BIN)/python -m tests.fuzz.guided files --seconds $(FUZZ_S)
+	$(BIN)/python -m tests.fuzz.million --n $(FUZZ_N)
 
 train-test: $(VENV)/.train ## Tests of training (installs torch)
 	$(BIN)/pytest -m "train" $(ARGS)
@@ -66,6 +76,7 @@ lock: $(VENV)/.project ## Renew the lock files from pyproject.toml
 	$(PIP) install uv
 	$(call lock,requirements.lock,--extra dev)
 	$(call lock,requirements-train.lock,--extra dev --extra train)
+	$(call lock,requirements-fuzz.lock,--extra dev --extra fuzz)
 
 clean: ## Remove the environment and what was built
 	rm -rf $(VENV) dist build demo-output
@@ -90,4 +101,8 @@ $(VENV)/.project: $(VENV)/.packages pyproject.toml
 
 $(VENV)/.train: $(VENV)/.project requirements-train.lock
 	$(PIP) install --no-compile --require-hashes --requirement requirements-train.lock
+	@touch $@
+
+$(VENV)/.fuzz: $(VENV)/.project requirements-fuzz.lock
+	$(PIP) install --no-compile --require-hashes --requirement requirements-fuzz.lock
 	@touch $@
