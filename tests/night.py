@@ -121,7 +121,7 @@ class WorkerProcess:
         except (URLError, OSError):
             return 0, ""
 
-    def wait_ready(self, timeout_s: float = 60.0) -> None:
+    def wait_ready(self, timeout_s: float = 150.0) -> None:
         """Return once it consumes."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:

@@ -20,7 +20,7 @@ from cempstream.streams.embedded import BrokerError, free_port, wait_until_servi
 
 JARS = Path(os.environ.get("CEMP_KAFKA_JARS", Path(__file__).resolve().parents[2] / ".cache" / "kafka"))
 
-_START_TIMEOUT_S = 90.0
+_START_TIMEOUT_S = 180.0
 
 
 def why_not_installed() -> str | None:

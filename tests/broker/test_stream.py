@@ -8,6 +8,7 @@ import signal
 import time
 
 import pytest
+from confluent_kafka import Producer
 
 from cempstream.processors.outcome import Classification
 from cempstream.schemas.alert import decode_alert
@@ -142,3 +143,26 @@ def test_heartbeat_tells_silence_from_death(bootstrap: str) -> None:
     n_beats = len(beats())
     time.sleep(2.5)
     assert len(beats()) == n_beats
+
+
+@pytest.mark.parametrize("broker", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
+def test_the_end_of_a_transaction_is_not_taken_for_a_message_that_waits(bootstrap: str) -> None:
+    """A partition that ends with two such marks would else lag for ever, and a lag that stays is a stall."""
+    topics = Topics.create(bootstrap, partitions=1)
+    producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": topics.spectra})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    for packet in template_packets(20, seed=8):
+        producer.produce(topics.spectra, packet)
+    producer.commit_transaction(30)
+    producer.begin_transaction()
+    producer.produce(topics.spectra, b"never meant to be")
+    producer.flush(30)
+    producer.abort_transaction(30)
+    with WorkerProcess(bootstrap, topics) as worker:
+        worker.wait_ready()
+        wait_for(bootstrap, topics, 20)
+        deadline = time.monotonic() + 60
+        while worker.metric("cemp_spectra_total") < 20 or worker.metric("cemp_consumer_lag_messages"):
+            assert time.monotonic() < deadline, worker.get("/metrics")[1]
+            time.sleep(0.5)
