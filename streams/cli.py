@@ -103,6 +103,7 @@ VERBS = {
         ),
         Verb("bench", "bench:bench_app", "demo", _RUN, "Measure rate, latency and memory."),
         Verb("train", "train_cli:train", "train", _MAKE, "Train and export a model bundle."),
+        Verb("evaluate", "evaluate_cli:evaluate", "train", _MAKE, "Report how good a model bundle is."),
         Verb("synth", "synth_cli:synth_app", "train", _MAKE, "Compute synthetic spectra."),
     )
 }

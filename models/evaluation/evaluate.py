@@ -1,0 +1,358 @@
+"""All sections of one bundle's report, from a simulated night to the real sky."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from cempstream.models.bundle import Bundle
+from cempstream.models.emulator.emulator import Emulator
+from cempstream.models.emulator.grids import EMULATOR_GRID
+from cempstream.models.emulator.labels import LABEL_NAMES
+from cempstream.models.emulator.library import library_files, read_library
+from cempstream.models.evaluation.baselines import BASELINES, Trees, index_cut
+from cempstream.models.evaluation.evaluation_night import night_batches, profile_of
+from cempstream.models.evaluation.observed_sample import (
+    Stars,
+    at_resolution,
+    draw_stars,
+    is_carbon_normal,
+    is_cemp,
+    is_metal_poor,
+    join,
+    observe_at,
+    repeat,
+    snr_curve,
+)
+from cempstream.models.evaluation.real_sky import check_real_sky
+from cempstream.models.evaluation.report import (
+    NoInput,
+    Question,
+    Section,
+    Table,
+    Value,
+    answer,
+    write_report,
+)
+from cempstream.models.evaluation.report_bars import bars
+from cempstream.models.evaluation.report_detection import (
+    PRIOR,
+    Night,
+    bins,
+    calibration,
+    detection,
+    rivals,
+    surveys,
+)
+from cempstream.models.evaluation.report_parameters import coverage, errors, samples
+from cempstream.models.evaluation.report_spectra import attribution, denoiser
+from cempstream.models.evaluation.report_variants import transfer, variants
+from cempstream.models.evaluation.scored import Scored, score_batches
+from cempstream.models.simulator import load_mix
+from cempstream.models.training.stars import LibraryStars
+from cempstream.processors.chain import ProcessorChain
+from cempstream.processors.decide import Policy
+
+#: Surveys whose nights a bundle is tried on, by the bundle's name.
+SURVEYS = {"mid": ("lamost", "sdss", "desi"), "low": ("csst:GV",)}
+_NIGHT_SEED, _TREES_SEED = 7001, 9001
+_SNRS = (5.0, 10.0, 20.0, 30.0, 50.0, 100.0)
+_POWERS = (150.0, 200.0, 250.0, 300.0, 600.0, 1000.0, 1800.0, 3000.0, 5000.0)
+_AT_SNR = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is simulated.
+
+    Attributes
+    ----------
+    natural
+        Natural sources of the night.
+    stars
+        Stars of each chosen sample.
+    trees
+        Natural sources of the night on which trees are fitted.
+    """
+
+    natural: int = 3_800_000
+    stars: int = 150
+    trees: int = 2_000_000
+
+
+FULL, QUICK = Size(), Size(natural=30_000, stars=24, trees=60_000)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What is evaluated, with what, and where results are kept.
+
+    Attributes
+    ----------
+    chain
+        The bundle behind the processors, as it is served.
+    cache
+        Folder of scored spectra: a run that was stopped, or another that needs the same, goes on from there.
+    library
+        Files or folders of the synthetic library; empty where there is none.
+    real
+        Folder of real spectra.
+    work
+        Folder of a training run, on whose data small variants are trained.
+    fit_trees
+        Folder for newly fitted trees; None: the shipped ones.
+    """
+
+    bundle: Bundle
+    chain: ProcessorChain
+    cache: Path
+    size: Size = FULL
+    library: Sequence[Path] = ()
+    real: Path | None = None
+    work: Path | None = None
+    fit_trees: Path | None = None
+    emulator: Emulator = field(default_factory=lambda: _cleaned())
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The rule at the natural prior."""
+        return Policy("evaluation", PRIOR, self.bundle.card.threshold(PRIOR))
+
+    @cached_property
+    def surveys(self) -> tuple[str, ...]:
+        """Profiles of the night."""
+        name = self.bundle.card.name
+        if name not in SURVEYS:
+            raise NoInput(f"a survey for bundle '{name}'; there are some for {', '.join(SURVEYS)}")
+        return SURVEYS[name]
+
+    @cached_property
+    def night(self) -> Night:
+        """The night, scored by the networks, the trees and the index cut."""
+        scored = self._kept(
+            f"night-{self.bundle.name}-{self.size.natural}",
+            lambda: night_batches(
+                self.surveys, self.size.natural, _NIGHT_SEED, load_mix("galaxy"), self.emulator
+            ),
+        )
+        names = [str(name) for name in scored.line_names]
+        found = {}
+        if self.trees is not None:
+            card = self.trees.card
+            found = {
+                "trees on line indices": self.trees(scored.lines, names, scored.snr, PRIOR),
+                "index cut (GPE, EGP)": index_cut(scored.lines, names, scored.template, card.cut),
+            }
+        return Night(scored, self.policy.threshold, found)
+
+    @cached_property
+    def trees_night(self) -> Scored:
+        """Another night, for fitting trees."""
+        name = self.bundle.card.name
+        path = self.cache / f"trees-night-{name}-{self.size.trees}.npz"
+        if self.fit_trees is None and not path.is_file():
+            raise NoInput("a second simulated night, which --fit-trees makes")
+        mix = load_mix("galaxy")
+        return self._kept(
+            path.stem, lambda: night_batches(self.surveys, self.size.trees, _TREES_SEED, mix, self.emulator)
+        )
+
+    @cached_property
+    def trees(self) -> Trees | None:
+        """The baseline; fitted anew where that is asked for."""
+        name = self.bundle.card.name
+        if self.fit_trees is not None:
+            from cempstream.models.training.trees import fit_trees, save_trees
+
+            save_trees(fit_trees(self.trees_night, name, 1), self.fit_trees)
+            return Trees.load(name, self.fit_trees)
+        try:
+            return Trees.load(name, BASELINES)
+        except FileNotFoundError:
+            return None
+
+    @cached_property
+    def rich(self) -> Stars:
+        """CEMP stars of the halo."""
+        return draw_stars(self.size.stars, load_mix("halo"), self.emulator, 31, is_cemp)
+
+    @cached_property
+    def normal(self) -> Stars:
+        """Carbon-normal metal-poor stars of the halo."""
+        return draw_stars(self.size.stars, load_mix("halo"), self.emulator, 32, is_carbon_normal)
+
+    def _kept(self, name: str, batches: Callable[[], object]) -> Scored:
+        path = self.cache / f"{name}.npz"
+        if not path.is_file():
+            score_batches(batches(), self.chain, self.policy).save(path)  # type: ignore[arg-type]
+        return Scored.load(path)
+
+    def _sample(self, name: str, stars: Stars, power: float | None, snr: float, seed: int) -> Scored:
+        profile = profile_of(self.surveys[0])
+        seen = profile if power is None else at_resolution(profile, power)
+        curve = snr_curve(stars, profile, 33)
+        return self._kept(
+            f"{name}-{self.bundle.name}-{self.size.stars}",
+            lambda: [observe_at(stars, seen, snr, seed, curve)],
+        )
+
+    def with_noise(self) -> Section:
+        """How errors grow towards low S/N."""
+        stars = join(self.rich, self.normal)
+        found = {f"S/N {snr:g}": self._sample(f"snr{snr:g}", stars, None, snr, 61) for snr in _SNRS}
+        lead = (
+            f"The same halo stars, {len(self.rich)} CEMP and {len(self.normal)} carbon-normal with "
+            f"[Fe/H] < -1, as {profile_of(self.surveys[0]).survey} would see them at these median S/N per Å."
+        )
+        return samples(found, "noise", "Degradation with S/N", lead)
+
+    def with_resolution(self) -> Section:
+        """How errors grow towards low resolution."""
+        stars = join(self.rich, self.normal)
+        low, high = self.bundle.card.served
+        powers = [p for p in _POWERS if low <= p <= min(high, 4 * self.bundle.card.resolving_power)]
+        if not powers:
+            raise NoInput("a resolving power that the bundle serves")
+        found = {f"R {p:g}": self._sample(f"power{p:g}", stars, p, _AT_SNR, 71) for p in powers}
+        lead = (
+            f"The same stars at S/N {_AT_SNR:g} per Å through spectrographs of other resolving power, with "
+            f"2.5 pixels per element; sharper ones are smoothed to R = {self.bundle.card.resolving_power:g}."
+        )
+        return samples(found, "resolution", "Degradation with resolving power", lead)
+
+    def held_out(self) -> Section:
+        """The library's own stars, which neither emulator nor networks saw."""
+        if not self.library:
+            raise NoInput("the synthetic library, with --library")
+        rows = LibraryStars(read_library(library_files(list(self.library))), "test", self.emulator)
+        continuum = np.stack(
+            [np.interp(EMULATOR_GRID.wave, rows.continuum_wave, row) for row in rows.continuum]
+        )
+        once = Stars(rows.labels, (rows.norm * continuum).astype(np.float32), np.zeros(len(rows.labels)))
+        poor = np.flatnonzero(is_metal_poor(once.labels))
+        times = 1 if self.size is QUICK else 4
+        stars = repeat(Stars(once.labels[poor], once.flux[poor], once.rv_kms[poor]), times)
+        found = {
+            f"S/N {snr:g}": self._sample(f"library{len(stars)}-snr{snr:g}", stars, None, snr, 81)
+            for snr in (20.0, 50.0)
+        }
+        lead = (
+            f"{poor.size} computed stars with [Fe/H] < -1 that neither the emulator nor the networks saw, "
+            f"each observed {times} times; intervals by bootstrap over stars. Their labels fill a box, not "
+            "the sky: many are combinations that no star has. The emulator's error is in these figures."
+        )
+        return samples(found, "held-out", "Held out by star: the library", lead)
+
+    def throughput(self) -> Section:
+        """Speed beside accuracy."""
+        scored, card = self.night.scored, self.bundle.card
+        rate = len(scored) / scored.cpu_s
+        rows: list[list[Value]] = [
+            ["all processors, spectra per CPU second", rate],
+            ["CPU seconds per 1,000 spectra", 1000 / rate],
+        ]
+        rows += [[f"{name}, MFLOP a spectrum", graph.mflop] for name, graph in card.graphs.items()]
+        lead = (
+            "Measured on the night's spectra, in batches of 64, one thread, without reading packets or Kafka;"
+            " on a machine shared with other work this is CPU time, not the clock's. The stream's own rate "
+            "is what `cempstream bench stream` measures."
+        )
+        table = Table("Throughput", ("what", "value"), rows)
+        return Section("throughput", "Throughput", lead, [table])
+
+    def on_real_sky(self) -> Section:
+        """What the bundle says of real spectra."""
+        if self.real is None:
+            raise NoInput("real spectra, with --real")
+        path = self.cache / f"real-{self.bundle.name}.json"
+        if not path.is_file():
+            figures = check_real_sky(lambda spectra: self.chain(spectra, self.policy), self.real)
+            kept = [[f.sample, f.name, f.value, f.error, f.n, f.detail] for f in figures]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(kept), encoding="utf-8")
+        rows: list[list[Value]] = json.loads(path.read_text(encoding="utf-8"))
+        columns = ("sample", "figure", "value", "1σ", "n", "detail")
+        lead = (
+            "Nothing here was used for training or for setting a threshold. MILES is its development half; "
+            "'as a blue slit' is the same star at 3300–5100 Å, R = 900, S/N 30, in counts, at an unknown "
+            "velocity. Candidates: at the card's threshold and the natural prior. Errors are 1σ (of a mean "
+            "by scatter, of a share Wilson's half interval). Nothing is claimed for Gaia XP or CSST."
+        )
+        return Section("real", "The real sky", lead, [Table("Real spectra", columns, rows)])
+
+    def write(self, out: Path, told: Callable[[str], None]) -> tuple[Path, Path]:
+        """Write the report and return its page and its numbers."""
+        profile = profile_of(self.surveys[0])
+        questions = [
+            Question("detection", "CEMP stars at the natural prior", lambda: detection(self.night)),
+            Question("bins", "For which stars", lambda: bins(self.night)),
+            Question("calibration", "Are the probabilities right?", lambda: calibration(self.night)),
+            Question("rivals", "Trees and index cut", self._rivals),
+            Question("surveys", "Survey by survey", lambda: surveys(self.night)),
+            Question("parameters", "Parameters", lambda: errors(self.night.scored)),
+            Question("coverage", "Interval coverage", lambda: coverage(self.night.scored)),
+            Question("noise", "Degradation with S/N", self.with_noise),
+            Question("resolution", "Degradation with resolving power", self.with_resolution),
+            Question("held-out", "Held out by star: the library", self.held_out),
+            Question(
+                "attribution",
+                "Explanations",
+                lambda: attribution(self.chain, self.bundle.card, self.rich, profile),
+            ),
+            Question("denoiser", "The denoiser", self._denoiser),
+            Question(
+                "variants",
+                "Ablations and learning curve",
+                lambda: variants(
+                    self.work, self.chain, self.cache / f"variants-{self.bundle.card.name}.json"
+                ),
+            ),
+            Question("transfer", "Leave one survey out", lambda: transfer(self.trees_night)),
+            Question("throughput", "Throughput", self.throughput),
+            Question("real", "The real sky", self.on_real_sky),
+        ]
+        sections = answer(questions, told)
+        card = self.bundle.card
+        facts: dict[str, Value] = {
+            "bundle": self.bundle.name,
+            "sha256 of its graphs": ", ".join(f"{n} {g.sha256[:12]}…" for n, g in card.graphs.items()),
+            "trained on": f"{card.training.n_spectra:,} spectra of {card.training.n_stars:,} stars",
+            "emulator": f"version {self.emulator.card.get('version', '?')}, without false CH lines",
+            "nights": ", ".join(self.surveys) + " (simulator profiles), mix 'galaxy'",
+            "prior": PRIOR,
+            "threshold": self.policy.threshold,
+        }
+        lead = (
+            "Made by `cempstream evaluate`. Every figure has its sample size and a 95 % interval unless it "
+            "says otherwise. All nights are simulated from the forward model; only the last section is sky."
+        )
+        title = f"Evaluation of {self.bundle.name}"
+        return write_report(out, title, lead, facts, [bars(sections), *sections])
+
+    def _rivals(self) -> Section:
+        if self.trees is None:
+            raise NoInput(f"trees for '{self.bundle.card.name}', which --fit-trees makes")
+        return rivals(self.night)
+
+    def _denoiser(self) -> Section:
+        mix = load_mix("halo")
+        teaching = draw_stars(
+            6 * self.size.stars,
+            mix,
+            self.emulator,
+            34,
+            lambda labels: labels[:, LABEL_NAMES.index("feh")] < 0,
+        )
+        profile = profile_of(self.surveys[0])
+        return denoiser(self.chain, self.bundle.card, self.rich, self.normal, teaching, profile)
+
+
+def _cleaned() -> Emulator:
+    from cempstream.models.training.false_lines import CleanedEmulator
+
+    return CleanedEmulator.load()

@@ -1,0 +1,50 @@
+"""``cempstream evaluate``: one report of all that a bundle can and cannot do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cempstream.models.bundle import BUNDLES, load_bundle, newest_bundle
+from cempstream.models.sessions import Provider
+from cempstream.streams.assemble import build_chain
+
+
+def evaluate(
+    bundle: Annotated[str, typer.Option(help="Bundle by its name, or a folder of one.")] = "mid",
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("evaluation"),
+    library: Annotated[
+        list[Path] | None, typer.Option(help="File or folder of the synthetic library; may be given again.")
+    ] = None,
+    real: Annotated[Path | None, typer.Option(help="Folder of real spectra.")] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder of a training run, on whose data small variants are trained.")
+    ] = None,
+    fit_trees: Annotated[
+        Path | None, typer.Option(help="Fit the baseline of trees anew and write it into this folder.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Scored spectra, which are not made twice; <out>/cache.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A hundredth of the night: a trial.")] = False,
+) -> None:
+    """Evaluate a bundle: one page with plots, and all its numbers as JSON."""
+    from cempstream.models.evaluation.evaluate import FULL, QUICK, Evaluation
+
+    folder = Path(bundle) if Path(bundle).is_dir() else newest_bundle(BUNDLES, bundle)
+    loaded = load_bundle(folder)
+    evaluation = Evaluation(
+        bundle=loaded,
+        chain=build_chain(loaded, Provider.CPU, threads=1),
+        cache=cache or out / "cache",
+        size=QUICK if quick else FULL,
+        library=tuple(library or ()),
+        real=real,
+        work=work,
+        fit_trees=fit_trees,
+    )
+    page, numbers = evaluation.write(out, lambda title: typer.echo(title, err=True))
+    typer.echo(page)
+    typer.echo(numbers)
