@@ -24,8 +24,6 @@ try:
 except ImportError:  # aiokafka without its compiled part
     from aiokafka.record import default_records
 
-from cempstream.processors.grid import Array
-
 logger = logging.getLogger(__name__)
 
 #: As much as the largest packet that reaches us; honest batches are about 1 MB, and floats hardly shrink.
@@ -42,7 +40,7 @@ class BatchTooLarge(ValueError):
 
 def guard_batches(max_bytes: int = MAX_UNPACKED_BYTES) -> None:
     """Have aiokafka unpack no batch of this process beyond a limit; harmless when called again."""
-    bounded = {
+    bounded: dict[str, Callable[[bytes, int], bytes]] = {
         "gzip_decode": _unpack_gzip,
         "zstd_decode": _UnpackInto(cramjam.zstd.decompress_into),
         "lz4_decode": _UnpackInto(cramjam.lz4.decompress_into),
@@ -68,7 +66,7 @@ def _unpack_gzip(packed: bytes, max_bytes: int) -> bytes:
 class _UnpackInto:
     """Unpack into room that is kept: asking the system for fresh pages costs more than unpacking."""
 
-    def __init__(self, into: Callable[[bytes, Array], int]) -> None:
+    def __init__(self, into: Callable[[Any, Any], int]) -> None:
         self._into = into
         self._lock = threading.Lock()
         self._room = np.empty(0, np.uint8)
