@@ -16,13 +16,13 @@ from typing import Any
 
 import cramjam
 import numpy as np
-from aiokafka.consumer import fetcher
-from aiokafka.record.memory_records import MemoryRecords
+from aiokafka.consumer import fetcher  # type: ignore[import-untyped] # published without types
+from aiokafka.record.memory_records import MemoryRecords  # type: ignore[import-untyped]
 
 try:
-    from aiokafka.record._crecords import default_records
+    from aiokafka.record._crecords import default_records  # type: ignore[import-untyped]
 except ImportError:  # aiokafka without its compiled part
-    from aiokafka.record import default_records
+    from aiokafka.record import default_records  # type: ignore[import-untyped]
 
 logger = logging.getLogger(__name__)
 
