@@ -14,6 +14,7 @@ import numpy as np
 from cempstream.processors.grid import Array, ExplicitGrid, LinearGrid, LogGrid, WavelengthGrid
 from cempstream.processors.spectrum import BadSpectrum, Reason, Spectrum
 from cempstream.schemas.avro_reader import AvroError, Limits, compile_reader
+from cempstream.schemas.exposure import peek_exposure
 from cempstream.schemas.packets import (
     HEADER_BYTES,
     LIMITS,
@@ -59,7 +60,10 @@ def decode_spectrum(
     try:
         record = unpack(Kind.SPECTRUM, packet, max_packet_bytes=max_packet_bytes, resolver=resolver)
     except PacketError as error:
-        raise BadSpectrum(error.reason, error.detail) from error
+        bad = BadSpectrum(error.reason, error.detail)
+        if (head := peek_exposure(packet)) is not None:  # it breaks off behind its names
+            bad.identify(head.spectrum_id, head.survey, head.exposure_id)
+        raise bad from error
     try:
         return spectrum_from_record(record)
     except BadSpectrum as bad:

@@ -13,7 +13,11 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 #: Libraries that tell at info what nobody acts on: every rejoin, every service that stops.
-_TALKATIVE = ("aiokafka", "faust", "matplotlib", "mode")
+_TALKATIVE = (
+    "aiokafka", "faust", "matplotlib", "mode",
+    # Services of Faust's that are ours speak under our names.
+    "cempstream.streams.faust_app", "cempstream.streams.faust_transport",
+)  # fmt: skip
 
 
 class LogFormat(StrEnum):

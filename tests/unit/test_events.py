@@ -78,6 +78,7 @@ def test_a_packet_is_named_as_soon_as_its_names_can_be_read() -> None:
     route = Route(chain, (600.0, 1e5), lambda survey: POLICY, make_spectrum("reference"))  # type: ignore[arg-type]
     packets = {
         packet_with(spectrum, flux=b"\0\0\0"): Reason.LENGTH_MISMATCH,
+        encode_spectrum(spectrum)[:3000]: Reason.TRUNCATED,
         encode_spectrum(replace(spectrum, resolving_power=50.0)): Reason.UNSUPPORTED_RESOLUTION,
         encode_spectrum(spectrum): Reason.PROCESSING_ERROR,
     }
