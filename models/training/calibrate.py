@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from crepes import ConformalRegressor
 from scipy.optimize import minimize
 
 from cempstream.models.card import CalibrationCard, IntervalCard, OodCard, ThresholdCard
@@ -101,21 +102,26 @@ def _threshold(
 
 
 def fit_intervals(outputs: Outputs, parameters: Array) -> IntervalCard:
-    """Scale each sigma so that it covers 68 % in its bin (split conformal, Mondrian in S/N and [Fe/H]).
+    """Scale each sigma to cover 68 % in its bin: split conformal prediction, normalised and Mondrian.
 
-    The bin is chosen by the estimated [Fe/H], which is what there is when the interval is given.
+    The bins are those of S/N and of the estimated [Fe/H], which is what there is when the interval is given;
+    one with few spectra takes the factor of all (Boström 2022, the library ``crepes``).
     """
     feh = outputs.mean[:, PARAMETERS.index("feh")]
     row = np.searchsorted(_SNR_EDGES, outputs.snr)
     column = np.searchsorted(_FEH_EDGES, feh)
-    ratio = np.abs(outputs.mean - parameters) / outputs.sigma
-    scale = np.ones((len(_SNR_EDGES) + 1, len(_FEH_EDGES) + 1, len(PARAMETERS)))
-    overall = _quantiles(ratio)
-    for i in range(scale.shape[0]):
-        for j in range(scale.shape[1]):
-            members = ratio[(row == i) & (column == j)]
-            scale[i, j] = np.where(np.isfinite(members).sum(axis=0) >= _FEWEST, _quantiles(members), overall)
-    rounded = np.round(scale, 4).tolist()
+    n_columns = len(_FEH_EDGES) + 1
+    n_bins = (len(_SNR_EDGES) + 1) * n_columns
+    scale = np.stack(
+        [
+            _conformal_scale(
+                parameters[:, k] - outputs.mean[:, k], outputs.sigma[:, k], row * n_columns + column, n_bins
+            )
+            for k in range(len(PARAMETERS))
+        ],
+        axis=1,
+    )
+    rounded = np.round(scale, 4).reshape(-1, n_columns, len(PARAMETERS)).tolist()
     return IntervalCard(
         snr_edges=_SNR_EDGES,
         feh_edges=_FEH_EDGES,
@@ -123,15 +129,21 @@ def fit_intervals(outputs: Outputs, parameters: Array) -> IntervalCard:
     )
 
 
-def _quantiles(ratio: Array) -> Array:
-    """Return the conformal quantile per parameter: ceil((n + 1) 0.68)-th smallest; 1 where there is none."""
-    result = np.ones(ratio.shape[1])
-    for k in range(ratio.shape[1]):
-        values = np.sort(ratio[np.isfinite(ratio[:, k]), k])
-        if values.size:
-            rank = min(int(np.ceil((values.size + 1) * _COVERAGE)), values.size)
-            result[k] = values[rank - 1]
-    return result
+def _conformal_scale(residual: Array, sigma: Array, in_bin: Array, n_bins: int) -> Array:
+    """Return the factor of each bin, shape ``(n_bins,)``; 1 where the parameter is nowhere defined."""
+    known = np.isfinite(residual)
+    residual, sigma, in_bin = residual[known], sigma[known], in_bin[known]
+    if residual.size == 0:
+        return np.ones(n_bins)
+    zero, one = np.zeros(n_bins), np.ones(n_bins)
+    everywhere = ConformalRegressor().fit(residual, sigma)
+    scale = np.array(everywhere.predict_int(zero, one, confidence=_COVERAGE)[:, 1])
+    full = np.flatnonzero(np.bincount(in_bin, minlength=n_bins) >= _FEWEST)
+    inside = np.isin(in_bin, full)
+    if full.size:
+        by_bin = ConformalRegressor().fit(residual[inside], sigma[inside], in_bin[inside])
+        scale[full] = by_bin.predict_int(zero[full], one[full], full, confidence=_COVERAGE)[:, 1]
+    return scale
 
 
 def choose_ood_threshold(ood_logit: Array, is_ood: Array, is_cemp: Array, *, lost: float = 0.01) -> OodCard:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cempstream.models.training.fit import Schedule
+from cempstream.models.training.fit import Schedule, hydrogen_pixels
 from cempstream.models.training.networks import Shape
 from cempstream.processors.grid import LogGrid
 
@@ -95,6 +95,7 @@ class TrainingConfig(BaseModel):
             learning_rate=self.learning_rate,
             seed=self.seed,
             threads=self.threads,
+            hydrogen_pix=hydrogen_pixels(self.grid),
         )
 
     @property

@@ -118,7 +118,9 @@ def draw_labels(n: int, rng: np.random.Generator) -> Array:
     cfe = np.clip(cfe, -0.6, top)
     poor = feh < -1
     nfe = -0.4 + np.where(poor, 2.6, 1.4) * u[:, 4]
-    nfe[normal] = np.clip(0.1 + 0.25 * rng.standard_normal(normal.sum()), -0.4, 1.0)
+    # Giants have mixed: carbon is down and nitrogen up.
+    mixed = 0.25 * (logg[normal] < 2.8)
+    nfe[normal] = np.clip(0.1 + mixed + 0.3 * rng.standard_normal(normal.sum()), -0.4, 1.0)
     alpha = np.clip(np.interp(feh, [-1.0, 0.2], [0.38, 0.02]) + 0.12 * rng.standard_normal(n), -0.1, 0.6)
     afe = np.where(tracks, alpha, -0.1 + 0.7 * u[:, 5])
     ofe = afe + 0.4 * u[:, 10] * np.maximum(0.0, cfe - 0.5)

@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from cempstream.models.bundle import load_bundle  # noqa: E402
-from cempstream.models.training.augment import Conditions, Degrader  # noqa: E402
+from cempstream.models.training.augment import Conditions, Degrader, perturb_physics  # noqa: E402
 from cempstream.models.training.calibrate import (  # noqa: E402
     choose_thresholds,
     fit_platt,
@@ -16,14 +16,14 @@ from cempstream.models.training.calibrate import (  # noqa: E402
 )
 from cempstream.models.training.config import CONFIGS, TrainingConfig, read_config  # noqa: E402
 from cempstream.models.training.dataset import Dataset, Mix, generate  # noqa: E402
-from cempstream.models.training.fit import Schedule, train  # noqa: E402
+from cempstream.models.training.fit import Schedule, _deeper_hydrogen, hydrogen_pixels, train  # noqa: E402
 from cempstream.models.training.instruments import draw_instrument, lamost_like  # noqa: E402
 from cempstream.models.training.labels import COLUMN, draw_labels, truth_of  # noqa: E402
 from cempstream.models.training.networks import N_TOKENS, Networks  # noqa: E402
 from cempstream.models.training.run import train_bundle  # noqa: E402
 from cempstream.models.training.stars import EmulatedStars, Stars  # noqa: E402
 from cempstream.processors.continuum import Normaliser  # noqa: E402
-from cempstream.processors.grid import Array, LogGrid  # noqa: E402
+from cempstream.processors.grid import Array, LogGrid, vacuum_to_air  # noqa: E402
 from cempstream.processors.rebin import Rebinner  # noqa: E402
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
@@ -137,6 +137,35 @@ def test_training_learns_resumes_and_repeats_itself(data: Dataset, tmp_path: Pat
         assert torch.equal(value, resumed.state_dict()[name]), name
 
 
+def test_only_hydrogen_cores_are_deepened_and_only_where_there_are_data() -> None:
+    pixels = hydrogen_pixels(GRID)
+    assert GRID.wave[list(pixels)] == pytest.approx([6564.6, 4862.7, 4341.7, 4102.9, 3971.2, 3890.2], abs=1.0)
+    assert hydrogen_pixels(LogGrid(3.57, 1e-3, 384)) == ()
+    flat, ivar = torch.ones(64, GRID.n_pix), torch.ones(64, GRID.n_pix)
+    ivar[:, : GRID.n_pix // 2] = 0.0
+    batch = {"norm": flat, "target": flat, "ivar": ivar}
+    changed = _deeper_hydrogen(batch, pixels, np.random.default_rng(1))["norm"].numpy()
+    h_alpha = pixels[0]
+    assert 0.75 < changed[:, h_alpha].min() < 0.9
+    near = np.abs(np.arange(GRID.n_pix)[:, None] - np.array(pixels)).min(axis=1) <= 20
+    assert np.all(changed[:, ~near] == 1)
+    assert np.all(changed[:, : GRID.n_pix // 2] == 1)
+
+
+def test_perturbed_stars_stay_spectra_and_the_violet_errs_most() -> None:
+    stars = LineStars().draw(64, np.random.default_rng(6))
+    wave_air = vacuum_to_air(LineStars.wave)
+    violet, red = (wave_air > 3700) & (wave_air < 4100), (wave_air > 7000) & (wave_air < 7400)
+    metal = stars.norm.copy()
+    metal[:, ::7] *= 0.7
+    many = Stars(stars.labels, metal, stars.continuum)
+    changed = perturb_physics(many, wave_air, 1.0, np.random.default_rng(7))
+    assert np.isfinite(changed).all()
+    assert changed.min() > 0
+    error = np.abs(np.log(changed / metal))
+    assert error[:, violet].mean() > 1.3 * error[:, red].mean()
+
+
 def test_contributions_sum_to_the_logit() -> None:
     torch.manual_seed(1)
     networks = Networks().eval()
@@ -241,11 +270,16 @@ def test_false_lines_go_and_real_bands_stay() -> None:
         assert np.array_equal(before, after)
         return
     wave = emulator.wave
-    real = real_share(wave) == 1
-    assert np.array_equal(before[:, real], after[:, real])
+    untouched = (wave > 3700) & (wave < 4450)
+    assert np.all(real_share(wave)[untouched] == 1)
+    assert np.array_equal(before[:, untouched], after[:, untouched])
     # A metal-poor giant has next to no lines here; the list gives it some of more than 10 %.
     red = (wave > 6600) & (wave < 6880)
     assert before[0, red].min() < 0.9
     assert after[0, red].min() > before[0, red].min() + 0.05
+    # Under the Swan bands they go as well, and the bands themselves stay.
+    swan = (wave > 5360) & (wave < 5620)
+    assert (after - before)[0, swan].max() > 0.05
+    assert after[1, swan].mean() == pytest.approx(before[1, swan].mean(), abs=0.02)
     swan_tail = (wave > 4752) & (wave < 4975)
     assert np.abs(before - after)[1, swan_tail].mean() < 0.01
