@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ from cempstream.models.emulator.grids import EMULATOR_GRID
 from cempstream.models.emulator.labels import LABEL_NAMES
 from cempstream.models.emulator.library import library_files, read_library
 from cempstream.models.evaluation.baselines import BASELINES, Trees, index_cut
-from cempstream.models.evaluation.evaluation_night import night_batches, profile_of
+from cempstream.models.evaluation.evaluation_night import kept_batches, night_batches, profile_of
 from cempstream.models.evaluation.observed_sample import (
     Stars,
     at_resolution,
@@ -53,7 +53,7 @@ from cempstream.models.evaluation.report_parameters import coverage, errors, sam
 from cempstream.models.evaluation.report_spectra import attribution, denoiser
 from cempstream.models.evaluation.report_variants import transfer, variants
 from cempstream.models.evaluation.scored import Scored, score_batches
-from cempstream.models.simulator import load_mix
+from cempstream.models.simulator import SimulatedBatch, load_mix
 from cempstream.models.training.stars import LibraryStars
 from cempstream.processors.chain import ProcessorChain
 from cempstream.processors.decide import Policy
@@ -136,8 +136,11 @@ class Evaluation:
         """The night, scored by the networks, the trees and the index cut."""
         scored = self._kept(
             f"night-{self.bundle.name}-{self.size.natural}",
-            lambda: night_batches(
-                self.surveys, self.size.natural, _NIGHT_SEED, load_mix("galaxy"), self.emulator
+            lambda: kept_batches(
+                self.cache / f"spectra-{self.bundle.card.name}-{self.size.natural}",
+                lambda: night_batches(
+                    self.surveys, self.size.natural, _NIGHT_SEED, load_mix("galaxy"), self.emulator
+                ),
             ),
         )
         names = [str(name) for name in scored.line_names]
@@ -186,10 +189,10 @@ class Evaluation:
         """Carbon-normal metal-poor stars of the halo."""
         return draw_stars(self.size.stars, load_mix("halo"), self.emulator, 32, is_carbon_normal)
 
-    def _kept(self, name: str, batches: Callable[[], object]) -> Scored:
+    def _kept(self, name: str, batches: Callable[[], Iterable[SimulatedBatch]]) -> Scored:
         path = self.cache / f"{name}.npz"
         if not path.is_file():
-            score_batches(batches(), self.chain, self.policy).save(path)  # type: ignore[arg-type]
+            score_batches(batches(), self.chain, self.policy).save(path)
         return Scored.load(path)
 
     def _sample(self, name: str, stars: Stars, power: float | None, snr: float, seed: int) -> Scored:
@@ -332,7 +335,9 @@ class Evaluation:
             "says otherwise. All nights are simulated from the forward model; only the last section is sky."
         )
         title = f"Evaluation of {self.bundle.name}"
-        return write_report(out, title, lead, facts, [bars(sections), *sections])
+        return write_report(
+            out, title, lead, facts, [bars(sections, is_low=card.resolving_power < 500), *sections]
+        )
 
     def _rivals(self) -> Section:
         if self.trees is None:

@@ -7,8 +7,9 @@ star, and a source that is kept stands for the others (importance sampling).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.evolution import carbon_correction
 from cempstream.models.simulator import (
     Mix,
+    Observed,
     SimulatedBatch,
     Sources,
     Strata,
@@ -122,3 +124,43 @@ def profile_of(survey: str) -> SurveyProfile:
         return profile
     chosen = tuple(g for g in profile.grating if g.name == grating)
     return profile.model_copy(update={"grating": chosen})
+
+
+def kept_batches(folder: Path, make: Callable[[], Iterable[SimulatedBatch]]) -> Iterator[SimulatedBatch]:
+    """Yield the spectra of a night that were kept in a folder, or simulate and keep them.
+
+    The same night tries every version of a bundle, and simulating costs three times what scoring does.
+    """
+    complete = folder / "complete"
+    if complete.is_file():
+        for path in sorted(folder.glob("*.npz")):
+            yield _read_batch(path)
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, batch in enumerate(make()):
+        seen = batch.observed
+        optional = {} if seen.contamination is None else {"contamination": seen.contamination}
+        arrays = {name: getattr(seen, name) for name in ("flux", "ivar", "mask", "resolving_power", "snr")}
+        facts = {"truth": batch.truth, "position_deg": batch.position_deg, "exposure_id": batch.exposure_id}
+        whose = {"survey": batch.profile.survey, "grating": batch.grating.name}
+        np.savez(folder / f"{number:05d}.npz", **arrays, **optional, **facts, **whose)
+        yield batch
+    complete.touch()
+
+
+def _read_batch(path: Path) -> SimulatedBatch:
+    with np.load(path, allow_pickle=False) as kept:
+        power = kept["resolving_power"]
+        seen = Observed(
+            flux=kept["flux"],
+            ivar=kept["ivar"],
+            mask=kept["mask"],
+            resolving_power=float(power) if power.ndim == 0 else power,
+            contamination=kept.get("contamination"),
+            snr=kept["snr"],
+        )
+        survey, grating = str(kept["survey"]), str(kept["grating"])
+        profile = profile_of(f"{survey}:{grating}" if grating else survey)
+        return SimulatedBatch(
+            profile, profile.grating[0], str(kept["exposure_id"]), seen, kept["truth"], kept["position_deg"]
+        )

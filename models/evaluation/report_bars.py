@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from cempstream.models.evaluation.report import Section, Table, Value
 from cempstream.models.evaluation.statistics import Measured
 
@@ -57,7 +59,7 @@ def bars(sections: Sequence[Section], *, is_low: bool = False) -> Section:
         limit, aim = _limits(bar, _LOW if is_low else {})
         value = _find(by_key.get(bar.section), bar)
         number = value.value if isinstance(value, Measured) else value
-        if isinstance(number, int | float):
+        if isinstance(number, int | float) and np.isfinite(number):
             reached = [number <= x if bar.is_limit else number >= x for x in (limit, aim)]
             verdict = "aim" if reached[1] else "met" if reached[0] else "not met"
         else:

@@ -129,8 +129,9 @@ def denoiser(
     lead = (
         "Stars observed without faults, so that noise is all there is; the same stars without noise are the "
         "truth. Gain: by how much the rms error falls against the raw spectrum, dB (20 log10). PCA: "
-        f"{_N_COMPONENTS} components of noise-free stars, fitted with inverse variances and a Gaussian prior;"
-        " wavelet: sym8, soft universal threshold on the flux in units of its error. 'Raw in its place': the "
+        f"{_N_COMPONENTS} components of noise-free stars of the same emulator and mix, fitted with inverse "
+        "variances and a Gaussian prior; wavelet: sym8, soft universal threshold on the flux in units of its "
+        "error. 'Raw in its place': the "
         "same networks with the raw spectrum where the denoised one is read; they were not trained so, the "
         "variants trained without a denoiser are among the ablations."
     )

@@ -87,12 +87,11 @@ def arms(n: int) -> tuple[Arm, ...]:
         Arm("no corner", n, corner=False),
         Arm("half of the spectra", n // 2),
         Arm("a quarter of the spectra", n // 4),
-        Arm("an eighth of the spectra", n // 8),
     )
 
 
 def train_variants(
-    work: Path, chain: ProcessorChain, *, n: int = 8000, epochs: int = 3, batch: int = 128
+    work: Path, chain: ProcessorChain, *, n: int = 4000, epochs: int = 3, batch: int = 128
 ) -> dict[str, Any]:
     """Train and try all variants.
 
