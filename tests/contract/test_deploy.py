@@ -101,9 +101,18 @@ def test_prometheus_scrapes_the_worker_of_compose() -> None:
 
 
 def test_a_night_on_one_machine_is_watched_as_the_deployed_one() -> None:
-    shipped = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())["global"]
-    assert shipped["scrape_interval"] == f"{SCRAPE_S}s"
-    assert shipped["evaluation_interval"] == f"{EVALUATION_S}s"
+    shipped, local = (
+        yaml.safe_load((DEPLOY / "prometheus" / name).read_text()) for name in ("prometheus.yml", "local.yml")
+    )
+    assert shipped["global"]["scrape_interval"] == f"{SCRAPE_S}s"
+    assert shipped["global"]["evaluation_interval"] == f"{EVALUATION_S}s"
+    assert local["global"] == shipped["global"]
+    assert local["rule_files"] == shipped["rule_files"]
+    targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in local["scrape_configs"]}
+    assert targets == {
+        "cempstream": [f"127.0.0.1:{Settings().metrics.port}"],
+        "cempstream-exposures": [f"127.0.0.1:{EXPOSURES_PORT}"],
+    }
 
 
 def test_grafana_finds_its_boards() -> None:

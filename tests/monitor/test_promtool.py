@@ -25,7 +25,8 @@ def promtool(*arguments: str | Path) -> None:
 
 
 def test_configuration_and_rules_are_valid() -> None:
-    promtool("check", "config", PROMETHEUS / "prometheus.yml")
+    for name in ("prometheus.yml", "local.yml"):
+        promtool("check", "config", PROMETHEUS / name)
     promtool("check", "rules", *RULES)
 
 
