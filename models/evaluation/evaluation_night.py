@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -139,11 +140,13 @@ def kept_batches(folder: Path, make: Callable[[], Iterable[SimulatedBatch]]) -> 
     folder.mkdir(parents=True, exist_ok=True)
     for number, batch in enumerate(make()):
         seen = batch.observed
-        optional = {} if seen.contamination is None else {"contamination": seen.contamination}
-        arrays = {name: getattr(seen, name) for name in ("flux", "ivar", "mask", "resolving_power", "snr")}
-        facts = {"truth": batch.truth, "position_deg": batch.position_deg, "exposure_id": batch.exposure_id}
-        whose = {"survey": batch.profile.survey, "grating": batch.grating.name}
-        np.savez(folder / f"{number:05d}.npz", **arrays, **optional, **facts, **whose)
+        arrays: dict[str, Any] = {name: getattr(seen, name) for name in ("flux", "ivar", "mask", "snr")}
+        arrays |= {"resolving_power": seen.resolving_power, "truth": batch.truth}
+        arrays |= {"position_deg": batch.position_deg, "exposure_id": batch.exposure_id}
+        arrays |= {"survey": batch.profile.survey, "grating": batch.grating.name}
+        if seen.contamination is not None:
+            arrays["contamination"] = seen.contamination
+        np.savez(folder / f"{number:05d}.npz", **arrays)
         yield batch
     complete.touch()
 

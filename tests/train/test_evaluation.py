@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from cempstream.models.bundle import BundleError
 from cempstream.models.evaluation.baselines import Trees, index_cut
 from cempstream.models.evaluation.evaluation_night import (
     NightStrata,
+    kept_batches,
+    profile_of,
     stratum_of,
     stratum_of_truth,
 )
@@ -37,7 +40,7 @@ from cempstream.models.evaluation.statistics import (
     statistic,
     tail_share,
 )
-from cempstream.models.simulator import draw_sources, load_mix
+from cempstream.models.simulator import SimulatedBatch, draw_sources, load_mix, simulate
 from cempstream.models.simulator.simulator import TRUTH_DTYPE
 from cempstream.models.simulator.sources import KINDS
 from cempstream.models.training.trees import fit_trees, save_trees
@@ -122,6 +125,26 @@ def test_strata_of_truth_are_those_of_the_sources() -> None:
     agree = stratum_of(sources) == stratum_of_truth(truth)
     # float32 labels may fall on the other side of a border.
     assert agree.mean() > 0.9999
+
+
+@pytest.mark.parametrize("survey", ["lamost", "csst:GV"])
+def test_kept_spectra_are_those_that_were_simulated(tmp_path: Path, survey: str) -> None:
+    def simulated() -> Iterator[SimulatedBatch]:
+        return simulate(profile_of(survey), 6, 1, load_mix("halo"))
+
+    first = [spectrum for batch in kept_batches(tmp_path, simulated) for spectrum in batch.spectra()]
+
+    def never() -> Iterator[SimulatedBatch]:
+        raise AssertionError("simulated again")
+
+    again = [spectrum for batch in kept_batches(tmp_path, never) for spectrum in batch.spectra()]
+    assert len(first) == len(again) == 6
+    for one, other in zip(first, again, strict=True):
+        assert one.spectrum_id == other.spectrum_id
+        assert one.grating == other.grating
+        np.testing.assert_array_equal(one.flux, other.flux)
+        np.testing.assert_array_equal(one.ivar, other.ivar)
+        np.testing.assert_array_equal(one.resolving_power, other.resolving_power)
 
 
 def test_tail_share_finds_a_known_tail() -> None:
