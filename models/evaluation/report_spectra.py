@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
 
 from cempstream.models.card import Card
 from cempstream.models.evaluation.attribution import score_attribution
@@ -163,6 +164,8 @@ def _draw_bias(bias: Mapping[str, list[Measured]]) -> Picture:
         axis.errorbar(_SNRS, middle, yerr=spread, fmt="o-", color=_COLOURS[0], markersize=4)
         axis.axhline(0.0, color="#999999", linewidth=0.8)
         axis.set(xscale="log", title=label, xlabel="S/N per Å")
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.set_xticks(_SNRS, [f"{snr:g}" for snr in _SNRS])
         axis.title.set_fontsize(8)
     return draw(figure, "Mean error of carbon indices in the denoised spectra of CEMP stars, 95 % intervals.")
 
