@@ -18,7 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from cempstream.models.synthesis.chunks import MENDED, write_rows
+from cempstream.models.synthesis.chunks import ESTIMATED, MENDED, write_rows
 from cempstream.models.synthesis.chunks import merge as merge_files
 from cempstream.models.synthesis.errors import SynthesisError
 from cempstream.models.synthesis.grid import GridRun, run_grid
@@ -115,14 +115,26 @@ def merge(
         list[Path], typer.Argument(help="Libraries and folders of chunks; cleaned lines go before published.")
     ],
     out: Annotated[Path, typer.Option(help="File of the one library.")] = Path("library.npz"),
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Estimate what is not mended yet from what is.")
+    ] = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="Packages and line lists; else the user's cache folder.")
+    ] = None,
 ) -> None:
     """Join libraries and chunks into one file in the shared library's layout."""
-    rows = merge_files([path for path in sources if path.resolve() != out.resolve()])
+    files = [path for path in sources if path.resolve() != out.resolve()]
+    if estimate:
+        # Wants scikit-learn, which only training has.
+        from cempstream.models.synthesis.estimate import merge_estimated
+
+        rows = merge_estimated(files, cache or default_cache())
+    else:
+        rows = merge_files(files)
     write_rows(out, rows, with_grids=True)
-    n_cleaned, n_mended = (int((rows.line_set == name).sum()) for name in (LineSet.CLEANED.value, MENDED))
-    typer.echo(
-        f"{len(rows.index)} spectra, {n_cleaned} of them with cleaned lines and {n_mended} mended: {out}"
-    )
+    kinds = {LineSet.CLEANED.value: "with cleaned lines", MENDED: "mended", ESTIMATED: "estimated"}
+    counts = (f"{int((rows.line_set == kind).sum())} of them {words}" for kind, words in kinds.items())
+    typer.echo(f"{len(rows.index)} spectra, {', '.join(counts)}: {out}")
 
 
 def _bars() -> Progress:

@@ -43,7 +43,8 @@ class Score:
 
 def score_held_out(emulator: Emulator, library: Library) -> list[Score]:
     """Compare the emulator at R = 1800 with the held-out stars that have the lines which it serves."""
-    held_out = library.is_held_out & (library.is_cleaned == (emulator.card["library"]["lines"] == "cleaned"))
+    is_served = library.is_cleaned == (emulator.card["library"]["lines"] == "cleaned")
+    held_out = library.is_held_out & is_served & ~library.is_estimated
     labels = library.labels[held_out]
     matrix = line_spread_matrix(REPORT_GRID, REPORT_RESOLVING_POWER)
     truth = (matrix @ library.norm[held_out].T).T

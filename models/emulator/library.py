@@ -18,6 +18,9 @@ from cempstream.processors.grid import Array, air_to_vacuum
 _WAVE_AIR = 3640.0 * np.exp(8e-5 * np.arange(12570))
 _CONTINUUM_WAVE_AIR = np.linspace(3640.0, 9950.0, 128)
 
+#: Line sets without the lines that cannot exist, as ``cempstream.models.synthesis`` names them.
+_CLEANED, _ESTIMATED = ("cleaned", "ch-cleaned", "mended"), "estimated"
+
 #: One star in eight is held out, by a hash of its labels: it stays held out whatever is added later.
 HELD_OUT_IN = 8
 
@@ -34,7 +37,9 @@ class Library:
         Flux over the true continuum, float32, shape ``(n, EMULATOR_GRID.n_pix)``.
     is_cleaned
         Whether the CH lines that cannot exist were left out, bool, shape ``(n,)``. With them cool carbon-rich
-        stars have lines up to 8 % deep between 4600 and 6900 Å that no star has.
+        stars have lines up to 27 % deep that no star has.
+    is_estimated
+        Whether that was only estimated, so that the spectrum may teach but not judge, bool, shape ``(n,)``.
     continuum_wave, log_continuum
         Vacuum Å, shape ``(n_nodes,)``; natural log of H_λ in erg/s/cm²/Å, shape ``(n, n_nodes)``.
     """
@@ -42,6 +47,7 @@ class Library:
     labels: Array = field(repr=False)
     norm: Array = field(repr=False)
     is_cleaned: Array = field(repr=False)
+    is_estimated: Array = field(repr=False)
     continuum_wave: Array = field(repr=False)
     log_continuum: Array = field(repr=False)
 
@@ -65,35 +71,44 @@ def read_library(files: Sequence[Path]) -> Library:
 
     Spectra with a NaN are left out, and a star counts once: with cleaned lines where it has them.
     """
-    labels, norms, cleaned, continua = [], [], [], []
+    labels, norms, line_sets, continua = [], [], [], []
     continuum_wave = air_to_vacuum(_CONTINUUM_WAVE_AIR)
     for path in files:
         with np.load(path, allow_pickle=False) as chunk:
             labels.append(np.stack([chunk[name].astype(np.float64) for name in LABEL_NAMES], axis=1))
             norm = chunk["norm"].astype(np.float32)
-            cleaned.append(_is_cleaned(chunk, len(norm)))
+            line_sets.append(_line_set(chunk, len(norm)))
             norms.append(_resample(air_to_vacuum(chunk.get("wave", _WAVE_AIR)), norm))
             nodes = air_to_vacuum(chunk.get("cont_wave", _CONTINUUM_WAVE_AIR))
             continua.append(np.stack([np.interp(continuum_wave, nodes, row) for row in chunk["cont"]]))
     if not labels:
         raise FileNotFoundError("no library file was given; name library.npz or a folder of chunks")
-    # Cleaned ones first, because the first of equal stars is kept.
-    is_cleaned = np.concatenate(cleaned)
-    order = np.argsort(~is_cleaned, kind="stable")
-    is_cleaned = is_cleaned[order]
+    # Cleaned ones first, estimated ones next, because the first of equal stars is kept.
+    line_set = np.concatenate(line_sets)
+    is_estimated = line_set == _ESTIMATED
+    is_cleaned = is_estimated | np.isin(line_set, _CLEANED)
+    order = np.argsort(is_estimated + 2 * ~is_cleaned, kind="stable")
+    is_cleaned, is_estimated = is_cleaned[order], is_estimated[order]
     all_labels, norm, continuum = (np.concatenate(part)[order] for part in (labels, norms, continua))
     _, first = np.unique(np.round(all_labels, 5), axis=0, return_index=True)
     is_sound = (
         np.isfinite(norm).all(axis=1) & np.isfinite(continuum).all(axis=1) & (continuum > 0).all(axis=1)
     )
     keep = np.sort(first[is_sound[first]])
-    return Library(all_labels[keep], norm[keep], is_cleaned[keep], continuum_wave, np.log(continuum[keep]))
+    return Library(
+        all_labels[keep],
+        norm[keep],
+        is_cleaned[keep],
+        is_estimated[keep],
+        continuum_wave,
+        np.log(continuum[keep]),
+    )
 
 
-def _is_cleaned(chunk: Mapping[str, Array], n: int) -> Array:
-    """Return which rows of a chunk have cleaned lines; files that do not say were made before there were."""
+def _line_set(chunk: Mapping[str, Array], n: int) -> Array:
+    """Return the line set of the rows of a chunk; files that do not say were made when there was one."""
     said = chunk.get("line_set", chunk.get("linelist"))
-    return np.zeros(n, dtype=bool) if said is None else np.isin(said, ("cleaned", "ch-cleaned"))
+    return np.full(n, "published") if said is None else np.asarray(said)
 
 
 def _resample(vacuum: Array, norm: Array) -> Array:

@@ -176,7 +176,8 @@ def _card(library: Library, config: Config, out: Path) -> dict[str, object]:
         "library": {
             "code": "Synspec 54, ATLAS9 ODFNEW, linemake",
             "lines": "cleaned" if serves_cleaned(library) else "published",
-            "n_cleaned": int(library.is_cleaned.sum()),
+            "n_cleaned": int((library.is_cleaned & ~library.is_estimated).sum()),
+            "n_estimated": int(library.is_estimated.sum()),
             "n_trained": int((~library.is_held_out).sum()),
             "n_held_out": int(library.is_held_out.sum()),
         },

@@ -21,8 +21,11 @@ _SHARED_SEED = 7
 #: Line set of published spectra from which the impossible lines were taken out, see ``mend``.
 MENDED = "mended"
 
+#: Line set of published spectra of which that was only estimated, see ``estimate``.
+ESTIMATED = "estimated"
+
 #: Of the same star computed more than once the first of these is taken.
-_PREFERENCE = (LineSet.CLEANED.value, MENDED, LineSet.PUBLISHED.value)
+_PREFERENCE = (LineSet.CLEANED.value, MENDED, ESTIMATED, LineSet.PUBLISHED.value)
 
 _SUFFIX = ".npz"
 
@@ -40,7 +43,7 @@ class LibraryRows:
     stratum, seed, index
         The stratum's name, the run's seed and the position in that sequence, shape ``(n,)``.
     line_set
-        A ``LineSet`` by name, or ``MENDED``, shape ``(n,)``.
+        A ``LineSet`` by name, ``MENDED`` or ``ESTIMATED``, shape ``(n,)``.
     """
 
     norm: Array = field(repr=False)

@@ -104,17 +104,23 @@ def _log_dissociation(
     return float(translation + np.log10(partition) - inner - energy_ev * _EV_LOG / temperature)
 
 
-def impossible_opacity(lines: MoogLines, ratio_12c_13c: float, log_ch: float, temperature: float) -> Array:
+def impossible_opacity(
+    lines: MoogLines, ratio_12c_13c: float, log_ch: float, temperature: float, *, saturation: float = 0.0
+) -> Array:
     """Return the lines' opacity at R = 5000 on ``LIBRARY_WAVE``, over the continuous one but for a constant.
 
     Parameters
     ----------
     log_ch, temperature
         From ``molecules_over_continuum``.
+    saturation
+        When given, each line's opacity x counts as log(1 + s x) / s.
     """
     shares = isotopologue_shares(ratio_12c_13c)
     log_share = np.log10([shares[code] for code in lines.code])
     strength = 10.0 ** (lines.log_gf + log_share - lines.excitation_ev * _EV_LOG / temperature + log_ch)
+    if saturation > 0.0:
+        strength = np.log1p(saturation * strength) / saturation
     at = np.interp(np.log(lines.wave), np.log(LIBRARY_WAVE), np.arange(LIBRARY_WAVE.size))
     pixels = np.rint(at).astype(int)[:, None] + np.arange(-4, 5)
     profile = np.exp(-0.5 * ((pixels - at[:, None]) / _SIGMA_PIX) ** 2)

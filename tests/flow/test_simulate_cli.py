@@ -4,6 +4,7 @@ import csv
 from pathlib import Path
 
 import numpy as np
+import pytest
 from typer.testing import CliRunner
 
 from cempstream.streams.cli import app
@@ -20,6 +21,17 @@ def test_a_night_to_a_file_needs_no_broker_and_is_the_same_twice(tmp_path: Path)
     rows = list(csv.DictReader(truth.splitlines()))
     assert max(float(row["weight"]) for row in rows) >= 10
     assert sum(float(row["weight"]) == 1 for row in rows) >= 3
+
+
+@pytest.mark.parametrize("survey", ["sdss", "desi", "csst"])
+def test_the_same_seed_gives_the_same_bytes_for_every_survey(tmp_path: Path, survey: str) -> None:
+    for name, seed in (("one", 5), ("two", 5), ("other", 6)):
+        arguments = f"simulate --survey {survey} --n 8 --seed {seed} --out {tmp_path}/{name}.npz"
+        result = CliRunner().invoke(app, arguments.split())
+        assert result.exit_code == 0, result.output
+    one, two, other = ((tmp_path / f"{name}.npz").read_bytes() for name in ("one", "two", "other"))
+    assert one == two
+    assert one != other
 
 
 def test_an_unknown_survey_is_one_line_with_those_that_there_are(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ def library() -> Library:
     spectra = Emulator.load()(labels)
     nodes = np.linspace(3650.0, 9940.0, 40)
     at_nodes = np.stack([np.interp(nodes, EMULATOR_GRID.wave, row) for row in spectra.continuum])
-    return Library(labels, spectra.norm, np.zeros(96, dtype=bool), nodes, np.log(at_nodes))
+    no = np.zeros(96, dtype=bool)
+    return Library(labels, spectra.norm, no, no, nodes, np.log(at_nodes))
 
 
 def train_once(library: Library, out: Path, n_steps: int) -> float:
@@ -54,6 +55,7 @@ def test_held_out_stars_stay_held_out_when_the_library_grows(library: Library) -
         library.labels[:48],
         library.norm[:48],
         library.is_cleaned[:48],
+        library.is_estimated[:48],
         library.continuum_wave,
         library.log_continuum[:48],
     )
@@ -82,3 +84,10 @@ def test_chunks_are_read_from_air_to_vacuum(tmp_path: Path) -> None:
     assert len(again.labels) == 3
     assert again.is_cleaned.all()
     assert not found.is_cleaned.any()
+    # Estimated ones teach like cleaned ones, but do not judge.
+    with np.load(tmp_path / "chunk.npz") as chunk:
+        np.savez(tmp_path / "estimated.npz", line_set=np.full(3, "estimated"), **chunk)
+    estimated = read_library([tmp_path / "chunk.npz", tmp_path / "estimated.npz"])
+    assert estimated.is_cleaned.all()
+    assert estimated.is_estimated.all()
+    assert not again.is_estimated.any()
