@@ -12,6 +12,7 @@ from cempstream.schemas.codec import encode_spectrum
 from cempstream.schemas.exposure import Exposure, peek_exposure
 from cempstream.schemas.packets import HEADER_BYTES
 from cempstream.schemas.samples import sample_spectrum
+from cempstream.streams.exposure_watch import ExposureMetrics
 from cempstream.streams.exposures import LARGEST_EXPOSURE, ExposureBook, ExposureKey, Seen
 
 NOW = datetime(2026, 11, 20, 3, tzinfo=UTC)
@@ -129,6 +130,26 @@ def test_a_size_that_no_exposure_has_is_not_believed() -> None:
     book = ExposureBook(TIMEOUT_S)
     assert feed(book, [seen(0, size) for size in (0, -1, LARGEST_EXPOSURE + 1, 2**31 - 1)]) == []
     assert book.n_open == 0
+
+
+def test_metrics_start_at_zero_and_count_what_is_reported() -> None:
+    metrics = ExposureMetrics()
+
+    def value(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(name, labels)
+
+    assert value("cemp_exposures_total", survey="desi", status="incomplete") == 0
+    assert value("cemp_exposure_missing_spectra_total", survey="desi") == 0
+    book = ExposureBook(TIMEOUT_S)
+    (complete,) = feed(book, [seen(i) for i in range(10)])
+    feed(book, [seen(i, key=ExposureKey("desi", "e2", "1")) for i in range(7)])
+    (incomplete,) = book.overdue(NOW + timedelta(seconds=TIMEOUT_S + 1))
+    metrics.count(complete)
+    metrics.count(incomplete)
+    assert value("cemp_exposures_total", survey="desi", status="complete") == 1
+    assert value("cemp_exposures_total", survey="desi", status="incomplete") == 1
+    assert value("cemp_exposure_missing_spectra_total", survey="desi") == 3
+    assert value("cemp_exposure_latency_seconds_sum", survey="desi") == pytest.approx(2.0)
 
 
 def test_a_spectrum_takes_about_a_hundred_bytes() -> None:
