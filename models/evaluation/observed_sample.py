@@ -156,6 +156,12 @@ def rest_frame(batch: SimulatedBatch, chain: ProcessorChain) -> NormalisedBatch:
     return shift_to_rest(chain.normalise(chain.rebin(spectra)), batch.truth["rv_kms"].astype(np.float64))
 
 
+def rest_frame_as_served(batch: SimulatedBatch, chain: ProcessorChain) -> NormalisedBatch:
+    """Return spectra as the networks get them, moved by the velocity that the service measures."""
+    seen = chain.normalise(chain.rebin(batch.spectra()))
+    return shift_to_rest(seen, chain.find_velocity(seen).rv_kms)
+
+
 def _observe(
     stars: Stars, magnitude: Array, profile: SurveyProfile, grating: Grating, rng: np.random.Generator
 ) -> Observed:

@@ -15,6 +15,7 @@ from cempstream.models.evaluation.observed_sample import (
     observe_at,
     observe_clean,
     rest_frame,
+    rest_frame_as_served,
     snr_curve,
     without_faults,
 )
@@ -45,7 +46,7 @@ def attribution(chain: ProcessorChain, card: Card, stars: Stars, profile: Survey
     rows: list[list[Value]] = []
     curve = snr_curve(stars, profile, 40)
     for snr in (20.0, 40.0):
-        rest = rest_frame(observe_at(stars, profile, snr, 41, curve), chain)
+        rest = rest_frame_as_served(observe_at(stars, profile, snr, 41, curve), chain)
         logit, _ = _explain(chain)(rest.norm, rest.ivar)
         p = card.cemp.calibration(logit, _PRIOR)
         found = np.flatnonzero(p >= card.threshold(_PRIOR))
