@@ -11,7 +11,8 @@ from statistics import median
 
 import numpy as np
 
-from cempstream.models.bundle import BUNDLES, load_bundle, newest_bundle
+from cempstream.models.bundle import load_bundle
+from cempstream.models.pinned import find_bundle
 from cempstream.processors.spectrum import Spectrum
 from cempstream.schemas.codec import encode_spectrum
 from cempstream.schemas.score import decode_score
@@ -119,7 +120,7 @@ def measure_stream(
         A spectrum is neither scored nor a dead letter.
     """
     machine = this_machine()
-    bundle = load_bundle(newest_bundle(settings.models.root or BUNDLES, settings.models.bundles[0]))
+    bundle = load_bundle(find_bundle(settings.models.bundles[0], settings.models.root))
     spectra = load_spectra(bundle, _DISTINCT_SPECTRA, layout)
     packets = [encode_spectrum(spectrum) for spectrum in spectra]
     with LocalStream("bench", bootstrap, worker_settings) as stream:

@@ -96,8 +96,8 @@ def check_all(settings: Settings) -> Iterator[Finding]:
 
 
 def check_models(models: ModelSettings) -> Iterator[Finding]:
-    """Hold every bundle's files against its card."""
-    for name in models.bundles:
+    """Hold every bundle's files against its card, the shadow's among them."""
+    for name in (*models.bundles, *([models.shadow] if models.shadow is not None else [])):
         try:
             bundle = load_bundle(find_bundle(name, models.root))
         except BundleError as error:
