@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import pytest
 
+from cempstream.processors.readers.columns import split_unit
 from tests.fuzz import million
 from tests.fuzz.targets import decode_packet, file_seeds, packet_seeds, read_file
 
@@ -38,3 +40,27 @@ def test_an_undeclared_error_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(million, "decode_packet", breaks)
     with pytest.raises(KeyError):
         million.run(1, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("label", "name", "unit"),
+    [
+        ("Wavelength [nm]", "wavelength", "nm"),
+        (" FLUX ( 1e-17 erg ) ", "flux", "1e-17 erg"),
+        ("ivar", "ivar", ""),
+        ("flux [", "flux [", ""),
+        ("a [b] c", "a [b] c", ""),
+        ("[nm]", "", "nm"),
+        ("", "", ""),
+    ],
+)
+def test_a_column_says_its_unit(label: str, name: str, unit: str) -> None:
+    assert split_unit(label) == (name, unit)
+
+
+def test_a_header_of_blanks_is_refused_at_once(tmp_path: Path) -> None:
+    """Found by the guided fuzzer: a regular expression took minutes over it."""
+    content = b"0w72aev,92.59A8,0L(flux,m" + b" " * 50_000 + b"[x"
+    started_s = time.process_time()
+    assert not read_file(content, tmp_path / "blanks.csv")
+    assert time.process_time() - started_s < 1.0
