@@ -31,9 +31,9 @@ _TIMES = frozenset({"ingested_at", "inferred_at", "published_at"})
 
 #: Batches of another size take other matrix kernels, and the last bits of a number differ: measured, up to
 #: 1e-5 in a probability or an abundance, 3e-4 km/s in a velocity, and 3e-4 Å in the width of a line, whose
-#: windows move with the velocity.
+#: windows move with the velocity. Shares and priorities are rounded to four decimals, up or down.
 _RELATIVE = 1e-5
-_ABSOLUTE = 5e-5
+_ABSOLUTE = 1.1e-4
 _ABSOLUTE_IN_LINES = 2e-3
 
 _COMMIT_INTERVAL = timedelta(seconds=KafkaSettings().commit_interval_s)
@@ -135,7 +135,7 @@ def close_case(
     """
     expected = {name for name in (peek_ids(packet)[0] for packet in packets) if name is not None}
     n_packets = len(expected) + n_poison
-    _wait_committed(bootstrap, topics, timeout_s)
+    wait_committed(bootstrap, topics, timeout_s)
     ledger = wait_for(bootstrap, topics, n_packets, 60.0)
     buried = {name for name in _dead_ids(ledger) if name in expected}
     n_dead_poison = len(ledger.dead) - len(buried)
@@ -244,7 +244,7 @@ def _numbers(result: Score | Alert) -> dict[str, object]:
     return flat
 
 
-def _wait_committed(bootstrap: str, topics: Topics, timeout_s: float) -> None:
+def wait_committed(bootstrap: str, topics: Topics, timeout_s: float) -> None:
     """Return once the group has committed everything that was sent: from here on nothing more comes."""
     consumer = Consumer(
         {"bootstrap.servers": bootstrap, "group.id": f"group-{topics.spectra}", "log_level": 0}

@@ -111,7 +111,7 @@ def test_a_full_disk_costs_the_log_and_no_spectrum(
         send(kafka.bootstrap, topics.spectra, [*bad[:10], *packets[:1000]])
         wait_scored(full, 100)
         log_before = full.process.log_tail()
-        assert "dead letter" in log_before
+        assert "event=dead_letter" in log_before
         resource.prlimit(full.process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
         disturbed_at = now()
         send(kafka.bootstrap, topics.spectra, [*bad[10:], *packets[1000:]])
