@@ -110,7 +110,7 @@ class LimitSettings(Group):
 class ModelSettings(Group):
     """Which bundles are served, and where."""
 
-    bundles: tuple[str, ...] = ("mid",)
+    bundles: tuple[str, ...] = ("mid", "low")
     shadow: str | None = Field(default=None, description="bundle that scores beside them and alerts nobody")
     root: Path | None = Field(default=None, description="folder of bundles; None: those of the package")
     provider: Provider = Provider.CPU

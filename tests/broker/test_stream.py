@@ -137,7 +137,7 @@ def test_heartbeat_tells_silence_from_death(bootstrap: str) -> None:
     first, last = silent[0], silent[-1]
     assert (last.state, last.n_in, last.n_scored, last.n_dead_letters) == ("running", 41, 40, 1)
     assert (last.provider, last.topics, last.lag_messages) == ("cpu", (topics.spectra,), 0)
-    assert [bundle.split("/")[0] for bundle in last.bundles] == ["mid"]
+    assert [bundle.split("/")[0] for bundle in last.bundles] == ["mid", "low"]
     assert last.last_spectrum_at is not None
     assert first.started_at == last.started_at < last.last_spectrum_at <= last.sent_at
     n_beats = len(beats())

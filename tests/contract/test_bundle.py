@@ -11,10 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cempstream.models.bundle import BUNDLES, CARD_FILE, BundleError, load_bundle, newest_bundle
+from cempstream.models.bundle import BUNDLES, CARD_FILE, Bundle, BundleError, load_bundle, newest_bundle
 from cempstream.models.card import GRAPHS
 from cempstream.models.sessions import OrtGraph, Provider
 from cempstream.processors.outcome import PARAMETERS, SUBCLASSES
+
+#: Every bundle that comes with the package.
+NAMES = ("low", "mid")
+
+
+@pytest.fixture(scope="module", params=NAMES)
+def shipped(request: pytest.FixtureRequest) -> Bundle:
+    """Return the newest version of each bundle."""
+    return load_bundle(newest_bundle(BUNDLES, request.param))
 
 
 @pytest.fixture
@@ -29,16 +38,20 @@ def _edit_card(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     (folder / CARD_FILE).write_text(json.dumps(card))
 
 
-def test_the_shipped_bundle_is_what_its_card_says() -> None:
-    bundle = load_bundle(newest_bundle(BUNDLES, "mid"))
+def test_every_folder_of_bundles_is_tested() -> None:
+    assert {path.parent.parent.name for path in BUNDLES.glob(f"*/*/{CARD_FILE}")} == set(NAMES)
+
+
+def test_a_shipped_bundle_is_what_its_card_says(shipped: Bundle) -> None:
+    bundle = shipped
     assert tuple(bundle.graphs) == GRAPHS
-    assert bundle.name == f"mid-{bundle.card.version}"
+    assert bundle.name == f"{bundle.folder.parent.name}-{bundle.card.version}"
     assert bundle.templates.norm.shape == (bundle.card.templates.n_templates, bundle.card.grid.n_pix)
     assert sum(graph.mflop for graph in bundle.card.graphs.values()) <= 15.0
 
 
-def test_the_shipped_graphs_chain_and_rows_in_are_rows_out() -> None:
-    bundle = load_bundle(newest_bundle(BUNDLES, "mid"))
+def test_the_shipped_graphs_chain_and_rows_in_are_rows_out(shipped: Bundle) -> None:
+    bundle = shipped
     graphs = {name: OrtGraph(name, model, Provider.CPU, threads=1) for name, model in bundle.graphs.items()}
     norm = bundle.templates.norm[:5]
     put = graphs["denoise"].put
@@ -59,8 +72,8 @@ def test_the_shipped_graphs_chain_and_rows_in_are_rows_out() -> None:
     assert alone[0] == pytest.approx(clean.numpy()[3], abs=1e-5)
 
 
-def test_a_spectrum_without_any_good_pixel_gives_finite_numbers() -> None:
-    bundle = load_bundle(newest_bundle(BUNDLES, "mid"))
+def test_a_spectrum_without_any_good_pixel_gives_finite_numbers(shipped: Bundle) -> None:
+    bundle = shipped
     graphs = {name: OrtGraph(name, model, Provider.CPU, threads=1) for name, model in bundle.graphs.items()}
     n_pix = bundle.card.grid.n_pix
     norm = graphs["denoise"].put(np.ones((2, n_pix), dtype=np.float32))
@@ -121,6 +134,8 @@ def test_a_folder_without_a_card_is_refused(folder: Path) -> None:
         (lambda card: card["parameters"].reverse(), "the parameters are"),
         (lambda card: card["subclasses"].pop(), "the subclasses are"),
         (lambda card: card["intervals"]["snr_edges"].pop(), "interval scales have shape"),
+        (lambda card: card["parameters"].append(card["parameters"][0]), "the parameters are"),
+        (lambda card: card["parameters"].clear(), "the parameters are"),
         (lambda card: card["graphs"].pop("denoise"), "the graphs are"),
         (lambda card: card["templates"].update(n_templates=7), "'norm' has shape"),
     ],
@@ -142,13 +157,20 @@ def test_the_newest_version_is_by_number_not_by_letter(tmp_path: Path) -> None:
         newest_bundle(tmp_path, "low")
 
 
-def test_the_threshold_is_the_cards_at_its_priors_and_lies_between_them_in_between() -> None:
-    card = load_bundle(newest_bundle(BUNDLES, "mid")).card
+def test_the_threshold_is_the_cards_at_its_priors_and_lies_between_them_in_between(shipped: Bundle) -> None:
+    card = shipped.card
     for row in card.thresholds:
         assert card.threshold(row.prior) == pytest.approx(row.threshold)
     low, high = card.thresholds[0], card.thresholds[1]
     middle = card.threshold((low.prior * high.prior) ** 0.5)
     assert min(low.threshold, high.threshold) <= middle <= max(low.threshold, high.threshold)
+
+
+def test_the_bundles_share_the_resolutions_between_them() -> None:
+    low, mid = (load_bundle(newest_bundle(BUNDLES, name)).card for name in NAMES)
+    assert low.served[0] <= 100 < low.served[1] == mid.served[0] < mid.served[1]
+    assert mid.unmeasured == ()
+    assert low.unmeasured == ("bafe",)
 
 
 def test_serving_never_imports_torch() -> None:
