@@ -91,7 +91,7 @@ class Supervisor:
             f"{self.last_words}; this one: {self.worker.process.log_tail()}"
         )
 
-    def wait_ended(self, n_ends: int, timeout_s: float = 120.0) -> None:
+    def wait_ended(self, n_ends: int, timeout_s: float = 240.0) -> None:
         """Return once workers have ended so many times."""
         deadline = time.monotonic() + timeout_s
         while len(self.statuses) < n_ends:
