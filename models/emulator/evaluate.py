@@ -79,8 +79,8 @@ def corners(labels: Array) -> dict[str, Array]:
 
 
 def as_table(scores: list[Score]) -> list[dict[str, object]]:
-    """Return the scores as rows for the card, rounded to what they mean."""
-    return [{**asdict(s), "median": round(s.median, 5), "p95": round(s.p95, 5)} for s in scores]
+    """Return the scores as rows for the card, rounded to what they mean; None where there are no stars."""
+    return [{**asdict(s), "median": _rounded(s.median), "p95": _rounded(s.p95)} for s in scores]
 
 
 def check_bars(scores: list[Score]) -> list[dict[str, object]]:
@@ -96,6 +96,10 @@ def check_bars(scores: list[Score]) -> list[dict[str, object]]:
             (f"95th percentile of the worst band ({worst.where})", worst.p95, P95_BAND_LIMIT),
         )
     ]
+
+
+def _rounded(value: float) -> float | None:
+    return None if np.isnan(value) else round(value, 5)
 
 
 def _score(where: str, error: Array, members: Array) -> Score:
