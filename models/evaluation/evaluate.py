@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -29,7 +28,6 @@ from cempstream.models.evaluation.observed_sample import (
     repeat,
     snr_curve,
 )
-from cempstream.models.evaluation.real_sky import check_real_sky
 from cempstream.models.evaluation.report import (
     NoInput,
     Question,
@@ -50,6 +48,7 @@ from cempstream.models.evaluation.report_detection import (
     surveys,
 )
 from cempstream.models.evaluation.report_parameters import coverage, errors, samples
+from cempstream.models.evaluation.report_real import real_sky
 from cempstream.models.evaluation.report_spectra import attribution, denoiser
 from cempstream.models.evaluation.report_variants import transfer, variants
 from cempstream.models.evaluation.scored import Scored, score_batches
@@ -270,23 +269,13 @@ class Evaluation:
 
     def on_real_sky(self) -> Section:
         """What the bundle says of real spectra."""
-        if self.real is None:
-            raise NoInput("real spectra, with --real")
-        path = self.cache / f"real-{self.bundle.name}.json"
-        if not path.is_file():
-            figures = check_real_sky(lambda spectra: self.chain(spectra, self.policy), self.real)
-            kept = [[f.sample, f.name, f.value, f.error, f.n, f.detail] for f in figures]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(kept), encoding="utf-8")
-        rows: list[list[Value]] = json.loads(path.read_text(encoding="utf-8"))
-        columns = ("sample", "figure", "value", "1σ", "n", "detail")
-        lead = (
-            "Nothing here was used for training or for setting a threshold. MILES is its development half; "
-            "'as a blue slit' is the same star at 3300–5100 Å, R = 900, S/N 30, in counts, at an unknown "
-            "velocity. Candidates: at the card's threshold and the natural prior. Errors are 1σ (of a mean "
-            "by scatter, of a share Wilson's half interval). Nothing is claimed for Gaia XP or CSST."
+        return real_sky(
+            lambda spectra: self.chain(spectra, self.policy),
+            self.real,
+            self.emulator,
+            self.bundle.card.resolving_power,
+            self.cache / f"real-{self.bundle.name}.json",
         )
-        return Section("real", "The real sky", lead, [Table("Real spectra", columns, rows)])
 
     def write(self, out: Path, told: Callable[[str], None]) -> tuple[Path, Path]:
         """Write the report and return its page and its numbers."""
