@@ -9,9 +9,9 @@
 # ///
 """Hold what needs Docker, a cluster or a Grafana against their makers' rules.
 
-``uv run --no-project deploy/validate.py``: manifests against the schemas of Kubernetes (custom kinds have none
-there), boards against Grafana's own model of a dashboard, the Dockerfile by hadolint. What is ours in these
-files, names, ports, settings and queries, is tested in ``tests/contract`` and ``tests/monitor``.
+``uv run --no-project deploy/validate.py``: manifests against the schemas of Kubernetes (custom kinds have
+none there), boards against Grafana's own model of a dashboard, the Dockerfile by hadolint. What is ours in
+these files, names, ports, settings and queries, is tested in ``tests/contract`` and ``tests/monitor``.
 """
 
 from __future__ import annotations
