@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cempstream.models.bundle import BUNDLES, load_bundle, newest_bundle
+from cempstream.models.bundle import BUNDLES, CARD_FILE, load_bundle, newest_bundle
 from cempstream.models.sessions import Provider
 from cempstream.streams.assemble import build_chain
 
@@ -33,7 +33,8 @@ def evaluate(
     """Evaluate a bundle: one page with plots, and all its numbers as JSON."""
     from cempstream.models.evaluation.evaluate import FULL, QUICK, Evaluation
 
-    folder = Path(bundle) if Path(bundle).is_dir() else newest_bundle(BUNDLES, bundle)
+    given = Path(bundle)
+    folder = given if (given / CARD_FILE).is_file() else newest_bundle(BUNDLES, bundle)
     loaded = load_bundle(folder)
     evaluation = Evaluation(
         bundle=loaded,
