@@ -30,6 +30,7 @@ from cempstream.streams.prometheus_server import (
     SCRAPE_S,
     PrometheusServer,
     find_prometheus,
+    find_rules,
 )
 from cempstream.streams.publisher import DeliveryFailed, OutMessage, Publisher
 from cempstream.streams.topics import MAX_INPUT_BYTES
@@ -80,7 +81,8 @@ def night(
     stay: Annotated[bool, typer.Option("--stay", help="Keep all up after the feed, until Ctrl-C.")] = False,
 ) -> None:
     """Watch a simulated night with a real Prometheus; Ctrl-C ends it early, with its picture."""
-    find_prometheus()  # before anything is started
+    find_prometheus()  # both before anything is started
+    find_rules()
     try:
         prior = cemp_share(load_mix(mix))
     except FileNotFoundError as error:

@@ -85,15 +85,12 @@ class PrometheusServer:
         evaluation_s: int = EVALUATION_S,
     ) -> None:
         program = find_prometheus()
-        if not (source / "rules").is_dir():
-            raise MonitorError(f"{source} holds no rules; the project's deploy/prometheus has them")
+        rules = find_rules(source)
         folder.mkdir(parents=True, exist_ok=True)
         self._address = f"127.0.0.1:{free_port()}"
         # JSON is YAML: no library is needed to write it.
         config = folder / "prometheus.json"
-        config.write_text(
-            json.dumps(_configuration(targets, source / "rules", scrape_s, evaluation_s), indent=2)
-        )
+        config.write_text(json.dumps(_configuration(targets, rules, scrape_s, evaluation_s), indent=2))
         self._command = (
             program,
             f"--config.file={config}",
@@ -210,6 +207,22 @@ def find_prometheus() -> str:
     if program is None:
         raise MonitorError("there is no `prometheus` on PATH; on Debian: apt install prometheus")
     return program
+
+
+def find_rules(source: Path = PROMETHEUS_FOLDER) -> Path:
+    """Return the folder of rules.
+
+    Raises
+    ------
+    MonitorError
+        The project's ``deploy/`` is not there: the package alone does not have it.
+    """
+    rules = source / "rules"
+    if not rules.is_dir():
+        raise MonitorError(
+            f"there is no {rules}: the rules are in the project's checkout, not in the package"
+        )
+    return rules
 
 
 def _configuration(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,13 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
 
 import pytest
 
 from cempstream.schemas.codec import encode_spectrum
 from cempstream.streams.child_process import ChildProcess
 from cempstream.streams.embedded import free_port
-from cempstream.streams.prometheus_server import PrometheusServer
+from cempstream.streams.prometheus_server import MonitorError, PrometheusServer
 from tests.broker.conftest import need_kafka
 from tests.broker.kafka import KafkaBroker
 from tests.contract.monitoring import dashboard_queries, picture_queries, rule_queries
@@ -95,7 +98,7 @@ def test_every_expression_is_answered_by_a_real_night(broker: KafkaBroker, tmp_p
 
 
 def test_the_command_draws_its_night_and_ends(tmp_path: Path) -> None:
-    night = [sys.executable, "-m", "cempstream", "night", "--minutes", "0.3", "--out", str(tmp_path)]
+    night = [sys.executable, "-m", "cempstream", "night", "--minutes", "0.2", "--out", str(tmp_path)]
     done = subprocess.run(night, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "dead letters" in done.stdout
@@ -103,6 +106,29 @@ def test_the_command_draws_its_night_and_ends(tmp_path: Path) -> None:
     assert picture.read_bytes().startswith(b"\x89PNG")
     assert picture.stat().st_size > 20_000, "curves, not empty axes"
     assert f"picture     {picture}" in done.stdout
+
+
+def test_ctrl_c_ends_the_night_with_its_picture_and_leaves_nothing_running(tmp_path: Path) -> None:
+    night = [sys.executable, "-m", "cempstream", "night", "--minutes", "30", "--out", str(tmp_path)]
+    said: dict[str, str] = {}
+    with subprocess.Popen(night, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            while not any(" out, " in text for text in said.values()):
+                line = process.stdout.readline()
+                assert line, "it ended before its time"
+                what, _, text = line.partition("  ")
+                said[what] = text.strip()
+            process.send_signal(signal.SIGINT)
+            rest = process.stdout.read()
+            assert process.wait(60) == 0, rest
+        finally:
+            process.kill()
+    assert "interrupted" in rest
+    assert (tmp_path / "night.png").read_bytes().startswith(b"\x89PNG")
+    for what in ("worker", "exposures", "prometheus"):
+        with pytest.raises(URLError):
+            urlopen(said[what].partition(",")[0], timeout=5)
 
 
 def test_the_command_says_what_it_lacks(tmp_path: Path) -> None:
@@ -119,3 +145,8 @@ def test_the_command_says_what_it_lacks(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-1] == (
         "cempstream: there is no `prometheus` on PATH; on Debian: apt install prometheus"
     )
+
+
+def test_rules_that_are_not_there_are_named(tmp_path: Path) -> None:
+    with pytest.raises(MonitorError, match="no .*rules: the rules are in the project's checkout"):
+        PrometheusServer(tmp_path, {}, source=tmp_path / "nowhere")
