@@ -148,5 +148,5 @@ def test_the_command_says_what_it_lacks(tmp_path: Path) -> None:
 
 
 def test_rules_that_are_not_there_are_named(tmp_path: Path) -> None:
-    with pytest.raises(MonitorError, match="no .*rules: the rules are in the project's checkout"):
+    with pytest.raises(MonitorError, match=r"no .*rules: the rules are in the project's checkout"):
         PrometheusServer(tmp_path, {}, source=tmp_path / "nowhere")
