@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from cempstream.models.training.fit import Schedule, hydrogen_pixels
+from cempstream.models.training.fit import Schedule
+from cempstream.models.training.late_errors import hydrogen_pixels
 from cempstream.models.training.networks import Shape
 from cempstream.processors.grid import LogGrid
 
@@ -71,6 +72,7 @@ class TrainingConfig(BaseModel):
     contaminants: float = 0.25
     denoise_epochs: int = 2
     epochs: int = 6
+    polish_epochs: int = 0
     batch: int = 192
     learning_rate: float = 2.5e-3
     threads: int = 1
@@ -91,6 +93,7 @@ class TrainingConfig(BaseModel):
         return Schedule(
             denoise_epochs=self.denoise_epochs,
             epochs=self.epochs,
+            polish_epochs=self.polish_epochs,
             batch=self.batch,
             learning_rate=self.learning_rate,
             seed=self.seed,

@@ -17,9 +17,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cempstream.models.training.dataset import Dataset
+from cempstream.models.training.late_errors import deeper_hydrogen, veiled
 from cempstream.models.training.networks import MID, Critic, Networks, Shape
 from cempstream.models.training.networks import N_TOKENS as N_TOKENS
-from cempstream.processors.grid import Array, LogGrid
+from cempstream.processors.grid import Array
 
 #: Name of a phase, epoch, share of the epoch done, and the running mean of its losses.
 Report = Callable[[str, int, float, dict[str, float]], None]
@@ -27,11 +28,9 @@ Report = Callable[[str, int, float, dict[str, float]], None]
 
 #: Share of the tokens that is deleted where carbon shows most, as the deletion test of the evaluation does.
 _TOP_SHARE = 0.1
-
-#: Hα to H8, vacuum Å; how far from its centre a core is changed; the widest pixel that still shows it.
-_BALMER_VACUUM = (6564.61, 4862.69, 4341.69, 4102.90, 3971.20, 3890.16)
-_CORE_REACH_PIX = 18
-_WIDEST_CORE_PIXEL_AA = 2.5
+_PHASES = ("denoise", "classify", "polish")
+#: Learning rate of the last epochs over that of the first.
+_POLISH_RATE = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,8 @@ class Schedule:
         One spectrum in so many is seen a second time in each step, with pieces missing.
     threads
         Torch threads; more than one per free core spends its time waiting.
+    polish_epochs
+        Epochs at the end, at a lower rate, in which every star has the haze of lines that no list knows.
     hydrogen_pix
         Pixels of Balmer lines at rest, see ``hydrogen_pixels``; their cores are made too deep.
     """
@@ -59,6 +60,7 @@ class Schedule:
     punched: int = 5
     seed: int = 1
     threads: int = 1
+    polish_epochs: int = 0
     hydrogen_pix: tuple[int, ...] = ()
 
 
@@ -102,6 +104,8 @@ def train(
     state.phase, state.epoch = "classify", 0
     denoised = replace(data, clean=clean)
     _phase(denoised, where, state, schedule, schedule.epochs, _heads_step, folder, report)
+    state.phase, state.epoch = "polish", 0
+    _phase(denoised, where, state, schedule, schedule.polish_epochs, _heads_step, folder, report)
     return state.networks.eval(), state.history
 
 
@@ -149,7 +153,8 @@ def _optimisers(state: _State, schedule: Schedule) -> list[torch.optim.Optimizer
             torch.optim.AdamW(state.critic.parameters(), lr=5e-4, betas=(0.5, 0.99)),
         ]
     heads = [p for part in (net.features, net.classify, net.regress) for p in part.parameters()]
-    return [torch.optim.AdamW(heads, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)]
+    rate = schedule.learning_rate * (_POLISH_RATE if state.phase == "polish" else 1.0)
+    return [torch.optim.AdamW(heads, lr=rate, weight_decay=schedule.weight_decay)]
 
 
 def _epoch(
@@ -181,7 +186,7 @@ def _epoch(
             sums[name] = sums.get(name, 0.0) + value
         report(state.phase, state.epoch, (i + 1) / n_batches, {k: v / (i + 1) for k, v in sums.items()})
     means = {name: value / n_batches for name, value in sums.items()}
-    state.history.append({"phase": float(state.phase == "classify"), "epoch": float(state.epoch), **means})
+    state.history.append({"phase": float(_PHASES.index(state.phase)), "epoch": float(state.epoch), **means})
     state.epoch += 1
 
 
@@ -189,12 +194,13 @@ def _batches(
     data: Dataset, where: Array, schedule: Schedule, phase: str, epoch: int
 ) -> Iterator[dict[str, Tensor]]:
     """Yield shuffled batches; within a batch the rows are in the file's order, which reads faster."""
-    rng = np.random.default_rng([schedule.seed, epoch, int(phase == "classify")])
+    rng = np.random.default_rng([schedule.seed, epoch, _PHASES.index(phase)])
     order = rng.permutation(len(data))
     for first in range(0, len(order), schedule.batch):
         rows = np.sort(order[first : first + schedule.batch])
         batch = _rippled(tensors(data, where, rows), rng)
-        yield _deeper_hydrogen(batch, schedule.hydrogen_pix, rng)
+        batch = deeper_hydrogen(batch, schedule.hydrogen_pix, rng)
+        yield veiled(batch, rng) if phase == "polish" else batch
 
 
 def _rippled(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
@@ -211,38 +217,6 @@ def _rippled(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Te
     ripple = 1.0 + ripple * (batch["ivar"] > 0)
     # What the denoiser makes of a bright spectrum has its ripples as well.
     return batch | {name: batch[name] * ripple for name in ("norm", "target")}
-
-
-def hydrogen_pixels(grid: LogGrid) -> tuple[int, ...]:
-    """Return the pixels of Hα to H8 at rest; none where pixels are too wide to see their cores."""
-    if np.median(np.diff(grid.wave)) > _WIDEST_CORE_PIXEL_AA:
-        return ()
-    pixels = np.abs(grid.wave[:, None] - np.array(_BALMER_VACUUM)).argmin(axis=0)
-    return tuple(int(p) for p in pixels if _CORE_REACH_PIX < p < grid.n_pix - _CORE_REACH_PIX)
-
-
-def _deeper_hydrogen(
-    batch: dict[str, Tensor], pixels: tuple[int, ...], rng: np.random.Generator
-) -> dict[str, Tensor]:
-    """Deepen the cores of Balmer lines, which LTE makes too shallow by up to half.
-
-    A network that trusts them finds every star too hot, and too rich in carbon for its bands.
-    """
-    if not pixels:
-        return batch
-    n = len(batch["norm"])
-    star = rng.uniform(-0.03, 0.2, (n, 1)).astype(np.float32)
-    width = rng.uniform(1.5, 6.0, (n, 1)).astype(np.float32)
-    offset = np.arange(-_CORE_REACH_PIX, _CORE_REACH_PIX + 1, dtype=np.float32)
-    changed = {name: batch[name].clone() for name in ("norm", "target")}
-    for pixel in pixels:
-        depth = star * rng.uniform(0.5, 1.2, (n, 1)).astype(np.float32)
-        core = torch.from_numpy(1.0 - depth * np.exp(-0.5 * (offset / width) ** 2))
-        window = slice(pixel - _CORE_REACH_PIX, pixel + _CORE_REACH_PIX + 1)
-        seen = batch["ivar"][:, window] > 0
-        for values in changed.values():
-            values[:, window] *= torch.where(seen, core, torch.ones_like(core))
-    return batch | changed
 
 
 def tensors(data: Dataset, where: Array, rows: Array) -> dict[str, Tensor]:

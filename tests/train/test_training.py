@@ -16,9 +16,10 @@ from cempstream.models.training.calibrate import (  # noqa: E402
 )
 from cempstream.models.training.config import CONFIGS, TrainingConfig, read_config  # noqa: E402
 from cempstream.models.training.dataset import Dataset, Mix, generate  # noqa: E402
-from cempstream.models.training.fit import Schedule, _deeper_hydrogen, hydrogen_pixels, train  # noqa: E402
+from cempstream.models.training.fit import Schedule, train  # noqa: E402
 from cempstream.models.training.instruments import draw_instrument, lamost_like  # noqa: E402
 from cempstream.models.training.labels import COLUMN, draw_labels, truth_of  # noqa: E402
+from cempstream.models.training.late_errors import deeper_hydrogen, hydrogen_pixels, veiled  # noqa: E402
 from cempstream.models.training.networks import N_TOKENS, Networks  # noqa: E402
 from cempstream.models.training.run import train_bundle  # noqa: E402
 from cempstream.models.training.stars import EmulatedStars, Stars  # noqa: E402
@@ -144,12 +145,29 @@ def test_only_hydrogen_cores_are_deepened_and_only_where_there_are_data() -> Non
     flat, ivar = torch.ones(64, GRID.n_pix), torch.ones(64, GRID.n_pix)
     ivar[:, : GRID.n_pix // 2] = 0.0
     batch = {"norm": flat, "target": flat, "ivar": ivar}
-    changed = _deeper_hydrogen(batch, pixels, np.random.default_rng(1))["norm"].numpy()
+    changed = deeper_hydrogen(batch, pixels, np.random.default_rng(1))["norm"].numpy()
     h_alpha = pixels[0]
     assert 0.75 < changed[:, h_alpha].min() < 0.9
     near = np.abs(np.arange(GRID.n_pix)[:, None] - np.array(pixels)).min(axis=1) <= 20
     assert np.all(changed[:, ~near] == 1)
     assert np.all(changed[:, : GRID.n_pix // 2] == 1)
+
+
+def test_a_haze_of_unknown_lines_takes_contrast_from_rich_and_cool_stars_most() -> None:
+    n = 200
+    flux = torch.ones(n, 480)
+    flux[:, ::8] = 0.5
+    ivar = torch.ones(n, 480)
+    ivar[:, -48:] = 0.0
+    parameters = torch.full((n, 6), float("nan"))
+    parameters[: n // 2, 0], parameters[: n // 2, 2] = 4600.0, 0.0
+    parameters[n // 2 :, 0], parameters[n // 2 :, 2] = 6000.0, -2.5
+    batch = {"norm": flux, "target": flux, "ivar": ivar, "parameters": parameters}
+    norm = veiled(batch, np.random.default_rng(1))["norm"]
+    contrast = 1.0 - norm[:, 8:400:8] / norm[:, 9:401:8]
+    assert torch.all(contrast <= 0.5 + 1e-6)
+    assert 0.5 - contrast[: n // 2].mean() > 5 * (0.5 - contrast[n // 2 :].mean()) > 0
+    assert torch.equal(norm[:, -48:], flux[:, -48:])
 
 
 def test_perturbed_stars_stay_spectra_and_the_violet_errs_most() -> None:
