@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,19 @@ def test_training_learns_and_the_same_seed_gives_the_same_network(library: Libra
     assert trained < 0.5 * untrained
     one, two = (Emulator.load(tmp_path / name)(library.labels[:5]).norm for name in ("one", "two"))
     np.testing.assert_array_equal(one, two)
+    scores_again(library, tmp_path / "one", trained)
+
+
+def scores_again(library: Library, folder: Path, trained: float) -> None:
+    """Scoring again finds the same, and follows a library that has lost stars to estimates."""
+    from cempstream.models.emulator.train import score_again
+
+    assert score_again(library, folder)[0].median == trained
+    half = np.arange(96) < 48
+    scores = score_again(replace(library, is_estimated=half), folder)
+    assert scores[0].n_spec == (library.is_held_out & ~half).sum() > 0
+    card = json.loads((folder / "card.json").read_text())
+    assert card["held_out"][0]["n_spec"] == scores[0].n_spec
 
 
 def test_held_out_stars_stay_held_out_when_the_library_grows(library: Library) -> None:
