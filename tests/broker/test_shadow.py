@@ -136,7 +136,7 @@ def test_a_shadow_that_cannot_deliver_stops_nothing(bootstrap: str, root: Path, 
     shadow_topic = new_shadow_topic(bootstrap, **{"max.message.bytes": "64"})
     log = tmp_path / "worker.log"
     settings = {"CEMP_MODELS__ROOT": str(root), "CEMP_TOPICS__SCORES_SHADOW": shadow_topic}
-    options = ["--shadow", "mid/1.0.0", "--log-format", "json"]
+    options = ["--bundle", "mid/1.0.0", "--shadow", "mid/2.0.0", "--log-format", "json"]
     with WorkerProcess(bootstrap, topics, arguments=options, log_path=log, **settings) as worker:
         worker.wait_ready()
         send(bootstrap, topics.spectra, template_packets(30, seed=23))
@@ -151,7 +151,7 @@ def test_a_shadow_that_cannot_deliver_stops_nothing(bootstrap: str, root: Path, 
         assert worker.metric("cemp_consumer_lag_messages") == 0, "all is acknowledged"
     assert len(ledger.scores) == 60
     (failed,) = events_in(log)["shadow_failed"]
-    assert failed["bundle"] == "mid-1.0.0"
+    assert failed["bundle"] == "mid-2.0.0"
     assert not read_all(bootstrap, shadow_topic)
 
 
@@ -160,7 +160,8 @@ def test_what_is_promoted_is_what_a_worker_serves(bootstrap: str, root: Path) ->
     topics = Topics.create(bootstrap)
 
     def served(n_before: int) -> set[str]:
-        with WorkerProcess(bootstrap, topics, CEMP_MODELS__ROOT=str(root)) as worker:
+        settings = {"CEMP_MODELS__ROOT": str(root), "CEMP_MODELS__BUNDLES": '["mid"]'}
+        with WorkerProcess(bootstrap, topics, **settings) as worker:
             worker.wait_ready()
             send(bootstrap, topics.spectra, template_packets(5, seed=30 + n_before))
             ledger = wait_for(bootstrap, topics, n_before + 5)
