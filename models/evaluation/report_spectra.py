@@ -101,7 +101,9 @@ def denoiser(
     gain_rows: list[list[Value]] = []
     bias_rows: list[list[Value]] = []
     down_rows: list[list[Value]] = []
-    bias_of_network: dict[str, list[Measured]] = {name: [] for name in _BANDS}
+    # At low resolution the narrow ones are not measured.
+    bands = {label: index for label, index in _BANDS.items() if index in chain.extract.lines.names}
+    bias_of_network: dict[str, list[Measured]] = {name: [] for name in bands}
     for i, snr in enumerate(_SNRS):
         seen = {
             name: rest_frame(observe_at(s, calm, snr, 53 + i, curves[name]), chain)
@@ -115,7 +117,7 @@ def denoiser(
                 decibel = 20 * np.log10(raw_error / _rms(made[name][way], clean[name], seen[name]))
                 gains.append(statistic(lambda d: float(np.mean(d)), decibel, unit="dB"))
             gain_rows.append([name, snr, *gains])
-        for label, index in _BANDS.items():
+        for label, index in bands.items():
             for name in seen:
                 true = _index(chain, clean[name].norm, seen[name].ivar, index)
                 row: list[Value] = [label, name, snr]
@@ -158,8 +160,8 @@ def denoiser(
 
 def _draw_bias(bias: Mapping[str, list[Measured]]) -> Picture:
     figure = Figure(figsize=(10, 2.8), layout="constrained")
-    axes = figure.subplots(1, len(bias))
-    for axis, (label, values) in zip(axes, bias.items(), strict=True):
+    axes = figure.subplots(1, len(bias), squeeze=False)
+    for axis, (label, values) in zip(axes[0], bias.items(), strict=True):
         middle = [v.value for v in values]
         spread = np.clip([[v.value - v.low, v.high - v.value] for v in values], 0, None).T
         axis.errorbar(_SNRS, middle, yerr=spread, fmt="o-", color=_COLOURS[0], markersize=4)

@@ -40,8 +40,9 @@ def variants(work: Path | None, chain: ProcessorChain, kept: Path) -> Section:
     lead = (
         f"Small trainings, all alike but for what their name says: {record['n_spectra']:,} spectra of the "
         f"training set seen {record['epochs']} times, smaller sets as many steps; the same seed and order. "
-        "They are far from converged: only their differences mean something, not their level. 'No denoiser' "
-        "was trained with the raw spectrum in place of the denoised one, 'no self-attention' without the "
+        f"All read the denoiser of {record['denoiser']}. They are far from converged: only their differences "
+        "mean something, not their level. 'No denoiser' was trained with the raw spectrum in place of the "
+        "denoised one, 'no self-attention' without the "
         "transformer blocks (its pooling over wavelength stays), 'no corner' without any star of "
         "[Fe/H] < -3 and [C/Fe] > 1, on which the last columns are measured. The calibration night and "
         "held-out library stars of the training run try them."

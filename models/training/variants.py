@@ -116,7 +116,13 @@ def train_variants(
             {"value": m.value, "low": m.low, "high": m.high, "n": m.n, "unit": m.unit}
             for m in _try(run_networks(network, night), night, run_networks(network, test), test)
         ]
-    return {"columns": _COLUMNS, "n_spectra": len(data), "epochs": epochs, "arms": results}
+    return {
+        "columns": _COLUMNS,
+        "denoiser": chain.name,
+        "n_spectra": len(data),
+        "epochs": epochs,
+        "arms": results,
+    }
 
 
 def _first(data: Dataset, n: int) -> Dataset:
