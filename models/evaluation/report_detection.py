@@ -273,9 +273,9 @@ def surveys(night: Night) -> Section:
         "median S/N per Å of CEMP stars",
     )
     lead = (
-        "Each survey's night by itself, at the one threshold of the card. No profile of the simulator was "
-        "used in the networks' training, which draws its instruments at random (a fifth of them resemble "
-        "LAMOST): every survey here is one that the networks had not seen."
+        "Each survey's night by itself, at the one threshold of the card. The networks were not trained on "
+        "any survey's profile but on instruments drawn at random, some of which resemble these; calibration "
+        "and thresholds are from another night of these profiles."
     )
     return Section("surveys", "Survey by survey", lead, [Table("By survey, natural prior", columns, rows)])
 
