@@ -56,6 +56,7 @@ from cempstream.models.simulator import SimulatedBatch, load_mix
 from cempstream.models.training.stars import LibraryStars
 from cempstream.processors.chain import ProcessorChain
 from cempstream.processors.decide import Policy
+from cempstream.processors.grid import Array
 
 #: Surveys whose nights a bundle is tried on, by the bundle's name.
 SURVEYS = {"mid": ("lamost", "sdss", "desi"), "low": ("csst:GV",)}
@@ -188,25 +189,33 @@ class Evaluation:
         """Carbon-normal metal-poor stars of the halo."""
         return draw_stars(self.size.stars, load_mix("halo"), self.emulator, 32, is_carbon_normal)
 
+    @cached_property
+    def halo(self) -> Stars:
+        """Both."""
+        return join(self.rich, self.normal)
+
+    @cached_property
+    def halo_curve(self) -> Array:
+        """Their S/N at the tried magnitudes, which is needed only where something is not kept."""
+        return snr_curve(self.halo, profile_of(self.surveys[0]), 33)
+
     def _kept(self, name: str, batches: Callable[[], Iterable[SimulatedBatch]]) -> Scored:
         path = self.cache / f"{name}.npz"
         if not path.is_file():
             score_batches(batches(), self.chain, self.policy).save(path)
         return Scored.load(path)
 
-    def _sample(self, name: str, stars: Stars, power: float | None, snr: float, seed: int) -> Scored:
+    def _sample(self, name: str, power: float | None, snr: float, seed: int) -> Scored:
         profile = profile_of(self.surveys[0])
         seen = profile if power is None else at_resolution(profile, power)
-        curve = snr_curve(stars, profile, 33)
         return self._kept(
             f"{name}-{self.bundle.name}-{self.size.stars}",
-            lambda: [observe_at(stars, seen, snr, seed, curve)],
+            lambda: [observe_at(self.halo, seen, snr, seed, self.halo_curve)],
         )
 
     def with_noise(self) -> Section:
         """How errors grow towards low S/N."""
-        stars = join(self.rich, self.normal)
-        found = {f"S/N {snr:g}": self._sample(f"snr{snr:g}", stars, None, snr, 61) for snr in _SNRS}
+        found = {f"S/N {snr:g}": self._sample(f"snr{snr:g}", None, snr, 61) for snr in _SNRS}
         lead = (
             f"The same halo stars, {len(self.rich)} CEMP and {len(self.normal)} carbon-normal with "
             f"[Fe/H] < -1, as {profile_of(self.surveys[0]).survey} would see them at these median S/N per Å."
@@ -215,12 +224,11 @@ class Evaluation:
 
     def with_resolution(self) -> Section:
         """How errors grow towards low resolution."""
-        stars = join(self.rich, self.normal)
         low, high = self.bundle.card.served
         powers = [p for p in _POWERS if low <= p <= min(high, 4 * self.bundle.card.resolving_power)]
         if not powers:
             raise NoInput("a resolving power that the bundle serves")
-        found = {f"R {p:g}": self._sample(f"power{p:g}", stars, p, _AT_SNR, 71) for p in powers}
+        found = {f"R {p:g}": self._sample(f"power{p:g}", p, _AT_SNR, 71) for p in powers}
         lead = (
             f"The same stars at S/N {_AT_SNR:g} per Å through spectrographs of other resolving power, with "
             f"2.5 pixels per element; sharper ones are smoothed to R = {self.bundle.card.resolving_power:g}."
@@ -238,9 +246,13 @@ class Evaluation:
         once = Stars(rows.labels, (rows.norm * continuum).astype(np.float32), np.zeros(len(rows.labels)))
         poor = np.flatnonzero(is_metal_poor(once.labels))
         times = 1 if self.size is QUICK else 4
+        profile = profile_of(self.surveys[0])
         stars = repeat(Stars(once.labels[poor], once.flux[poor], once.rv_kms[poor]), times)
         found = {
-            f"S/N {snr:g}": self._sample(f"library{len(stars)}-snr{snr:g}", stars, None, snr, 81)
+            f"S/N {snr:g}": self._kept(
+                f"library{len(stars)}-snr{snr:g}-{self.bundle.name}-{self.size.stars}",
+                lambda snr=snr: [observe_at(stars, profile, snr, 81, snr_curve(stars, profile, 33))],  # type: ignore[misc]
+            )
             for snr in (20.0, 50.0)
         }
         lead = (
