@@ -56,8 +56,8 @@ def merge_estimated(sources: Sequence[Path], cache: Path) -> LibraryRows:
     published = {}
     for path in library_files(sources):
         rows = read_rows(path)
-        for i in np.flatnonzero(rows.line_set == LineSet.PUBLISHED.value):
-            published[_key(rows, int(i))] = rows.norm[i]
+        for k in np.flatnonzero(rows.line_set == LineSet.PUBLISHED.value).tolist():
+            published[_key(rows, k)] = rows.norm[k]
     lines, grid = impossible_lines(cache), AtmosphereGrid(fetch(ATLAS9, cache))
     is_known = np.isin(joined.line_set, (MENDED, LineSet.CLEANED.value))
     pairs = [i for i in range(len(joined.index)) if is_known[i] and _key(joined, i) in published]
@@ -76,7 +76,7 @@ def merge_estimated(sources: Sequence[Path], cache: Path) -> LibraryRows:
         max_iter=300, max_leaf_nodes=63, l2_regularization=1.0, early_stopping=False, random_state=0
     ).fit(np.concatenate(features), np.concatenate(targets))
     norm, line_set = joined.norm.copy(), joined.line_set.astype("U16")
-    for i in np.flatnonzero(~is_known):
+    for i in np.flatnonzero(~is_known).tolist():
         before = joined.norm[i].astype(np.float64)
         try:
             pixels, of_star = _features(before, joined.labels[i], lines, grid)
