@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit kafka-test monitor-test night chaos fuzz train-test install-test report-forward train-setup wheel lock clean
+.PHONY: help demo test lint format types unit kafka-test monitor-test night chaos fuzz train-test install-test report-forward deploy-check train-setup wheel lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -67,6 +67,10 @@ REAL ?= ../shared/data/real
 report-forward: $(VENV)/.project ## Compare computed with observed spectra (REAL=folder), a page in runs/forward
 	$(BIN)/python -m cempstream.models.evaluation.forward_page --real $(REAL) --out runs/forward $(ARGS)
 
+deploy-check: $(VENV)/.project ## Manifests, boards and Dockerfile against their makers' rules
+	$(PIP) install uv
+	$(BIN)/uv run --no-project deploy/validate.py
+
 train-setup: $(VENV)/.train ## Add torch to the environment
 
 wheel: $(VENV)/.project ## Build the wheel into dist/
@@ -79,7 +83,7 @@ lock: $(VENV)/.project ## Renew the lock files from pyproject.toml
 	$(call lock,requirements-fuzz.lock,--extra dev --extra fuzz)
 
 clean: ## Remove the environment and what was built
-	rm -rf $(VENV) dist build demo-output
+	rm -rf $(VENV) dist build demo-output night-output
 
 # One resolution for every Python from 3.11 on and every platform; hatchling and editables build the project.
 define lock
