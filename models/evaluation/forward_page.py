@@ -185,10 +185,9 @@ _KNOWN = """
 <ul>
 <li><b>CH lines that cannot exist.</b> The line list holds CH lines from levels above the molecule's
 dissociation. In cool metal-poor stars, and the more carbon the more, they draw narrow features at (air)
-4626, 4962, 5136, 5454, 5669, 6214, 6253, 6503 and 6806 Å that no star has; CS 22892-052
-shows it. They look like a carbon indicator and are none. The synthesis leaves them out; an emulator that
-was trained with them says so on its
-card.</li>
+4626, 4962, 5136, 5454, 5669, 6214, 6253, 6503 and 6806 Å that no star has (see
+CS 22892-052). They look like a carbon indicator and are none. The synthesis leaves them out, and the card
+of an emulator that was trained with them says so.</li>
 <li><b>Cores of Balmer lines</b> of cool giants are too shallow in LTE. Training perturbs them.</li>
 <li><b>CN 3883 and the blue of disc giants.</b> Weak lines missing from the lists, and nitrogen that is not
 known star by star, leave too much light bluewards of 4000 Å; the running mean carries that on to Ca II K,
