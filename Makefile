@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit kafka-test monitor-test night chaos fuzz train-test install-test report-forward deploy-check train-setup wheel lock clean
+.PHONY: help demo test lint format types unit kafka-test monitor-test night chaos fuzz train-test install-test report-forward report deploy-check train-setup wheel lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -66,6 +66,10 @@ install-test: $(VENV)/.project ## The base package in an empty environment, and 
 REAL ?= ../shared/data/real
 report-forward: $(VENV)/.project ## Compare computed with observed spectra (REAL=folder), a page in runs/forward
 	$(BIN)/python -m cempstream.models.evaluation.forward_page --real $(REAL) --out runs/forward $(ARGS)
+
+BUNDLE ?= mid
+report: $(VENV)/.train ## Evaluate BUNDLE on simulated nights and the real sky (REAL=folder), a page in runs/report
+	$(BIN)/cempstream evaluate --bundle $(BUNDLE) --real $(REAL) --out runs/report $(ARGS)
 
 deploy-check: $(VENV)/.project ## Manifests, boards and Dockerfile against their makers' rules
 	$(PIP) install uv

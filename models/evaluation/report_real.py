@@ -27,7 +27,9 @@ from cempstream.processors.readers import read_spectra
 from cempstream.processors.spectrum import Spectrum
 
 _NOTE = (
-    "Nothing here was used for training or for setting a threshold. MILES is its development half. "
+    "No spectrum here was trained on, and no threshold fitted to one; but the sizes of the errors that "
+    "training adds to computed spectra, and the purity that sets the threshold, were chosen with the "
+    "development half of MILES in view: its figures are not blind. "
     "Candidates: at the card's threshold and the natural prior. Errors are 1σ (of a mean by its scatter, of "
     "a share Wilson's half interval). Nothing is claimed for Gaia XP or CSST on the real sky. "
 )
