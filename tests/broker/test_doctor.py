@@ -92,6 +92,7 @@ def test_a_bundle_that_its_card_does_not_describe_fails(
     model = next((tmp_path / "bundles").glob("mid/*/classify.onnx"))
     model.write_bytes(model.read_bytes() + b"\0")
     monkeypatch.setenv("CEMP_MODELS__ROOT", str(tmp_path / "bundles"))
+    monkeypatch.setenv("CEMP_MODELS__BUNDLES", '["mid"]')
     status, findings = examine(bootstrap)
     assert status == 1
     assert findings["models"]["status"] == "fail"
