@@ -101,26 +101,36 @@ def _threshold(
     )
 
 
-def fit_intervals(outputs: Outputs, parameters: Array) -> IntervalCard:
+def fit_intervals(samples: Sequence[tuple[Outputs, Array]]) -> IntervalCard:
     """Scale each sigma to cover 68 % in its bin: split conformal prediction, normalised and Mondrian.
 
-    The bins are those of S/N and of the estimated [Fe/H], which is what there is when the interval is given;
-    one with few spectra takes the factor of all (Boström 2022, the library ``crepes``).
+    The bins are those of S/N and of the estimated [Fe/H], which is what there is when the interval is given.
+    Intervals hold for spectra like those that they were fitted on (Boström 2022, the library ``crepes``).
+
+    Parameters
+    ----------
+    samples
+        Outputs and true parameters, shape ``(n, 6)``: first of spectra like those that will be served, then
+        of ever wider sets. A bin takes its factor from the first that has stars enough in it; without any,
+        the factor of all stars of the last.
     """
-    feh = outputs.mean[:, PARAMETERS.index("feh")]
-    row = np.searchsorted(_SNR_EDGES, outputs.snr)
-    column = np.searchsorted(_FEH_EDGES, feh)
     n_columns = len(_FEH_EDGES) + 1
     n_bins = (len(_SNR_EDGES) + 1) * n_columns
-    scale = np.stack(
-        [
-            _conformal_scale(
-                parameters[:, k] - outputs.mean[:, k], outputs.sigma[:, k], row * n_columns + column, n_bins
+    scale = np.full((n_bins, len(PARAMETERS)), np.nan)
+    for outputs, parameters in samples:
+        row = np.searchsorted(_SNR_EDGES, outputs.snr)
+        column = np.searchsorted(_FEH_EDGES, outputs.mean[:, PARAMETERS.index("feh")])
+        for k in range(len(PARAMETERS)):
+            known = np.isfinite(parameters[:, k])
+            residual = parameters[known, k] - outputs.mean[known, k]
+            fitted = _conformal_scale(
+                residual, outputs.sigma[known, k], (row * n_columns + column)[known], n_bins
             )
-            for k in range(len(PARAMETERS))
-        ],
-        axis=1,
-    )
+            scale[:, k] = np.where(np.isfinite(scale[:, k]), scale[:, k], fitted)
+    outputs, parameters = samples[-1]
+    for k in range(len(PARAMETERS)):
+        rest = np.isnan(scale[:, k])
+        scale[rest, k] = _overall_scale(parameters[:, k] - outputs.mean[:, k], outputs.sigma[:, k])
     rounded = np.round(scale, 4).reshape(-1, n_columns, len(PARAMETERS)).tolist()
     return IntervalCard(
         snr_edges=_SNR_EDGES,
@@ -130,20 +140,24 @@ def fit_intervals(outputs: Outputs, parameters: Array) -> IntervalCard:
 
 
 def _conformal_scale(residual: Array, sigma: Array, in_bin: Array, n_bins: int) -> Array:
-    """Return the factor of each bin, shape ``(n_bins,)``; 1 where the parameter is nowhere defined."""
-    known = np.isfinite(residual)
-    residual, sigma, in_bin = residual[known], sigma[known], in_bin[known]
-    if residual.size == 0:
-        return np.ones(n_bins)
-    zero, one = np.zeros(n_bins), np.ones(n_bins)
-    everywhere = ConformalRegressor().fit(residual, sigma)
-    scale = np.array(everywhere.predict_int(zero, one, confidence=_COVERAGE)[:, 1])
+    """Return the factor of each bin, shape ``(n_bins,)``; NaN where there are few stars."""
+    scale = np.full(n_bins, np.nan)
     full = np.flatnonzero(np.bincount(in_bin, minlength=n_bins) >= _FEWEST)
     inside = np.isin(in_bin, full)
     if full.size:
         by_bin = ConformalRegressor().fit(residual[inside], sigma[inside], in_bin[inside])
-        scale[full] = by_bin.predict_int(zero[full], one[full], full, confidence=_COVERAGE)[:, 1]
+        zero, one = np.zeros(full.size), np.ones(full.size)
+        scale[full] = by_bin.predict_int(zero, one, full, confidence=_COVERAGE)[:, 1]
     return scale
+
+
+def _overall_scale(residual: Array, sigma: Array) -> float:
+    """Return the factor of all stars; 1 where the parameter is nowhere defined."""
+    known = np.isfinite(residual)
+    if not known.any():
+        return 1.0
+    everywhere = ConformalRegressor().fit(residual[known], sigma[known])
+    return float(everywhere.predict_int(np.zeros(1), np.ones(1), confidence=_COVERAGE)[0, 1])
 
 
 def choose_ood_threshold(ood_logit: Array, is_ood: Array, is_cemp: Array, *, lost: float = 0.01) -> OodCard:

@@ -90,9 +90,10 @@ class Calibrated:
     Attributes
     ----------
     wide
-        Any instrument and label, like the training set: for intervals and the out-of-distribution score.
+        Any instrument and label, like the training set: for the out-of-distribution score, and for intervals
+        where the night has few stars.
     night
-        Stars in their natural shares, by strata with weights: for probabilities and thresholds.
+        Stars in their natural shares, by strata with weights: for probabilities, thresholds and intervals.
     """
 
     wide: Dataset = field(repr=False)
@@ -175,7 +176,7 @@ def write_bundle(
         thresholds=choose_thresholds(
             cemp, tonight.cemp, night.truth.is_cemp, night.weight, purity=recipe.purity
         ),
-        intervals=fit_intervals(said, truth.parameters),
+        intervals=fit_intervals([(tonight, night.truth.parameters), (said, truth.parameters)]),
         ood=choose_ood_threshold(said.ood, truth.is_ood, truth.is_cemp),
         attribution_edges_aa=tuple(np.round(10.0**edges, 4).tolist()),
         low_coverage=recipe.low_coverage,

@@ -28,8 +28,8 @@ END = START + timedelta(hours=12)
 RANGE = ("--start", START.isoformat(), "--end", END.isoformat())
 N_NIGHT, N_PLANTED, N_OTHER = 150, 5, 7
 
-#: What a bundle's calibration is moved by: the logits must differ by exactly this.
-OFFSET = 0.75
+#: What a bundle's calibration is moved by: the logits must differ by exactly this, enough to gain alerts.
+OFFSET = 4.0
 
 
 def record(

@@ -30,9 +30,9 @@ EVEN = {"CEMP_POLICY__PRIOR": "0.5"}
 _TIMES = frozenset({"ingested_at", "inferred_at", "published_at"})
 
 #: Batches of another size take other matrix kernels, and the last bits of a number differ: measured, up to
-#: 1e-5 in a probability or an abundance, 3e-4 km/s in a velocity, and 3e-4 Å in the width of a line, whose
-#: windows move with the velocity. Shares and priorities are rounded to four decimals, up or down.
-_RELATIVE = 1e-5
+#: 1e-5 of a probability, an abundance or a χ², 3e-4 km/s in a velocity, and 3e-4 Å in the width of a line,
+#: whose windows move with the velocity. Shares and priorities are rounded to four decimals, up or down.
+_RELATIVE = 3e-5
 _ABSOLUTE = 1.1e-4
 _ABSOLUTE_IN_LINES = 2e-3
 

@@ -10,7 +10,9 @@ torch = pytest.importorskip("torch")
 from cempstream.models.bundle import load_bundle  # noqa: E402
 from cempstream.models.training.augment import Conditions, Degrader, perturb_physics  # noqa: E402
 from cempstream.models.training.calibrate import (  # noqa: E402
+    Outputs,
     choose_thresholds,
+    fit_intervals,
     fit_platt,
     roc_auc,
 )
@@ -211,6 +213,30 @@ def test_platt_undoes_a_wrong_scale_and_intervals_cover_what_they_say() -> None:
     assert [t.recall for t in thresholds] == sorted(t.recall for t in thresholds)
     assert roc_auc(logit, truth) > 0.8
     assert roc_auc(np.ones(4), np.array([True, False, True, False])) == 0.5
+
+
+def drawn_outputs(
+    n: int, overconfidence: float, feh: tuple[float, float], rng: np.random.Generator
+) -> tuple[Outputs, Array]:
+    """Return what a network says whose errors are so many times its own sigma, and the truth."""
+    mean = np.zeros((n, 6))
+    mean[:, 2] = rng.uniform(*feh, n)
+    sigma = rng.uniform(0.1, 0.5, (n, 6))
+    truth = mean + overconfidence * sigma * rng.standard_normal((n, 6))
+    rest = [np.zeros(n)] * 5
+    return Outputs(*rest, mean, sigma, snr=np.exp(rng.uniform(1.0, 5.0, n))), truth
+
+
+def test_intervals_hold_what_they_say_of_what_is_served() -> None:
+    rng = np.random.default_rng(4)
+    served, wide = (drawn_outputs(40000, *how, rng) for how in ((0.5, (-4.0, -1.3)), (2.0, (-4.0, 0.5))))
+    scale = np.array(fit_intervals([served, wide]).scale)
+    one_sigma = 0.9945  # 68 % of a normal distribution, not 68.27 %
+    metal_poor, metal_rich = scale[:, :2], scale[:, 4:]
+    np.testing.assert_allclose(metal_poor, 0.5 * one_sigma, rtol=0.12)
+    np.testing.assert_allclose(metal_rich, 2.0 * one_sigma, rtol=0.12)
+    unknown = (served[0], np.full_like(served[1], np.nan))
+    assert np.all(np.array(fit_intervals([unknown]).scale) == 1.0)
 
 
 def test_a_smoke_run_makes_a_bundle_that_loads(shared_data: Path, tmp_path: Path) -> None:
