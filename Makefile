@@ -31,13 +31,16 @@ format: $(VENV)/.project ## Mend what ruff can
 types: $(VENV)/.project ## mypy --strict
 	$(BIN)/mypy
 
+# Most of these tests wait for processes of their own, so three at a time keep two cores busy.
+JOBS ?= 3
 unit: $(VENV)/.project
-	$(BIN)/pytest -m "not kafka and not chaos and not train and not install" \
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not kafka and not chaos and not train and not install" \
 		--ignore tests/chaos --ignore tests/train $(ARGS)
 
 kafka-test: $(VENV)/.project ## Tests on Apache Kafka (needs Java 17 and, once, Maven)
 	tests/broker/install_kafka.sh
-	$(BIN)/pytest tests/broker tests/flow tests/contract -m "kafka and not chaos and not install" $(ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile tests/broker tests/flow tests/contract \
+		-m "kafka and not chaos and not install" $(ARGS)
 
 monitor-test: $(VENV)/.project ## Prometheus on a worker on Apache Kafka, and the cases of every alert
 	tests/broker/install_kafka.sh

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -79,11 +80,19 @@ def settings(kafka: SecureKafka, user: str, password: str | None = None) -> Kafk
     )
 
 
-def test_a_worker_scores_with_the_rights_it_was_given_and_tells_no_secret(
-    kafka: SecureKafka, topics: Topics, tmp_path: Path
-) -> None:
+@dataclass(frozen=True)
+class Night:
+    """What a worker with the rights of one has done and said."""
+
+    log: str
+    metrics: str
+
+
+@pytest.fixture(scope="module")
+def night(kafka: SecureKafka, topics: Topics, tmp_path_factory: pytest.TempPathFactory) -> Night:
+    log_path = tmp_path_factory.mktemp("secure") / "worker.log"
     secure = {**kafka.environment("worker"), "CEMP_KAFKA__GROUP": GROUP, "CEMP_POLICY__PRIOR": "0.5"}
-    logged = {"arguments": ("--log-level", "debug"), "log_path": tmp_path / "worker.log"}
+    logged = {"arguments": ("--log-level", "debug"), "log_path": log_path}
     with WorkerProcess(kafka.bootstrap, topics, **logged, **secure) as worker:
         worker.wait_ready()
         deadline_s = time.monotonic() + 60
@@ -93,12 +102,17 @@ def test_a_worker_scores_with_the_rights_it_was_given_and_tells_no_secret(
         metrics = worker.get("/metrics")[1]
         worker.process.send_signal(15)
         assert worker.process.wait(30) == 0
-    log = (tmp_path / "worker.log").read_text()
+    return Night(log_path.read_text(), metrics)
+
+
+def test_a_worker_scores_with_the_rights_it_was_given_and_tells_no_secret(
+    kafka: SecureKafka, topics: Topics, night: Night
+) -> None:
     scores = [decode_score(m.value() or b"") for m in read_topic(settings(kafka, ADMIN), topics.scores)]
     assert len({score.spectrum_id for score in scores}) == N_SPECTRA
     assert list(read_topic(settings(kafka, ADMIN), topics.heartbeat))
-    assert len(log) > 2000, "at debug level Faust and aiokafka say what they are configured with"
-    for text in (log, metrics):
+    assert len(night.log) > 2000, "at debug level Faust and aiokafka say what they are configured with"
+    for text in (night.log, night.metrics):
         for password in kafka.passwords.values():
             assert password not in text
 
@@ -116,6 +130,7 @@ def test_a_worker_with_a_wrong_password_says_so_and_not_which(
     assert "not-the-password-7ac1" not in log
 
 
+@pytest.mark.usefixtures("night")
 def test_a_subscriber_reads_alerts_and_nothing_else(kafka: SecureKafka, topics: Topics) -> None:
     config = kafka.client_config("subscriber")
     names = [topics.alerts]
@@ -139,6 +154,7 @@ def test_a_subscriber_reads_alerts_and_nothing_else(kafka: SecureKafka, topics: 
             produce(kafka, "subscriber", topic, [b"a false alert"])
 
 
+@pytest.mark.usefixtures("night")
 def test_a_worker_may_not_write_spectra_nor_read_alerts(kafka: SecureKafka, topics: Topics) -> None:
     with pytest.raises(KafkaException, match=r"(?i)authori[sz]"):
         produce(kafka, "worker", topics.spectra, [b"a false spectrum"])

@@ -15,7 +15,7 @@ from cempstream.schemas.alert import decode_alert
 from cempstream.schemas.heartbeat import Heartbeat, decode_heartbeat
 from cempstream.streams.assemble import load_pipeline
 from cempstream.streams.settings import Settings
-from tests.night import Topics, WorkerProcess, headers, read_all, send, wait_for
+from tests.night import Reader, Topics, WorkerProcess, headers, read_all, send, wait_for
 from tests.poison import poison
 from tests.spectra import template_packets, template_spectra
 
@@ -123,7 +123,9 @@ def test_heartbeat_tells_silence_from_death(bootstrap: str) -> None:
     topics = Topics.create(bootstrap)
 
     def beats() -> list[Heartbeat]:
-        return [decode_heartbeat(m.value() or b"") for m in read_all(bootstrap, topics.heartbeat)]
+        with Reader(bootstrap, topics.heartbeat) as reader:
+            reader.read(0.5, time.monotonic() + 10)  # between two beats
+            return [decode_heartbeat(m.value() or b"") for m in reader.messages]
 
     with WorkerProcess(bootstrap, topics) as worker:
         worker.wait_ready()
