@@ -16,7 +16,7 @@ from typing import Self
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from cempstream.schemas.score import Score, decode_score
@@ -204,8 +204,8 @@ def send(
 class Reader:
     """Read topics from their beginning and keep what was read.
 
-    How far a topic reaches is found by reading on until it is quiet: the embedded broker's watermarks lag
-    behind what it has taken.
+    How far a topic reaches is found by reading up to its watermark and on until it is quiet: the embedded
+    broker's watermarks lag behind what it has taken, and a fetch may take its time on a busy machine.
     """
 
     def __init__(self, bootstrap: str, *topics: str) -> None:
@@ -219,7 +219,8 @@ class Reader:
             }
         )
         known = self._consumer.list_topics(timeout=30).topics
-        self._consumer.assign([TopicPartition(t, p, 0) for t in topics for p in known[t].partitions])
+        self._partitions = [TopicPartition(t, p, 0) for t in topics for p in known[t].partitions]
+        self._consumer.assign(self._partitions)
         self.messages: list[Message] = []
 
     def __enter__(self) -> Self:
@@ -231,13 +232,24 @@ class Reader:
         self._consumer.close()
 
     def read(self, quiet_s: float, deadline_s: float) -> None:
-        """Read until nothing has come for ``quiet_s`` or the monotonic clock passes the deadline."""
+        """Read to the end and until nothing has come for ``quiet_s``, or until the deadline (monotonic)."""
         last_s = time.monotonic()
-        while (now_s := time.monotonic()) < deadline_s and now_s - last_s < quiet_s:
+        while (now_s := time.monotonic()) < deadline_s:
+            if now_s - last_s >= quiet_s and self._is_at_end():
+                return
             for message in self._consumer.consume(500, timeout=0.2):
                 if message.error() is None:
                     self.messages.append(message)
                     last_s = time.monotonic()
+
+    def _is_at_end(self) -> bool:
+        try:
+            return all(
+                max(0, position.offset) >= self._consumer.get_watermark_offsets(position, timeout=5)[1]
+                for position in self._consumer.position(self._partitions)
+            )
+        except KafkaException:  # a broker that was broken on purpose
+            return False
 
 
 def read_all(bootstrap: str, topic: str) -> list[Message]:
