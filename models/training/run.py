@@ -14,13 +14,14 @@ from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.library import Library, library_files, read_library
 from cempstream.models.training.augment import Conditions, Degrader
 from cempstream.models.training.broad_errors import BroadErrors
-from cempstream.models.training.calibrate import Outputs
 from cempstream.models.training.config import TrainingConfig
 from cempstream.models.training.dataset import Dataset, Mix, generate
 from cempstream.models.training.export import export_networks
 from cempstream.models.training.false_lines import CleanedEmulator
 from cempstream.models.training.fit import Report, train
+from cempstream.models.training.grad_cam import compare_attribution
 from cempstream.models.training.make_bundle import Calibrated, Recipe, run_networks, score, write_bundle
+from cempstream.models.training.networks import Networks
 from cempstream.models.training.night import simulate_night
 from cempstream.models.training.observing import PLANS, TAME, Test
 from cempstream.models.training.observing import TEST_SAMPLE as TEST_SAMPLE
@@ -89,7 +90,7 @@ def train_bundle(
     where = _where(work / "where.npy", data, emulator, config, degrader.rebin.target)
     networks, _ = train(data, where, config.schedule, work / "checkpoints", report, config.shape)
     exported = export_networks(networks, data.norm[:64], data.ivar[:64], work / "export")
-    scores = _scores(work, library, emulator, degrader, config, progress, lambda d: run_networks(networks, d))
+    scores = _scores(work, library, emulator, degrader, config, progress, networks)
     recipe = Recipe(
         name=config.bundle,
         version=config.version,
@@ -211,7 +212,7 @@ def _scores(
     degrader: Degrader,
     config: TrainingConfig,
     progress: Progress,
-    run: Callable[[Dataset], Outputs],
+    networks: Networks,
 ) -> list[ScoreCard]:
     published, cleaned = LibraryStars(library, "test"), LibraryStars(library, "test", emulator)
     cards = []
@@ -220,5 +221,8 @@ def _scores(
         data = _dataset(
             work / test.name, stars, degrader, config.n_test, test.seed, config, progress, test=test
         )
-        cards += score(data, run(data), test.sample, config.unmeasured)
+        outputs = run_networks(networks, data)
+        cards += score(data, outputs, test.sample, config.unmeasured)
+        if test.tame:
+            cards += compare_attribution(networks, data, outputs, test.sample)
     return cards

@@ -19,6 +19,7 @@ from cempstream.models.training.calibrate import (  # noqa: E402
 from cempstream.models.training.config import CONFIGS, TrainingConfig, read_config  # noqa: E402
 from cempstream.models.training.dataset import Dataset, Mix, generate  # noqa: E402
 from cempstream.models.training.fit import Schedule, train  # noqa: E402
+from cempstream.models.training.grad_cam import grad_cam  # noqa: E402
 from cempstream.models.training.instruments import draw_instrument, lamost_like  # noqa: E402
 from cempstream.models.training.labels import COLUMN, draw_labels, truth_of  # noqa: E402
 from cempstream.models.training.late_errors import deeper_hydrogen, hydrogen_pixels, veiled  # noqa: E402
@@ -194,6 +195,37 @@ def test_contributions_sum_to_the_logit() -> None:
         logit, share, attention = networks.classify.cemp(tokens)
     assert torch.allclose(attention.sum(dim=1), torch.ones(4), atol=1e-6)
     assert torch.allclose(share.sum(dim=1) + networks.classify.cemp.bias, logit, atol=1e-6)
+
+
+def test_grad_cam_is_how_the_logit_follows_a_token() -> None:
+    """Pushing a token's activations up and down moves the logit as much as Grad-CAM says."""
+    torch.manual_seed(2)
+    networks = Networks().eval()
+    rng = np.random.default_rng(8)
+    norm = 1.0 - 0.3 * rng.random((3, GRID.n_pix)).astype(np.float32)
+    ivar = np.full_like(norm, 400.0)
+    cam = grad_cam(networks, norm, ivar)
+    assert cam.shape == (3, N_TOKENS)
+    assert np.all(cam >= 0)
+    with torch.no_grad():
+        flux, weight = torch.from_numpy(norm), torch.from_numpy(ivar)
+        clean = networks.denoise(flux, weight)
+    pushed = []
+
+    def push(module: torch.nn.Module, inputs: object, output: torch.Tensor) -> torch.Tensor:
+        changed = output.clone()
+        changed[:, :, 12 * 12 : 13 * 12] *= 1 + pushed[-1]
+        return changed
+
+    hook = networks.features.stem.register_forward_hook(push)
+    logits = []
+    for step in (-0.01, 0.01):
+        pushed.append(step)
+        with torch.no_grad():
+            logits.append(networks.classify.cemp(networks.features(flux, weight, clean))[0].double())
+    hook.remove()
+    slope = ((logits[1] - logits[0]) / 0.02).numpy()
+    np.testing.assert_allclose(cam[:, 12], np.maximum(slope, 0.0), rtol=0.02, atol=1e-4)
 
 
 def test_platt_undoes_a_wrong_scale_and_intervals_cover_what_they_say() -> None:
