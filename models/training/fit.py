@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cempstream.models.training.dataset import Dataset
-from cempstream.models.training.late_errors import deeper_hydrogen, veiled
+from cempstream.models.training.late_errors import deeper_hydrogen, noisier, veiled
 from cempstream.models.training.networks import MID, Critic, Networks, Shape
 from cempstream.models.training.networks import N_TOKENS as N_TOKENS
 from cempstream.processors.grid import Array
@@ -99,13 +99,10 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     state = _State(Networks(shape), Critic())
     _phase(data, where, state, schedule, schedule.denoise_epochs, _denoise_step, folder, report)
-    # The heads never change the denoiser: what it makes of every spectrum is computed once.
-    clean = _denoised(data, state.networks, folder / "denoised.npy", schedule.batch)
     state.phase, state.epoch = "classify", 0
-    denoised = replace(data, clean=clean)
-    _phase(denoised, where, state, schedule, schedule.epochs, _heads_step, folder, report)
+    _phase(data, where, state, schedule, schedule.epochs, _heads_step, folder, report)
     state.phase, state.epoch = "polish", 0
-    _phase(denoised, where, state, schedule, schedule.polish_epochs, _heads_step, folder, report)
+    _phase(data, where, state, schedule, schedule.polish_epochs, _heads_step, folder, report)
     return state.networks.eval(), state.history
 
 
@@ -126,23 +123,6 @@ def _phase(
     while state.epoch < epochs:
         _epoch(data, where, state, schedule, epochs, optimisers, step, report)
         _save(path, state, optimisers)
-
-
-def _denoised(data: Dataset, networks: Networks, path: Path, batch: int) -> Array:
-    """Return what the denoiser makes of every row, float16, kept on disk."""
-    if not path.is_file():
-        made = np.empty(data.norm.shape, dtype=np.float16)
-        with torch.no_grad():
-            for first in range(0, len(data), batch):
-                rows = slice(first, first + batch)
-                norm, ivar = (
-                    torch.from_numpy(np.asarray(x[rows], np.float32)) for x in (data.norm, data.ivar)
-                )
-                made[rows] = networks.denoise(norm, ivar).numpy()
-        partial = path.with_suffix(".tmp.npy")
-        np.save(partial, made)
-        partial.replace(path)
-    return np.asarray(np.load(path, mmap_mode="r"))
 
 
 def _optimisers(state: _State, schedule: Schedule) -> list[torch.optim.Optimizer]:
@@ -200,7 +180,9 @@ def _batches(
         rows = np.sort(order[first : first + schedule.batch])
         batch = _rippled(tensors(data, where, rows), rng)
         batch = deeper_hydrogen(batch, schedule.hydrogen_pix, rng)
-        yield veiled(batch, rng) if phase == "polish" else batch
+        if phase == "polish":
+            batch = veiled(batch, rng)
+        yield batch if phase == "denoise" else noisier(batch, rng)
 
 
 def _rippled(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
@@ -274,7 +256,9 @@ def _heads_step(state: _State, schedule: Schedule) -> _Step:
         if seeded != state.epoch:  # each epoch its own seed: a run that goes on draws what it would have
             seeded = state.epoch
             holes.manual_seed(schedule.seed + 7919 * (seeded + 1))
-        losses = head_losses(net, batch, batch["target"], holes, schedule.punched)
+        with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+            clean = net.denoise(batch["norm"], batch["ivar"]).float()
+        losses = head_losses(net, batch, clean, holes, schedule.punched)
         loss = torch.stack(list(losses.values())).sum()
         optimisers[0].zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -22,7 +22,7 @@ from cempstream.models.training.fit import Schedule, train  # noqa: E402
 from cempstream.models.training.grad_cam import grad_cam  # noqa: E402
 from cempstream.models.training.instruments import draw_instrument, lamost_like  # noqa: E402
 from cempstream.models.training.labels import COLUMN, draw_labels, truth_of  # noqa: E402
-from cempstream.models.training.late_errors import deeper_hydrogen, hydrogen_pixels, veiled  # noqa: E402
+from cempstream.models.training.late_errors import deeper_hydrogen, hydrogen_pixels, noisier, veiled  # noqa: E402
 from cempstream.models.training.networks import N_TOKENS, Networks  # noqa: E402
 from cempstream.models.training.run import train_bundle  # noqa: E402
 from cempstream.models.training.stars import EmulatedStars, Stars  # noqa: E402
@@ -185,6 +185,23 @@ def test_perturbed_stars_stay_spectra_and_the_violet_errs_most() -> None:
     assert changed.min() > 0
     error = np.abs(np.log(changed / metal))
     assert error[:, violet].mean() > 1.3 * error[:, red].mean()
+
+
+def test_more_noise_is_what_its_ivar_says_and_new_in_every_epoch() -> None:
+    rng = np.random.default_rng(10)
+    ivar = np.exp(rng.uniform(4.0, 8.0, (64, 3840))).astype(np.float32)
+    norm = (1.0 + rng.standard_normal(ivar.shape) / np.sqrt(ivar)).astype(np.float32)
+    norm[:, :40], ivar[:, :40] = 1.0, 0.0
+    batch = {"norm": torch.from_numpy(norm), "ivar": torch.from_numpy(ivar)}
+    one, other = (noisier(batch, np.random.default_rng(seed)) for seed in (1, 2))
+    deviation = ((one["norm"] - 1.0) * torch.sqrt(one["ivar"])).numpy()[:, 40:]
+    assert deviation.std(axis=1) == pytest.approx(np.ones(64), rel=0.06)
+    gain = np.sqrt(ivar[:, 40:] / one["ivar"].numpy()[:, 40:])
+    assert gain.min() > 1.0
+    assert 1.3 < gain.max() < 1.81
+    assert torch.all(one["norm"][:, :40] == 1.0)
+    assert torch.all(one["ivar"][:, :40] == 0.0)
+    assert not torch.equal(one["norm"], other["norm"])
 
 
 def test_contributions_sum_to_the_logit() -> None:
