@@ -1,6 +1,7 @@
 """Fixtures that several suites share, and the rule that in CI nothing is skipped."""
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -12,7 +13,11 @@ IN_CI = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the marker of the tests that need a package index."""
+    """Register the marker of the tests that need a package index, and let processes hear Ctrl-C.
+
+    A shell that runs the tests in the background has it ignored, and what is ignored is inherited.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line("markers", "install: the wheel in an empty environment; run by .ci/run")
 
 
