@@ -46,7 +46,8 @@ class Policy:
         """
         feh = parameters.value[:, PARAMETERS.index("feh")]
         rarity = np.clip((-1.0 - feh) / 3.0, 0.0, 1.0)
-        brightness = np.array([0.5 if m is None else np.clip((20.0 - m) / 8.0, 0.0, 1.0) for m in magnitude])
+        known = np.array([np.nan if m is None else m for m in magnitude])
+        brightness = np.where(np.isnan(known), 0.5, np.clip((20.0 - known) / 8.0, 0.0, 1.0))
         priority: Array = scores.p_cemp * (0.5 + 0.3 * rarity + 0.2 * brightness)
         return [
             Decision(p >= self.threshold, self.threshold, self.prior, self.version, round(urgency, 4))
