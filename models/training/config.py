@@ -72,7 +72,6 @@ class TrainingConfig(BaseModel):
     contaminants: float = 0.25
     denoise_epochs: int = 2
     epochs: int = 6
-    polish_epochs: int = 0
     batch: int = 192
     learning_rate: float = 2.5e-3
     threads: int = 1
@@ -93,7 +92,6 @@ class TrainingConfig(BaseModel):
         return Schedule(
             denoise_epochs=self.denoise_epochs,
             epochs=self.epochs,
-            polish_epochs=self.polish_epochs,
             batch=self.batch,
             learning_rate=self.learning_rate,
             seed=self.seed,

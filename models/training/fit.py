@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cempstream.models.training.dataset import Dataset
-from cempstream.models.training.late_errors import deeper_hydrogen, noisier, veiled
+from cempstream.models.training.late_errors import deeper_hydrogen, noisier
 from cempstream.models.training.networks import MID, Critic, Networks, Shape
 from cempstream.models.training.networks import N_TOKENS as N_TOKENS
 from cempstream.processors.grid import Array
@@ -28,9 +28,7 @@ Report = Callable[[str, int, float, dict[str, float]], None]
 
 #: Share of the tokens that is deleted where carbon shows most, as the deletion test of the evaluation does.
 _TOP_SHARE = 0.1
-_PHASES = ("denoise", "classify", "polish")
-#: Learning rate of the last epochs over that of the first.
-_POLISH_RATE = 0.4
+_PHASES = ("denoise", "classify")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +43,6 @@ class Schedule:
         One spectrum in so many is seen a second time in each step, with pieces missing.
     threads
         Torch threads; more than one per free core spends its time waiting.
-    polish_epochs
-        Epochs at the end, at a lower rate, in which every star has the haze of lines that no list knows.
     hydrogen_pix
         Pixels of Balmer lines at rest, see ``hydrogen_pixels``; their cores are made too deep.
     """
@@ -60,7 +56,6 @@ class Schedule:
     punched: int = 5
     seed: int = 1
     threads: int = 1
-    polish_epochs: int = 0
     hydrogen_pix: tuple[int, ...] = ()
 
 
@@ -101,8 +96,6 @@ def train(
     _phase(data, where, state, schedule, schedule.denoise_epochs, _denoise_step, folder, report)
     state.phase, state.epoch = "classify", 0
     _phase(data, where, state, schedule, schedule.epochs, _heads_step, folder, report)
-    state.phase, state.epoch = "polish", 0
-    _phase(data, where, state, schedule, schedule.polish_epochs, _heads_step, folder, report)
     return state.networks.eval(), state.history
 
 
@@ -133,8 +126,7 @@ def _optimisers(state: _State, schedule: Schedule) -> list[torch.optim.Optimizer
             torch.optim.AdamW(state.critic.parameters(), lr=5e-4, betas=(0.5, 0.99)),
         ]
     heads = [p for part in (net.features, net.classify, net.regress) for p in part.parameters()]
-    rate = schedule.learning_rate * (_POLISH_RATE if state.phase == "polish" else 1.0)
-    return [torch.optim.AdamW(heads, lr=rate, weight_decay=schedule.weight_decay)]
+    return [torch.optim.AdamW(heads, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)]
 
 
 def _epoch(
@@ -180,8 +172,6 @@ def _batches(
         rows = np.sort(order[first : first + schedule.batch])
         batch = _rippled(tensors(data, where, rows), rng)
         batch = deeper_hydrogen(batch, schedule.hydrogen_pix, rng)
-        if phase == "polish":
-            batch = veiled(batch, rng)
         yield batch if phase == "denoise" else noisier(batch, rng)
 
 

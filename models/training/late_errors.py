@@ -7,16 +7,11 @@ import torch
 from torch import Tensor
 
 from cempstream.processors.grid import LogGrid
-from cempstream.processors.outcome import PARAMETERS
 
 #: Hα to H8, vacuum Å; how far from its centre a core is changed; the widest pixel that still shows it.
 _BALMER_VACUUM = (6564.61, 4862.69, 4341.69, 4102.90, 3971.20, 3890.16)
 _CORE_REACH_PIX = 18
 _WIDEST_CORE_PIXEL_AA = 2.5
-
-#: Haze of a star of solar [Fe/H] and 5500 K: mean depth of lines that no list knows, in the violet.
-_HAZE = 0.22
-_HAZE_KNOTS = 24
 
 
 def hydrogen_pixels(grid: LogGrid) -> tuple[int, ...]:
@@ -49,33 +44,6 @@ def deeper_hydrogen(
         for values in changed.values():
             values[:, window] *= torch.where(seen, core, torch.ones_like(core))
     return batch | changed
-
-
-def veiled(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
-    """Take contrast from the lines, as a haze of weak lines does that no line list knows.
-
-    It absorbs most where little else does, so every known line seems shallower; thick in cool stars rich in
-    metals and in the violet, where lists are least complete. Computed lines are too deep by up to a tenth
-    for want of it, and a network that trusts them finds stars too poor in metals.
-    """
-    n, n_pix = batch["norm"].shape
-    teff, feh = (batch["parameters"][:, PARAMETERS.index(name)].numpy() for name in ("teff", "feh"))
-    metals = np.clip((np.nan_to_num(feh, nan=-1.0) + 2.2) / 2.0, 0.05, 1.0)
-    cool = 1.0 + np.clip((5500.0 - np.nan_to_num(teff, nan=5500.0)) / 1000.0, -0.5, 1.5)
-    thickness = (_HAZE * metals * cool * np.abs(rng.standard_normal(n))).astype(np.float32)
-    colour = np.interp(np.arange(n_pix), [0.0, 0.25 * n_pix], [1.0, 0.4]).astype(np.float32)
-    uneven = np.exp(0.3 * rng.standard_normal((n, _HAZE_KNOTS))).astype(np.float32)
-    patches = torch.nn.functional.interpolate(
-        torch.from_numpy(uneven)[:, None], size=n_pix, mode="linear", align_corners=True
-    )[:, 0]
-    haze = torch.from_numpy(thickness[:, None] * colour) * patches
-    factor = (1.0 + haze) / (1.0 + haze * torch.clamp(batch["target"], 0.0, 2.0))
-    factor = torch.where(batch["ivar"] > 0, factor, torch.ones_like(factor))
-    return batch | {
-        "norm": batch["norm"] * factor,
-        "target": batch["target"] * factor,
-        "ivar": batch["ivar"] / factor**2,
-    }
 
 
 def noisier(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:

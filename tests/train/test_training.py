@@ -22,7 +22,7 @@ from cempstream.models.training.fit import Schedule, train  # noqa: E402
 from cempstream.models.training.grad_cam import grad_cam  # noqa: E402
 from cempstream.models.training.instruments import draw_instrument, lamost_like  # noqa: E402
 from cempstream.models.training.labels import COLUMN, draw_labels, truth_of  # noqa: E402
-from cempstream.models.training.late_errors import deeper_hydrogen, hydrogen_pixels, noisier, veiled  # noqa: E402
+from cempstream.models.training.late_errors import deeper_hydrogen, hydrogen_pixels, noisier  # noqa: E402
 from cempstream.models.training.networks import N_TOKENS, Networks  # noqa: E402
 from cempstream.models.training.run import train_bundle  # noqa: E402
 from cempstream.models.training.stars import EmulatedStars, Stars  # noqa: E402
@@ -157,20 +157,24 @@ def test_only_hydrogen_cores_are_deepened_and_only_where_there_are_data() -> Non
 
 
 def test_a_haze_of_unknown_lines_takes_contrast_from_rich_and_cool_stars_most() -> None:
-    n = 200
-    flux = torch.ones(n, 480)
-    flux[:, ::8] = 0.5
-    ivar = torch.ones(n, 480)
-    ivar[:, -48:] = 0.0
-    parameters = torch.full((n, 6), float("nan"))
-    parameters[: n // 2, 0], parameters[: n // 2, 2] = 4600.0, 0.0
-    parameters[n // 2 :, 0], parameters[n // 2 :, 2] = 6000.0, -2.5
-    batch = {"norm": flux, "target": flux, "ivar": ivar, "parameters": parameters}
-    norm = veiled(batch, np.random.default_rng(1))["norm"]
-    contrast = 1.0 - norm[:, 8:400:8] / norm[:, 9:401:8]
-    assert torch.all(contrast <= 0.5 + 1e-6)
-    assert 0.5 - contrast[: n // 2].mean() > 5 * (0.5 - contrast[n // 2 :].mean()) > 0
-    assert torch.equal(norm[:, -48:], flux[:, -48:])
+    stars = LineStars().draw(400, np.random.default_rng(6))
+    wave_air = vacuum_to_air(LineStars.wave)
+    lines = np.ones_like(stars.norm)
+    lines[:, ::8] = 0.5
+    labels = stars.labels.copy()
+    labels[:, COLUMN["cfe"]] = 0.0
+    labels[:200, COLUMN["teff"]], labels[:200, COLUMN["feh"]] = 4500.0, 0.0
+    labels[200:, COLUMN["teff"]], labels[200:, COLUMN["feh"]] = 6400.0, -2.5
+    changed = perturb_physics(
+        Stars(labels, lines, stars.continuum), wave_air, 1.0, np.random.default_rng(1)
+    )
+    contrast = 1.0 - changed[:, 8:-8:8] / changed[:, 12:-4:8]
+    at = wave_air[8:-8:8]
+    loss = {
+        name: 1.0 - contrast[:200, inside].mean() / contrast[200:, inside].mean()
+        for name, inside in (("violet", at < 4000), ("green", (at > 5000) & (at < 5600)))
+    }
+    assert loss["violet"] > 1.3 * loss["green"] > 0.1
 
 
 def test_perturbed_stars_stay_spectra_and_the_violet_errs_most() -> None:
@@ -185,6 +189,17 @@ def test_perturbed_stars_stay_spectra_and_the_violet_errs_most() -> None:
     assert changed.min() > 0
     error = np.abs(np.log(changed / metal))
     assert error[:, violet].mean() > 1.3 * error[:, red].mean()
+
+
+def test_each_line_errs_by_itself() -> None:
+    stars = LineStars().draw(64, np.random.default_rng(6))
+    lines = np.ones_like(stars.norm)
+    lines[:, ::8] = 0.7
+    changed = perturb_physics(
+        Stars(stars.labels, lines, stars.continuum), vacuum_to_air(LineStars.wave), 1.0, np.random.default_rng(8)
+    )
+    depth = np.log(np.maximum(1.0 - changed[:, 8:-8:8] / changed[:, 12:-4:8], 1e-3))
+    assert 0.1 < np.median(np.abs(np.diff(depth, axis=1))) < 0.5
 
 
 def test_more_noise_is_what_its_ivar_says_and_new_in_every_epoch() -> None:
