@@ -126,5 +126,4 @@ def corrected_cfe(logg: Array, feh: Array, cfe: Array) -> Array:
 
 
 def _policy(policy: PolicySettings, card: Card, survey: str) -> Policy:
-    prior = policy.survey_priors.get(survey, policy.prior)
-    return policy.policy(survey, card.threshold(prior))
+    return policy.policy(survey, card.threshold(policy.prior_of(survey)))

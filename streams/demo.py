@@ -21,7 +21,7 @@ from cempstream.models.simulator import load_mix
 from cempstream.models.simulator.mix import Mix
 from cempstream.streams.arrivals import Arrivals
 from cempstream.streams.demo_ledger import Ledger
-from cempstream.streams.demo_night import NightSpectrum, cemp_share, read_files, simulate_spectra
+from cempstream.streams.demo_night import NightSpectrum, read_files, simulate_spectra
 from cempstream.streams.demo_pictures import Painter
 from cempstream.streams.demo_table import LiveTable, Moment, PlainLines, Watch
 from cempstream.streams.feed import send_at_rate, spectrum_message
@@ -48,7 +48,8 @@ class Night:
     Attributes
     ----------
     prior
-        Fraction of CEMP stars among the simulated ones, told to the worker as any operator would.
+        The worker's. It is not the mix's own fraction of CEMP stars: a programme after metal-poor stars
+        has more of the carbon-normal ones as well, and those are what a CEMP star is mistaken for.
     """
 
     survey: str
@@ -107,7 +108,7 @@ def demo(
         n_spec=n,
         rate=rate,
         seed=seed,
-        prior=cemp_share(stars),
+        prior=settings.policy.prior_of(survey),
         files=tuple(files or ()),
         out=out,
         bootstrap=bootstrap,
@@ -217,7 +218,7 @@ def _finish(
         ("latency p99", f"{ledger.latency_s(99):.3f} s"),
         ("recall", f"{_percent(quality.recall)} ({quality.n_found} of {quality.n_cemp} CEMP stars)"),
         ("purity", f"{_percent(quality.purity)} ({quality.n_found} of {quality.n_alerts} alerts)"),
-        ("mix", f"{night.mix.name}, prior {night.prior:.3f}, seed {night.seed}"),
+        ("mix", f"{night.mix.name}, prior {night.prior:.2g}, seed {night.seed}"),
         ("broker", broker),
         ("took", f"{time.monotonic() - began_s:.0f} s"),
     )

@@ -125,10 +125,13 @@ class PolicySettings(Group):
     threshold: float | None = Field(default=None, gt=0, lt=1)
     survey_priors: Mapping[str, float] = {}
 
+    def prior_of(self, survey: str) -> float:
+        """Return the prior of a survey."""
+        return self.survey_priors.get(survey, self.prior)
+
     def policy(self, survey: str, card_threshold: float) -> Policy:
         """Return the policy of a survey."""
-        prior = self.survey_priors.get(survey, self.prior)
-        return Policy(self.version, prior, self.threshold or card_threshold)
+        return Policy(self.version, self.prior_of(survey), self.threshold or card_threshold)
 
 
 class MetricsSettings(Group):

@@ -165,9 +165,7 @@ def test_a_haze_of_unknown_lines_takes_contrast_from_rich_and_cool_stars_most() 
     labels[:, COLUMN["cfe"]] = 0.0
     labels[:200, COLUMN["teff"]], labels[:200, COLUMN["feh"]] = 4500.0, 0.0
     labels[200:, COLUMN["teff"]], labels[200:, COLUMN["feh"]] = 6400.0, -2.5
-    changed = perturb_physics(
-        Stars(labels, lines, stars.continuum), wave_air, 1.0, np.random.default_rng(1)
-    )
+    changed = perturb_physics(Stars(labels, lines, stars.continuum), wave_air, 1.0, np.random.default_rng(1))
     contrast = 1.0 - changed[:, 8:-8:8] / changed[:, 12:-4:8]
     at = wave_air[8:-8:8]
     loss = {
@@ -196,7 +194,10 @@ def test_each_line_errs_by_itself() -> None:
     lines = np.ones_like(stars.norm)
     lines[:, ::8] = 0.7
     changed = perturb_physics(
-        Stars(stars.labels, lines, stars.continuum), vacuum_to_air(LineStars.wave), 1.0, np.random.default_rng(8)
+        Stars(stars.labels, lines, stars.continuum),
+        vacuum_to_air(LineStars.wave),
+        1.0,
+        np.random.default_rng(8),
     )
     depth = np.log(np.maximum(1.0 - changed[:, 8:-8:8] / changed[:, 12:-4:8], 1e-3))
     assert 0.1 < np.median(np.abs(np.diff(depth, axis=1))) < 0.5
