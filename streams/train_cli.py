@@ -17,7 +17,8 @@ def train(
     bundle: Annotated[str, typer.Option(help="Bundle to train.")] = "mid",
     config: Annotated[Path | None, typer.Option(help="TOML file; the shipped one of the bundle.")] = None,
     library: Annotated[
-        list[Path] | None, typer.Option(help="File or folder of the synthetic library; may be given again.")
+        list[Path] | None,
+        typer.Option(help="File or folder of the synthetic library, cleaned; may be given again."),
     ] = None,
     work: Annotated[Path, typer.Option(help="Spectra and checkpoints; a stopped run goes on.")] = Path(
         "runs"

@@ -116,7 +116,7 @@ class Evaluation:
     real: Path | None = None
     work: Path | None = None
     fit_trees: Path | None = None
-    emulator: Emulator = field(default_factory=lambda: _cleaned())
+    emulator: Emulator = field(default_factory=Emulator.load)
 
     @cached_property
     def policy(self) -> Policy:
@@ -239,7 +239,7 @@ class Evaluation:
         """The library's own stars, which neither emulator nor networks saw."""
         if not self.library:
             raise NoInput("the synthetic library, with --library")
-        rows = LibraryStars(read_library(library_files(list(self.library))), "test", self.emulator)
+        rows = LibraryStars(read_library(library_files(list(self.library))), "test")
         continuum = np.stack(
             [np.interp(EMULATOR_GRID.wave, rows.continuum_wave, row) for row in rows.continuum]
         )
@@ -248,17 +248,19 @@ class Evaluation:
         times = 1 if self.size is QUICK else 4
         profile = profile_of(self.surveys[0])
         stars = repeat(Stars(once.labels[poor], once.flux[poor], once.rv_kms[poor]), times)
+        kept = f"library{len(stars)}" + ("-published" if rows.lines else "")
         found = {
             f"S/N {snr:g}": self._kept(
-                f"library{len(stars)}-snr{snr:g}-{self.bundle.name}-{self.size.stars}",
+                f"{kept}-snr{snr:g}-{self.bundle.name}-{self.size.stars}",
                 lambda snr=snr: [observe_at(stars, profile, snr, 81, snr_curve(stars, profile, 33))],  # type: ignore[misc]
             )
             for snr in (20.0, 50.0)
         }
         lead = (
-            f"{poor.size} computed stars with [Fe/H] < -1 that neither the emulator nor the networks saw, "
-            f"each observed {times} times; intervals by bootstrap over stars. Their labels fill a box, not "
-            "the sky: many are combinations that no star has. The emulator's error is in these figures."
+            f"{poor.size} computed stars{rows.lines}, with [Fe/H] < -1, that neither emulator nor "
+            f"networks saw, each observed {times} times; intervals by bootstrap over stars. Their labels "
+            "fill a box, not the sky: many are combinations that no star has. The emulator's error is in "
+            "these figures."
         )
         return samples(found, "held-out", "Held out by star: the library", lead)
 
@@ -356,9 +358,3 @@ class Evaluation:
         )
         profile = profile_of(self.surveys[0])
         return denoiser(self.chain, self.bundle.card, self.rich, self.normal, teaching, profile)
-
-
-def _cleaned() -> Emulator:
-    from cempstream.models.training.false_lines import CleanedEmulator
-
-    return CleanedEmulator.load()

@@ -11,7 +11,6 @@ from cempstream.models.emulator.labels import LABEL_NAMES
 from cempstream.models.simulator import Strata, load_mix, load_profile, simulate
 from cempstream.models.training.augment import Degrader
 from cempstream.models.training.dataset import MAX_IVAR, Dataset
-from cempstream.models.training.false_lines import CleanedEmulator
 from cempstream.models.training.labels import Truth, truth_of
 from cempstream.processors.grid import Array
 from cempstream.processors.velocity import shift_to_rest
@@ -35,7 +34,7 @@ def simulate_night(
     """
     if degrader.finder is None:
         raise ValueError("a night is processed as served: the degrader needs its velocity finder")
-    emulator = emulator or CleanedEmulator.load()
+    emulator = emulator or Emulator.load()
     norms, ivars, truths, snrs, weights = [], [], [], [], []
     for i, survey in enumerate(surveys):
         n_survey = n // len(surveys) + (i < n % len(surveys))

@@ -17,7 +17,6 @@ from cempstream.models.training.broad_errors import BroadErrors
 from cempstream.models.training.config import TrainingConfig
 from cempstream.models.training.dataset import Dataset, Mix, generate
 from cempstream.models.training.export import export_networks
-from cempstream.models.training.false_lines import CleanedEmulator
 from cempstream.models.training.fit import Report, train
 from cempstream.models.training.grad_cam import compare_attribution
 from cempstream.models.training.make_bundle import Calibrated, Recipe, run_networks, score, write_bundle
@@ -73,7 +72,6 @@ def train_bundle(
     files = library_files(library_paths)
     library = read_library(files)
     emulator = Emulator.load(config.emulator)
-    cleaned = CleanedEmulator.load(config.emulator)
     plan = PLANS[config.instruments]
     source: StarSource = (
         EmulatedStars(emulator) if config.source == "emulator" else LibraryStars(library, "train")
@@ -86,11 +84,11 @@ def train_bundle(
     wide = _dataset(
         work / "calibration", wide_source, degrader, config.n_calibration, _CALIBRATION_SEED, config, progress
     )
-    night = _night(work / "night", degrader, cleaned, config, progress)
+    night = _night(work / "night", degrader, emulator, config, progress)
     where = _where(work / "where.npy", data, emulator, config, degrader.rebin.target)
     networks, _ = train(data, where, config.schedule, work / "checkpoints", report, config.shape)
     exported = export_networks(networks, data.norm[:64], data.ivar[:64], work / "export")
-    scores = _scores(work, library, emulator, degrader, config, progress, networks)
+    scores = _scores(work, library, degrader, config, progress, networks)
     recipe = Recipe(
         name=config.bundle,
         version=config.version,
@@ -124,7 +122,7 @@ def _behind_processors(
     """Choose the templates and stand the degrader behind them."""
     grid = config.grid
     rebin, normalise = Rebinner(grid, config.resolving_power), Normaliser(config.sigma_pix)
-    pool = LibraryStars(library, "train", emulator)
+    pool = LibraryStars(library, "train")
     templates = choose_templates(
         pool.rows(np.arange(len(pool.labels))),
         pool.wave,
@@ -208,21 +206,20 @@ def _counter(name: str, total: int, progress: Progress) -> Callable[[int], None]
 def _scores(
     work: Path,
     library: Library,
-    emulator: Emulator,
     degrader: Degrader,
     config: TrainingConfig,
     progress: Progress,
     networks: Networks,
 ) -> list[ScoreCard]:
-    published, cleaned = LibraryStars(library, "test"), LibraryStars(library, "test", emulator)
+    stars = LibraryStars(library, "test")
     cards = []
     for test in PLANS[config.instruments].tests:
-        stars = cleaned if test.is_cleaned else published
         data = _dataset(
             work / test.name, stars, degrader, config.n_test, test.seed, config, progress, test=test
         )
         outputs = run_networks(networks, data)
-        cards += score(data, outputs, test.sample, config.unmeasured)
+        sample = test.sample + stars.lines
+        cards += score(data, outputs, sample, config.unmeasured)
         if test.tame:
-            cards += compare_attribution(networks, data, outputs, test.sample)
+            cards += compare_attribution(networks, data, outputs, sample)
     return cards

@@ -14,12 +14,10 @@ import numpy as np
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.grids import EMULATOR_GRID
 from cempstream.models.emulator.library import Library
-from cempstream.models.training.false_lines import false_absorption
 from cempstream.models.training.labels import COLUMN, draw_labels
 from cempstream.processors.grid import Array
 
 #: Share of emulated stars without any false line.
-_CLEANED = 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,13 +67,12 @@ class LibraryStars:
     ----------
     library
         All of it.
-    emulator
-        With it, false lines are taken out of rows that were computed with them.
     part
-        ``train`` is what the emulator saw; ``calibration`` and ``test`` are halves of what it did not.
+        ``train`` is what the emulator saw; ``calibration`` and ``test`` are halves of what it did not,
+        without spectra that are only estimated: those may teach, not judge.
     """
 
-    def __init__(self, library: Library, part: Part, emulator: Emulator | None = None) -> None:
+    def __init__(self, library: Library, part: Part) -> None:
         keep = ~library.is_held_out
         if part != "train":
             held_out = np.flatnonzero(library.is_held_out)
@@ -83,15 +80,13 @@ class LibraryStars:
             # Sorted by a label, every other one: both halves cover label space alike.
             order = held_out[np.argsort(library.labels[held_out, COLUMN["feh"]])]
             keep[order[int(part == "test") :: 2]] = True
+            keep &= ~library.is_estimated
         self.wave = EMULATOR_GRID.wave
         self.continuum_wave = library.continuum_wave
+        #: What to say of the lines that these spectra were computed with, for a card or a report.
+        self.lines = "" if library.is_cleaned[keep].all() else ", with CH lines that no star has"
         self.labels = library.labels[keep]
         self.norm = library.norm[keep]
-        if emulator is not None:
-            has_false = ~library.is_cleaned[keep]
-            false = false_absorption(emulator, self.labels[has_false])
-            self.norm = self.norm.copy()
-            self.norm[has_false] /= np.exp(false)
         self.continuum = np.exp(library.log_continuum[keep]).astype(np.float32)
 
     def rows(self, rows: Array) -> Stars:
@@ -106,11 +101,7 @@ class LibraryStars:
 
 
 class EmulatedStars:
-    """Stars of any label, from the emulator.
-
-    Most come without the false lines of the published library; some keep a part, so that a network neither
-    needs nor fears them.
-    """
+    """Stars of any label, from the emulator."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -123,9 +114,7 @@ class EmulatedStars:
         """Draw stars around the decision border, see ``draw_labels``."""
         labels = draw_labels(n, rng)
         spectra = self._emulator(labels)
-        removed = np.where(rng.random(n) < _CLEANED, 1.0, rng.random(n)).astype(np.float32)
-        norm = spectra.norm / np.exp(removed[:, None] * false_absorption(self._emulator, labels))
-        return Stars(labels, norm, spectra.continuum[:, self._nodes])
+        return Stars(labels, spectra.norm, spectra.continuum[:, self._nodes])
 
 
 def carbon_rich_cool(labels: Array) -> Array:

@@ -13,13 +13,24 @@ import numpy as np
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.labels import LABEL_NAMES, move_into_range
 from cempstream.models.training.dataset import Dataset
-from cempstream.models.training.false_lines import real_share
 from cempstream.models.training.labels import COLUMN
 from cempstream.processors.batch import SpectrumBatch
 from cempstream.processors.continuum import Normaliser
 from cempstream.processors.grid import Array, LogGrid
 from cempstream.processors.outcome import PARAMETERS
 
+#: Where carbon really absorbs, vacuum Å: CH and CN of the blue, C2 (Swan), CN (red system).
+REAL_BANDS_AA = (
+    (3600.0, 4470.0),
+    (4600.0, 4752.0),
+    (4975.0, 5175.0),
+    (5340.0, 5642.0),
+    (5880.0, 6195.0),
+    (6900.0, 7090.0),
+    (7850.0, 8150.0),
+    (9080.0, 10000.0),
+)
+_EDGE_AA = 10.0
 #: Stars with less carbon have nothing to be pointed at.
 _MIN_CFE, _MAX_FEH = 0.4, -0.7
 #: No pixel knows its flux better than this.
@@ -73,3 +84,12 @@ def _labels(parameters: Array) -> Array:
     for name, source in (("teff", "teff"), ("logg", "logg"), ("feh", "feh"), ("cfe", "cfe"), ("sfe", "bafe")):
         labels[:, COLUMN[name]] = parameters[:, PARAMETERS.index(source)]
     return move_into_range(labels)
+
+
+def real_share(wave: Array) -> Array:
+    """Return 1 where carbon really absorbs, 0 elsewhere, with soft edges; vacuum Å, shape of ``wave``."""
+    share = np.zeros(wave.shape)
+    for low, high in REAL_BANDS_AA:
+        inside = np.minimum(wave - low, high - wave) / _EDGE_AA
+        share = np.maximum(share, np.clip(inside + 0.5, 0.0, 1.0))
+    return share

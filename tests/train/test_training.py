@@ -363,32 +363,3 @@ def test_the_attention_is_pointed_at_the_bands_of_carbon(emulated: EmulatedStars
     bands = [(3840, 3900), (4140, 4410), (4620, 4760), (5020, 5180), (5400, 5650), (6900, 7060), (7840, 8070)]
     inside = np.any([(wave > low - 25) & (wave < high + 25) for low, high in bands], axis=0)
     assert where[seen.truth.is_cemp][:, inside].sum(axis=1).mean() > 0.7
-
-
-def test_false_lines_go_and_real_bands_stay() -> None:
-    from cempstream.models.emulator.emulator import Emulator
-    from cempstream.models.emulator.labels import move_into_range
-    from cempstream.models.training.false_lines import CleanedEmulator, real_share
-
-    emulator, cleaned = Emulator.load(), CleanedEmulator.load()
-    giant = [4800.0, 1.5, -3.0, 1.0, 0.4, 0.35, 0.35, 0.0, 0.0, 5.0, 1.8]
-    rich = [5200.0, 2.4, -2.0, 2.0, 1.2, 0.6, 0.35, 0.0, 0.0, 89.0, 1.5]
-    labels = move_into_range(np.array([giant, rich]))
-    before, after = emulator(labels).norm, cleaned(labels).norm
-    if emulator.card["library"].get("lines") == "cleaned":  # nothing to take out
-        assert np.array_equal(before, after)
-        return
-    wave = emulator.wave
-    untouched = (wave > 3700) & (wave < 4450)
-    assert np.all(real_share(wave)[untouched] == 1)
-    assert np.array_equal(before[:, untouched], after[:, untouched])
-    # A metal-poor giant has next to no lines here; the list gives it some of more than 10 %.
-    red = (wave > 6600) & (wave < 6880)
-    assert before[0, red].min() < 0.9
-    assert after[0, red].min() > before[0, red].min() + 0.05
-    # Under the Swan bands they go as well, and the bands themselves stay.
-    swan = (wave > 5360) & (wave < 5620)
-    assert (after - before)[0, swan].max() > 0.05
-    assert after[1, swan].mean() == pytest.approx(before[1, swan].mean(), abs=0.02)
-    swan_tail = (wave > 4752) & (wave < 4975)
-    assert np.abs(before - after)[1, swan_tail].mean() < 0.01
