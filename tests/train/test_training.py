@@ -321,7 +321,7 @@ def test_a_smoke_run_makes_a_bundle_that_loads(shared_data: Path, tmp_path: Path
     )
     bundle = load_bundle(tmp_path / "bundle")
     assert bundle.card == run.card
-    made = ("train", "calibration", "night", "test", "test_cleaned", "wild")
+    made = ("train", "calibration", "night", "test", "wild")
     assert {f"spectra: {name}" for name in made} == stages
     assert {score.name for score in bundle.card.scores} >= {"mae_feh", "auc_cemp"}
     assert sum(graph.mflop for graph in bundle.card.graphs.values()) < 15
