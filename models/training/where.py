@@ -69,7 +69,7 @@ def carbon_information(
         for sign, some in ((1.0, labels), (-1.0, poor)):
             batch = SpectrumBatch(grid, sampled(some).norm * seen, seen)
             difference += np.float32(sign) * normalise(batch).norm
-        # Outside of the real bands the emulator's carbon is false lines.
+        # Outside of the real bands what carbon does to the emulator's flux is its own error.
         information = real * difference**2 * ivar / (1.0 + np.float32(_MODEL_ERROR**2) * ivar)
         total = information.reshape(len(rows), n_tokens, -1).sum(axis=2)
         share[rows] = total / (total.sum(axis=1, keepdims=True) + 1e-6)
