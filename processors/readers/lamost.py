@@ -76,6 +76,8 @@ def bad_pixels(and_mask: Array, ivar: Array) -> Array:
     than half of the pixels that have a variance speaks of the fibre, not of its pixels.
     """
     masked = np.asarray(np.nan_to_num(and_mask) != 0)
+    if masked.shape != ivar.shape:
+        return masked  # the spectrum is refused, and its sizes are named, when it is built
     measured = ivar > 0
     if np.count_nonzero(masked & measured) > 0.5 * np.count_nonzero(measured):
         return np.zeros_like(masked)

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from cempstream.processors.grid import Array, LogGrid
+from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers import ReadOptions, UnreadableFile, expand_paths, read_spectra
-from cempstream.processors.spectrum import Spectrum
+from cempstream.processors.spectrum import Reason, Spectrum
 from tests.survey_files import write_lamost_image, write_lamost_table
 
 GRID = LogGrid(3.5682, 1e-4, 3909)
@@ -68,6 +70,24 @@ def test_table_layout_gives_the_same_as_the_image(
     assert table.ivar.tolist() == image.ivar.tolist()
     assert table.spectrum_id == image.spectrum_id
     assert table.reduction_version == "LAMOST DR9 v2.9.8"
+
+
+def test_columns_of_unlike_length_are_refused_by_name(tmp_path: Path, rows: Array) -> None:
+    path = write_lamost_table(tmp_path / "table.fits", rows)
+    with fits.open(path) as file:
+        cards, table = file[0].copy(), file[1]
+        columns = [
+            fits.Column(c.name, f"{n}{c.format.lstrip('0123456789')}", array=table.data[c.name][:, :n])
+            for c, n in ((c, 31 if c.name == "IVAR" else 60) for c in table.columns)
+            if np.ndim(table.data[c.name]) == 2
+        ]
+        fits.HDUList([cards, fits.BinTableHDU.from_columns(columns, name=table.name)]).writeto(
+            tmp_path / "short.fits"
+        )
+    (refused,) = read_spectra(tmp_path / "short.fits", ReadOptions())
+    assert isinstance(refused, Rejected)
+    assert refused.reason is Reason.LENGTH_MISMATCH
+    assert "'ivar' has 31 values" in refused.detail
 
 
 def test_third_row_of_dr1_is_no_wavelength(tmp_path: Path, rows: Array) -> None:
