@@ -41,7 +41,7 @@ def evaluate(
         chain=build_chain(loaded, Provider.CPU, threads=1),
         cache=cache or out / "cache",
         size=QUICK if quick else FULL,
-        library=tuple(library or ()),
+        stellar_library=tuple(library or ()),
         real=real,
         work=work,
         fit_trees=fit_trees,

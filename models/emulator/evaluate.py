@@ -8,7 +8,7 @@ import numpy as np
 
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.grids import line_spread_matrix
-from cempstream.models.emulator.library import Library
+from cempstream.models.emulator.stellar_library import Library
 from cempstream.processors.grid import Array, LogGrid
 
 #: The grid and resolving power of the ``mid`` models, to the ends of the library.

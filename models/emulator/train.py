@@ -26,8 +26,8 @@ from cempstream.models.emulator.emulator import BASIS_NAME, CARD_NAME, NETWORK_N
 from cempstream.models.emulator.evaluate import Score, as_table, check_bars, score_held_out
 from cempstream.models.emulator.grids import EMULATOR_GRID, EMULATOR_RESOLVING_POWER
 from cempstream.models.emulator.labels import DEPENDENT_LIMITS, LABELS
-from cempstream.models.emulator.library import Library, library_files, read_library
 from cempstream.models.emulator.network import EmulatorNetwork, Features, Trunk
+from cempstream.models.emulator.stellar_library import Library, library_files, read_library
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from cempstream.models.bundle import Bundle
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.grids import EMULATOR_GRID
 from cempstream.models.emulator.labels import LABEL_NAMES
-from cempstream.models.emulator.library import library_files, read_library
+from cempstream.models.emulator.stellar_library import library_files, read_library
 from cempstream.models.evaluation.baselines import BASELINES, Trees, index_cut
 from cempstream.models.evaluation.evaluation_night import kept_batches, night_batches, profile_of
 from cempstream.models.evaluation.observed_sample import (
@@ -98,7 +98,7 @@ class Evaluation:
         The bundle behind the processors, as it is served.
     cache
         Folder of scored spectra: a run that was stopped, or another that needs the same, goes on from there.
-    library
+    stellar_library
         Files or folders of the synthetic library; empty where there is none.
     real
         Folder of real spectra.
@@ -112,7 +112,7 @@ class Evaluation:
     chain: ProcessorChain
     cache: Path
     size: Size = FULL
-    library: Sequence[Path] = ()
+    stellar_library: Sequence[Path] = ()
     real: Path | None = None
     work: Path | None = None
     fit_trees: Path | None = None
@@ -237,9 +237,9 @@ class Evaluation:
 
     def held_out(self) -> Section:
         """The library's own stars, which neither emulator nor networks saw."""
-        if not self.library:
+        if not self.stellar_library:
             raise NoInput("the synthetic library, with --library")
-        rows = LibraryStars(read_library(library_files(list(self.library))), "test")
+        rows = LibraryStars(read_library(library_files(list(self.stellar_library))), "test")
         continuum = np.stack(
             [np.interp(EMULATOR_GRID.wave, rows.continuum_wave, row) for row in rows.continuum]
         )
@@ -248,7 +248,7 @@ class Evaluation:
         times = 1 if self.size is QUICK else 4
         profile = profile_of(self.surveys[0])
         stars = repeat(Stars(once.labels[poor], once.flux[poor], once.rv_kms[poor]), times)
-        kept = f"library{len(stars)}" + ("-published" if rows.lines else "")
+        kept = f"library{len(stars)}" + ("-published" if rows.caveat else "")
         found = {
             f"S/N {snr:g}": self._kept(
                 f"{kept}-snr{snr:g}-{self.bundle.name}-{self.size.stars}",
@@ -257,7 +257,7 @@ class Evaluation:
             for snr in (20.0, 50.0)
         }
         lead = (
-            f"{poor.size} computed stars{rows.lines}, with [Fe/H] < -1, that neither emulator nor "
+            f"{poor.size} computed stars{rows.caveat}, with [Fe/H] < -1, that neither emulator nor "
             f"networks saw, each observed {times} times; intervals by bootstrap over stars. Their labels "
             "fill a box, not the sky: many are combinations that no star has. The emulator's error is in "
             "these figures."

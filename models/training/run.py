@@ -11,7 +11,7 @@ import numpy as np
 
 from cempstream.models.card import Card, ScoreCard, TrainingCard
 from cempstream.models.emulator.emulator import Emulator
-from cempstream.models.emulator.library import Library, library_files, read_library
+from cempstream.models.emulator.stellar_library import Library, library_files, read_library
 from cempstream.models.training.augment import Conditions, Degrader
 from cempstream.models.training.broad_errors import BroadErrors
 from cempstream.models.training.config import TrainingConfig
@@ -218,7 +218,7 @@ def _scores(
             work / test.name, stars, degrader, config.n_test, test.seed, config, progress, test=test
         )
         outputs = run_networks(networks, data)
-        sample = test.sample + stars.lines
+        sample = test.sample + stars.caveat
         cards += score(data, outputs, sample, config.unmeasured)
         if test.tame:
             cards += compare_attribution(networks, data, outputs, sample)

@@ -13,7 +13,7 @@ import numpy as np
 
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.grids import EMULATOR_GRID
-from cempstream.models.emulator.library import Library
+from cempstream.models.emulator.stellar_library import Library
 from cempstream.models.training.labels import COLUMN, draw_labels
 from cempstream.processors.grid import Array
 
@@ -84,7 +84,7 @@ class LibraryStars:
         self.wave = EMULATOR_GRID.wave
         self.continuum_wave = library.continuum_wave
         #: What to say of the lines that these spectra were computed with, for a card or a report.
-        self.lines = "" if library.is_cleaned[keep].all() else ", with CH lines that no star has"
+        self.caveat = "" if library.is_cleaned[keep].all() else ", with CH lines that no star has"
         self.labels = library.labels[keep]
         self.norm = library.norm[keep]
         self.continuum = np.exp(library.log_continuum[keep]).astype(np.float32)

@@ -12,7 +12,7 @@ import pytest
 
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.grids import EMULATOR_GRID
-from cempstream.models.emulator.library import Library, library_files, read_library
+from cempstream.models.emulator.stellar_library import Library, library_files, read_library
 from cempstream.models.simulator import draw_sources, load_mix
 from cempstream.processors.grid import vacuum_to_air
 

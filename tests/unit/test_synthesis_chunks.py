@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cempstream.models.emulator.labels import LABEL_NAMES
-from cempstream.models.emulator.library import read_library
+from cempstream.models.emulator.stellar_library import read_library
 from cempstream.models.synthesis.chunks import (
     LibraryRows,
     chunk_path,
