@@ -57,7 +57,7 @@ def simulate_spectra(survey: str, mix: Mix, n_spec: int, seed: int) -> list[Nigh
 
 
 def cemp_share(mix: Mix) -> float:
-    """Return the fraction of CEMP stars among a mix's sources: the prior of whoever observes it."""
+    """Return the fraction of CEMP stars among a mix's sources."""
     labels = draw_sources(_SHARE_DRAWS, mix, np.random.default_rng(0))
     feh, cfe = labels.labels[:, 2], labels.labels[:, 3]
     return float(np.clip(np.mean(labels.is_star & (feh < -1.0) & (cfe >= 0.7)), 1e-5, 0.5))

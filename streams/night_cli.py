@@ -92,6 +92,8 @@ def night(
     for name in ("worker.log", "feed.log", "exposures.log"):
         (out / name).unlink(missing_ok=True)
     plan = Plan(survey, mix, seed, minutes, rate, out)
+    # The candidates that the monitoring expects follow from the prior, so here it is the mix's own; with the
+    # natural one alerts are purer, as in the demo.
     settings = {"CEMP_POLICY__PRIOR": str(prior)}
     try:
         with LocalStream("night", bootstrap, settings, worker_log=out / "worker.log") as stream:

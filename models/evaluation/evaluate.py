@@ -323,12 +323,12 @@ class Evaluation:
             Question("real", "The real sky", self.on_real_sky),
         ]
         sections = answer(questions, told)
-        card = self.bundle.card
+        card, emulator = self.bundle.card, self.emulator.card
         facts: dict[str, Value] = {
             "bundle": self.bundle.name,
             "sha256 of its graphs": ", ".join(f"{n} {g.sha256[:12]}…" for n, g in card.graphs.items()),
             "trained on": f"{card.training.n_spectra:,} spectra of {card.training.n_stars:,} stars",
-            "emulator": f"version {self.emulator.card.get('version', '?')}, without false CH lines",
+            "emulator": f"version {emulator['version']}, {emulator['library']['lines']} lines",
             "nights": ", ".join(self.surveys) + " (simulator profiles), mix 'galaxy'",
             "prior": PRIOR,
             "threshold": self.policy.threshold,

@@ -51,10 +51,9 @@ _DAMAGE = (
     EOFError,
     LookupError,
     MemoryError,
-    NotImplementedError,
     OSError,
     OverflowError,
-    RuntimeError,
+    RuntimeError,  # and NotImplementedError: a compression that zipfile does not know
     SyntaxError,
     TypeError,
     ValueError,
