@@ -177,7 +177,7 @@ def send(
             "acks": "all",
             "message.max.bytes": MAX_MESSAGE_BYTES,
             "linger.ms": 5,
-            # By default a burst goes to one partition for 10 ms: of 1,500 packets on four, as few as 21 to one.
+            # By default a burst goes to one partition for 10 ms: of 1,500 packets, 21 to one of four.
             "sticky.partitioning.linger.ms": 0,
             "queue.buffering.max.kbytes": 256 * 1024,
         }
