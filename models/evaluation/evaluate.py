@@ -315,7 +315,10 @@ class Evaluation:
                 "variants",
                 "Ablations and learning curve",
                 lambda: variants(
-                    self.work, self.chain, self.cache / f"variants-{self.bundle.card.name}.json"
+                    self.work,
+                    self.chain,
+                    self.bundle.card,
+                    self.cache / f"variants-{self.bundle.card.name}.json",
                 ),
             ),
             Question("transfer", "Leave one survey out", lambda: transfer(self.trees_night)),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cempstream.models.card import Card
 from cempstream.models.evaluation.baselines import tree_features
 from cempstream.models.evaluation.report import NoInput, Section, Table, Value
 from cempstream.models.evaluation.report_detection import PRIOR, RECALLS
@@ -19,7 +20,7 @@ from cempstream.processors.grid import Array
 _REPLICAS = 60
 
 
-def variants(work: Path | None, chain: ProcessorChain, kept: Path) -> Section:
+def variants(work: Path | None, chain: ProcessorChain, card: Card, kept: Path) -> Section:
     """Answer what each part of the networks is worth, by small ones trained with and without it."""
     if not kept.is_file():
         if work is None:
@@ -31,7 +32,7 @@ def variants(work: Path | None, chain: ProcessorChain, kept: Path) -> Section:
         from cempstream.models.training.variants import train_variants
 
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(train_variants(work, chain), indent=1), encoding="utf-8")
+        kept.write_text(json.dumps(train_variants(work, chain, card), indent=1), encoding="utf-8")
     record = json.loads(kept.read_text(encoding="utf-8"))
     columns = ("variant", *record["columns"])
     rows: list[list[Value]] = [

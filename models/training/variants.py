@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from cempstream.models.card import Card
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.evaluation.statistics import (
     Measured,
@@ -26,7 +27,7 @@ from cempstream.models.training.dataset import Dataset
 from cempstream.models.training.fit import head_losses, tensors
 from cempstream.models.training.labels import Truth
 from cempstream.models.training.make_bundle import run_networks
-from cempstream.models.training.networks import MID, Networks, Trunk
+from cempstream.models.training.networks import Networks, Shape, Trunk
 from cempstream.models.training.where import carbon_information
 from cempstream.processors.chain import ProcessorChain
 from cempstream.processors.grid import Array
@@ -91,27 +92,30 @@ def arms(n: int) -> tuple[Arm, ...]:
 
 
 def train_variants(
-    work: Path, chain: ProcessorChain, *, n: int = 4000, epochs: int = 3, batch: int = 128
+    work: Path, chain: ProcessorChain, card: Card, *, n: int = 4000, epochs: int = 3, batch: int = 128
 ) -> dict[str, Any]:
     """Train and try all variants.
 
     Parameters
     ----------
     work
-        Folder of a training run with ``train``, ``night`` and ``test_cleaned``.
+        Folder of a training run with ``train``, ``night`` and ``test``.
+    chain, card
+        The bundle whose denoiser the variants read, and whose shape they have.
     """
     torch.set_num_threads(1)
     data = _first(Dataset.load(work / "train"), n)
-    card_grid = chain.rebin.target
+    stride = card.training.config["stride"]
+    shape = Shape(card.grid.n_pix, len(card.attribution_edges_aa) - 1, int(stride))
     where = carbon_information(
-        data, Emulator.load(), card_grid, 1800.0, 96.0, len(chain.attribution_edges_aa) - 1
+        data, Emulator.load(), card.grid.grid, card.resolving_power, card.sigma_pix, shape.n_tokens
     )
-    night, test = Dataset.load(work / "night"), Dataset.load(work / "test_cleaned")
+    night, test = Dataset.load(work / "night"), Dataset.load(work / "test")
     served = _Served(chain)
     clean = _run(served, data)
     results = {}
     for arm in arms(len(data)):
-        network = _train(arm, data, clean, where, served, epochs * len(data), batch)
+        network = _train(arm, shape, data, clean, where, served, epochs * len(data), batch)
         results[arm.name] = [
             {"value": m.value, "low": m.low, "high": m.high, "n": m.n, "unit": m.unit}
             for m in _try(run_networks(network, night), night, run_networks(network, test), test)
@@ -149,12 +153,19 @@ def _run(denoiser: nn.Module, data: Dataset) -> Array:
 
 
 def _train(
-    arm: Arm, data: Dataset, clean: Array, where: Array, served: nn.Module, n_seen: int, batch: int
+    arm: Arm,
+    shape: Shape,
+    data: Dataset,
+    clean: Array,
+    where: Array,
+    served: nn.Module,
+    n_seen: int,
+    batch: int,
 ) -> Networks:
     torch.manual_seed(1)
-    network = Networks(MID)
+    network = Networks(shape)
     if not arm.attention:
-        network.features = Trunk(MID, depth=0)
+        network.features = Trunk(shape, depth=0)
     network.denoise = served if arm.denoised else _Raw()  # type: ignore[assignment]
     seen = replace(data, clean=clean if arm.denoised else data.norm)
     allowed = np.flatnonzero(_is_allowed(arm, data.truth))[: arm.n]

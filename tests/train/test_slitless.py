@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from cempstream.models.bundle import load_bundle  # noqa: E402
 from cempstream.models.emulator.grids import EMULATOR_GRID  # noqa: E402
+from cempstream.models.sessions import Provider  # noqa: E402
 from cempstream.models.training.broad_errors import BroadErrors  # noqa: E402
 from cempstream.models.training.config import CONFIGS, read_config  # noqa: E402
 from cempstream.models.training.instruments import projection  # noqa: E402
@@ -18,7 +19,9 @@ from cempstream.models.training.networks import MID, Networks, Shape  # noqa: E4
 from cempstream.models.training.run import train_bundle  # noqa: E402
 from cempstream.models.training.slitless import csst_gv, draw_slitless, with_neighbours  # noqa: E402
 from cempstream.models.training.stars import Stars  # noqa: E402
+from cempstream.models.training.variants import arms, train_variants  # noqa: E402
 from cempstream.processors.grid import Array  # noqa: E402
+from cempstream.streams.assemble import build_chain  # noqa: E402
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
 
@@ -109,3 +112,12 @@ def test_a_smoke_run_of_low_makes_a_bundle_that_loads(shared_data: Path, tmp_pat
     assert len(card.attribution_edges_aa) == 65
     assert card.unmeasured == ("bafe",)
     assert not any("bafe" in score.name for score in card.scores)
+    chain = build_chain(load_bundle(tmp_path / "bundle"), Provider.CPU, threads=1)
+    record = train_variants(tmp_path / "work", chain, card, n=64, epochs=1, batch=32)
+    assert list(record["arms"]) == [arm.name for arm in arms(64)]
+    areas = {name: values[1]["value"] for name, values in record["arms"].items()}
+    assert all(0.0 <= area <= 1.0 for area in areas.values())
+    errors = {name: values[2]["value"] for name, values in record["arms"].items()}
+    assert len(set(errors.values())) == len(errors), "every variant is another network"
+    again = train_variants(tmp_path / "work", chain, card, n=64, epochs=1, batch=32)
+    assert again["arms"]["complete"] == record["arms"]["complete"]
