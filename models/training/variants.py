@@ -105,8 +105,10 @@ def train_variants(
     """
     torch.set_num_threads(1)
     data = _first(Dataset.load(work / "train"), n)
-    stride = card.training.config["stride"]
-    shape = Shape(card.grid.n_pix, len(card.attribution_edges_aa) - 1, int(stride))
+    stride = card.training.config.get("stride")
+    if not isinstance(stride, int):
+        raise ValueError(f"the card of {chain.name} has 'stride' {stride!r}; it must be a number of pixels")
+    shape = Shape(card.grid.n_pix, len(card.attribution_edges_aa) - 1, stride)
     where = carbon_information(
         data, Emulator.load(), card.grid.grid, card.resolving_power, card.sigma_pix, shape.n_tokens
     )
