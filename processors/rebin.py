@@ -32,6 +32,9 @@ _POWER_STEP = 0.15
 _POWER_NODES = 8
 _NODE_SAMPLES = 5
 
+#: More inverse variance than any count of photons has: the flux is in a very large unit, such as erg/s/cm²/Å.
+_STRAINING_IVAR = np.float32(1e16)
+
 _FWHM_PER_SIGMA = 2.3548200450309493
 
 PowerKey: TypeAlias = tuple[int, ...]
@@ -134,7 +137,10 @@ def _nbytes(pairs: Iterable[tuple[BandedMatrix, BandedMatrix]]) -> int:
 
 
 def _stack(spectra: Sequence[Spectrum], pixels: slice) -> tuple[Array, Array, Array]:
-    """Return flux, ivar and good (1, else 0) of spectra on one grid, bad pixels zero in all."""
+    """Return flux, ivar and good (1, else 0) of spectra on one grid, bad pixels zero in all.
+
+    What comes after divides by the continuum, so the unit is free: where it strains float32 it is changed.
+    """
     flux = np.stack([s.flux[pixels] for s in spectra])
     ivar = np.stack([s.ivar[pixels] for s in spectra])
     if any(s.mask is not None for s in spectra):
@@ -148,6 +154,12 @@ def _stack(spectra: Sequence[Spectrum], pixels: slice) -> tuple[Array, Array, Ar
     np.maximum(ivar, 0.0, out=ivar)
     good = (ivar > 0).astype(np.float32)
     flux *= good
+    largest = ivar.max(axis=1, initial=0.0)
+    for row in np.flatnonzero(largest > _STRAINING_IVAR):
+        unit = np.exp2(np.rint(0.5 * np.log2(largest[row])))
+        flux[row] *= unit
+        ivar[row] /= unit
+        ivar[row] /= unit
     return flux, ivar, good
 
 
@@ -186,8 +198,7 @@ def _resample(
         flux, ivar, good = _stack(spectra[part], slice(None))
         light[part.start : part.stop] = flux
         light[n_spec + part.start : n_spec + part.stop] = good
-        ivar += 1.0
-        ivar -= good
+        ivar += 1.0 - good  # a bad pixel's ivar is 0; in counts a good one's may be 1e-9
         np.divide(good, ivar, out=variance[part])
     resampled, spread = matrix(light), squared(variance)
     flux_out, ivar_out = np.empty_like(spread), np.empty_like(spread)

@@ -170,6 +170,25 @@ def test_bad_pixels_carry_no_weight(grid: WavelengthGrid, power: float, junk: fl
     assert np.abs(first.flux[0, good] - 20).max() < 7
 
 
+@pytest.mark.parametrize("grid", [TARGET, DESI], ids=["copied", "resampled"])
+@pytest.mark.parametrize("unit", [1e-17, 1e-12, 1e-6, 1e4, 1e6, 1e9, 1e15])
+def test_the_unit_of_the_flux_changes_nothing_but_the_unit(grid: WavelengthGrid, unit: float) -> None:
+    rng = np.random.default_rng(9)
+    flux = 1.0 + 0.3 * rng.standard_normal(grid.n_pix)
+    ivar = rng.uniform(10.0, 400.0, grid.n_pix) * (rng.random(grid.n_pix) > 0.05)
+    rebin = Rebinner(TARGET, 1800.0)
+    one = rebin([spectrum(grid, flux, ivar)])
+    other = rebin([spectrum(grid, flux * unit, ivar / unit**2)])
+    assert np.array_equal(other.ivar > 0, one.ivar > 0)
+    good = one.ivar > 0
+    # The unit may have been changed on the way; signal to noise is without one.
+    np.testing.assert_allclose(
+        (other.flux * np.sqrt(other.ivar))[good], (one.flux * np.sqrt(one.ivar))[good], rtol=1e-4, atol=1e-4
+    )
+    ratio = other.flux[good] / one.flux[good]
+    np.testing.assert_allclose(ratio, np.median(ratio), rtol=1e-4)
+
+
 def test_nan_and_negative_ivar_are_bad() -> None:
     ivar = np.ones(LAMOST.n_pix)
     ivar[1000], ivar[1001], ivar[1002] = np.nan, -4.0, np.inf
