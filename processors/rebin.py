@@ -32,6 +32,9 @@ _POWER_STEP = 0.15
 _POWER_NODES = 8
 _NODE_SAMPLES = 5
 
+#: A flux this far below zero is no star's and no noise: a hole in the detector, another's sky, a fill value.
+_IMPOSSIBLE_SIGMA = np.float32(6.0)
+
 #: More inverse variance than any count of photons has: the flux is in a very large unit, such as erg/s/cm²/Å.
 _STRAINING_IVAR = np.float32(1e16)
 
@@ -152,6 +155,10 @@ def _stack(spectra: Sequence[Spectrum], pixels: slice) -> tuple[Array, Array, Ar
         flux[odd] = 0.0
         ivar[odd] = 0.0
     np.maximum(ivar, 0.0, out=ivar)
+    below = np.flatnonzero(flux < 0)
+    with np.errstate(over="ignore"):
+        depth = flux.ravel()[below] * np.sqrt(ivar.ravel()[below])
+    ivar.ravel()[below[depth < -_IMPOSSIBLE_SIGMA]] = 0.0
     good = (ivar > 0).astype(np.float32)
     flux *= good
     largest = ivar.max(axis=1, initial=0.0)

@@ -27,13 +27,14 @@ from cempstream.models.training.dataset import Dataset
 from cempstream.models.training.fit import head_losses, tensors
 from cempstream.models.training.labels import Truth
 from cempstream.models.training.make_bundle import run_networks
-from cempstream.models.training.networks import Networks, Shape, Trunk
+from cempstream.models.training.networks import MID, Networks, Shape, Trunk
 from cempstream.models.training.where import carbon_information
 from cempstream.processors.chain import ProcessorChain
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import PARAMETERS
 
 _PRIOR = 3e-4
+_EPOCHS_OF_MID = 3
 _FEH, _CFE = PARAMETERS.index("feh"), PARAMETERS.index("cfe")
 _COLUMNS = (
     "purity at recall 0.6, night",
@@ -92,7 +93,13 @@ def arms(n: int) -> tuple[Arm, ...]:
 
 
 def train_variants(
-    work: Path, chain: ProcessorChain, card: Card, *, n: int = 4000, epochs: int = 3, batch: int = 128
+    work: Path,
+    chain: ProcessorChain,
+    card: Card,
+    *,
+    n: int = 4000,
+    epochs: int | None = None,
+    batch: int = 128,
 ) -> dict[str, Any]:
     """Train and try all variants.
 
@@ -102,6 +109,8 @@ def train_variants(
         Folder of a training run with ``train``, ``night`` and ``test``.
     chain, card
         The bundle whose denoiser the variants read, and whose shape they have.
+    epochs
+        How often each sees its spectra; on a short grid as much more often as that is cheaper.
     """
     torch.set_num_threads(1)
     data = _first(Dataset.load(work / "train"), n)
@@ -109,6 +118,7 @@ def train_variants(
     if not isinstance(stride, int):
         raise ValueError(f"the card of {chain.name} has 'stride' {stride!r}; it must be a number of pixels")
     shape = Shape(card.grid.n_pix, len(card.attribution_edges_aa) - 1, stride)
+    epochs = epochs or round(_EPOCHS_OF_MID * MID.n_pix / shape.n_pix)
     where = carbon_information(
         data, Emulator.load(), card.grid.grid, card.resolving_power, card.sigma_pix, shape.n_tokens
     )

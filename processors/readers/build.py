@@ -23,6 +23,9 @@ from cempstream.processors.spectrum import (
     Spectrum,
 )
 
+#: So many zeros in a row are no fluxes.
+_SHORTEST_FILL = 3
+
 #: A scale outside of it would strain float32 once squared.
 _SCALES = (1e-8, 1e8)
 _LARGEST_IVAR = 1e30
@@ -165,7 +168,7 @@ def _clean(pixels: Pixels) -> tuple[Array, Array]:
         raise BadSpectrum(Reason.TOO_LARGE, f"the spectrum has {n_pix} pixels; at most {MAX_PIXELS} are read")
     _check_sizes(pixels, n_pix)
     flux = to_float64(pixels.flux)
-    good = np.isfinite(flux)
+    good = np.isfinite(flux) & ~_is_filled(flux)
     flux[~good] = 0.0
     if pixels.is_bad is not None:
         good &= ~pixels.is_bad
@@ -185,6 +188,18 @@ def _clean(pixels: Pixels) -> tuple[Array, Array]:
     ivar[too_large] = 0.0
     # An inverse variance this large is no measurement, and a square of it would overflow.
     return flux.astype(np.float32), np.minimum(ivar, _LARGEST_IVAR).astype(np.float32)
+
+
+def _is_filled(flux: Array) -> Array:
+    """Say which pixels are part of a run of zeros: files without a mask fill gaps so, noise never does."""
+    is_zero = np.concatenate([[False], flux == 0.0, [False]])
+    edges = np.flatnonzero(is_zero[1:] != is_zero[:-1])
+    first, last = edges[::2], edges[1::2]
+    steps = np.zeros(flux.size + 1, dtype=np.int8)
+    is_run = last - first >= _SHORTEST_FILL
+    steps[first[is_run]] = 1
+    steps[last[is_run]] = -1
+    return np.cumsum(steps[:-1], dtype=np.int8) > 0
 
 
 def _check_sizes(pixels: Pixels, n_pix: int) -> None:

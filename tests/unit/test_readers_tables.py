@@ -54,6 +54,19 @@ def test_csv_by_any_separator(tmp_path: Path, header: str, separator: str, facto
     assert (spectrum.spectrum_id, spectrum.survey) == ("mine", "generic")
 
 
+@pytest.mark.parametrize("noise", [True, False], ids=["with ivar", "without"])
+def test_zeros_in_a_row_are_gaps_and_single_ones_are_fluxes(tmp_path: Path, noise: bool) -> None:
+    flux = star(WAVE) + np.random.default_rng(4).normal(0.0, 0.5, WAVE.size)
+    flux[:40], flux[700:703], flux[-5:] = 0.0, 0.0, 0.0
+    flux[1000], flux[1200:1202] = 0.0, 0.0
+    columns = [WAVE, flux, np.full(WAVE.size, 4.0)][: 3 if noise else 2]
+    header = ",".join(("wave", "flux", "ivar")[: len(columns)])
+    (spectrum,) = read_all(write_csv(tmp_path / "a.csv", header, columns))
+    is_gap = np.zeros(WAVE.size, dtype=bool)
+    is_gap[:40] = is_gap[700:703] = is_gap[-5:] = True
+    np.testing.assert_array_equal(spectrum.ivar == 0, is_gap)
+
+
 def test_csv_with_error_log_wavelengths_and_gaps(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     lines = ["loglam,flux,error"] + [f"{3.59 + 1e-4 * i:.6f},{10 + i % 3},2" for i in range(200)]

@@ -189,6 +189,22 @@ def test_the_unit_of_the_flux_changes_nothing_but_the_unit(grid: WavelengthGrid,
     np.testing.assert_allclose(ratio, np.median(ratio), rtol=1e-4)
 
 
+@pytest.mark.parametrize("grid", [TARGET, DESI], ids=["copied", "resampled"])
+def test_a_flux_far_below_zero_is_bad_and_noise_about_zero_is_not(grid: WavelengthGrid) -> None:
+    rng = np.random.default_rng(10)
+    noise = rng.standard_normal(grid.n_pix)  # no star at all, S/N 0
+    hole = noise.copy()
+    hole[1000:1003] = -np.float32(3e38)
+    rebin = Rebinner(TARGET, 1800.0)
+    plain, holed = rebin([spectrum(grid, noise)]), rebin([spectrum(grid, hole)])
+    assert np.count_nonzero(plain.ivar) == np.count_nonzero(rebin([spectrum(grid, noise + 50.0)]).ivar)
+    lost = (plain.ivar > 0) & (holed.ivar == 0)
+    assert 1 <= np.count_nonzero(lost) <= 5
+    same = (holed.ivar == plain.ivar) & (plain.ivar > 0)
+    np.testing.assert_array_equal(holed.flux[same], plain.flux[same])
+    assert np.abs(holed.flux).max() < 10
+
+
 def test_nan_and_negative_ivar_are_bad() -> None:
     ivar = np.ones(LAMOST.n_pix)
     ivar[1000], ivar[1001], ivar[1002] = np.nan, -4.0, np.inf
