@@ -25,7 +25,7 @@ from cempstream.processors.outcome import (
     Provenance,
     TemplateMatch,
 )
-from cempstream.processors.rebin import Rebinner
+from cempstream.processors.rebin import Rebinner, good_pixels
 from cempstream.processors.regress import ParameterEstimates, Regressor
 from cempstream.processors.spectrum import BadSpectrum, Flag, Reason, Spectrum
 from cempstream.processors.velocity import Velocities, VelocityFinder, shift_to_rest
@@ -256,13 +256,11 @@ class ProcessorChain:
 
 def _without_pixels(spectrum: Spectrum) -> BadSpectrum | None:
     """Tell a spectrum without a single good pixel from one that the grid misses."""
-    good = np.isfinite(spectrum.flux) & (spectrum.ivar > 0) & np.isfinite(spectrum.ivar)
-    if spectrum.mask is not None:
-        good &= spectrum.mask == 0
-    if good.any():
+    if good_pixels(spectrum).any():
         return None
     return BadSpectrum(
-        Reason.NO_GOOD_PIXELS, f"none of {spectrum.n_pix} pixels has a finite flux and ivar > 0"
+        Reason.NO_GOOD_PIXELS,
+        f"none of {spectrum.n_pix} pixels has ivar > 0, no mask and a finite flux not far below zero",
     )
 
 

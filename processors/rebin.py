@@ -170,6 +170,12 @@ def _stack(spectra: Sequence[Spectrum], pixels: slice) -> tuple[Array, Array, Ar
     return flux, ivar, good
 
 
+def good_pixels(spectrum: Spectrum) -> Array:
+    """Return where a spectrum has a flux that counts: bool, shape ``(n_pix,)``."""
+    _, _, good = _stack([spectrum], slice(None))
+    return np.asarray(good[0] > 0)
+
+
 def aligned_offset(grid: WavelengthGrid, target: LogGrid) -> int | None:
     """Return by how many whole pixels a vacuum grid starts after the target; None where it is not whole.
 

@@ -18,7 +18,7 @@ from cempstream.processors.grid import (
     air_to_vacuum,
     vacuum_to_air,
 )
-from cempstream.processors.rebin import Rebinner, aligned_offset
+from cempstream.processors.rebin import Rebinner, aligned_offset, good_pixels
 from cempstream.processors.spectrum import Medium, Reason, Spectrum
 
 TARGET = LogGrid(3.57, 1e-4, 3840)
@@ -187,6 +187,12 @@ def test_the_unit_of_the_flux_changes_nothing_but_the_unit(grid: WavelengthGrid,
     )
     ratio = other.flux[good] / one.flux[good]
     np.testing.assert_allclose(ratio, np.median(ratio), rtol=1e-4)
+
+
+def test_magnitudes_given_as_fluxes_have_no_good_pixel() -> None:
+    magnitudes = np.full(DESI.n_pix, -12.0)
+    assert not good_pixels(spectrum(DESI, magnitudes)).any()
+    assert good_pixels(spectrum(DESI, -magnitudes)).all()
 
 
 @pytest.mark.parametrize("grid", [TARGET, DESI], ids=["copied", "resampled"])
