@@ -204,7 +204,8 @@ def _tables(finding: Finding) -> tuple[_Table, ...]:
         _Table(
             "Evidence by band",
             ("band", "share"),
-            tuple((band.name, f"{100 * band.weight:.1f} %") for band in finding.bands),
+            tuple((band.name, f"{100 * band.weight:.1f} %") for band in finding.bands)
+            or (("none", "more than by chance"),),
         ),
         _Table(
             "Subclass",

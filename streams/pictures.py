@@ -346,6 +346,8 @@ def _write_facts(figure: Figure, finding: Finding) -> None:
     head("Bands that drove it")
     for band in finding.bands[:4]:
         row(band.name, f"{100 * band.weight:.0f} % of the evidence")
+    if not finding.bands:
+        row("none", "more than by chance")
     head("Observation")
     row("S/N", f"{finding.snr:.0f} a pixel")
     if finding.rv_kms is not None:

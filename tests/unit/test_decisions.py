@@ -53,6 +53,8 @@ def test_attribution_in_the_g_band_is_named_and_elsewhere_is_not() -> None:
     assert [band.name for band in named] == ["CH G"]
     assert named[0].weight == pytest.approx(0.8, abs=1e-3)
     assert nothing == ()
+    even = np.full((1, edges.size - 1), 1 / (edges.size - 1), dtype=np.float32)
+    assert BandNamer(edges)(even) == [()], "what nothing speaks for has no name"
 
 
 def scores(*p_cemp: float) -> ClassScores:
