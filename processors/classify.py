@@ -86,10 +86,6 @@ class Classifier:
         )
 
 
-#: A window without data has the even attribution that the networks give to all, to a few per cent.
-_SPEAKS = 1.1
-
-
 class BandNamer:
     """Sum attribution over the physical windows that a person knows by name.
 
@@ -106,19 +102,18 @@ class BandNamer:
         high = np.minimum(edges[1:], windows[:, 1:])
         #: Share of each bin that lies in each window, shape (n_windows, n_bins).
         self.share = np.clip(high - low, 0.0, None) / np.diff(edges)
-        #: What each window has of an even attribution, shape (n_windows,): what nothing speaks for.
-        self.even = self.share.mean(axis=1)
         self.names = [name for name, _ in NAMED_WINDOWS]
+        #: What each window has of an even attribution.
+        self.chance = dict(zip(self.names, self.share.mean(axis=1).tolist(), strict=True))
 
     def __call__(self, attribution: Array, n_named: int = 4) -> list[tuple[NamedBand, ...]]:
-        """Name each row's heaviest bands, heaviest first, that have more than an even attribution gives."""
+        """Name each row's heaviest bands, heaviest first; windows without weight are left out."""
         weights = (attribution @ self.share.T).astype(np.float64)
         order = np.argsort(-weights, axis=1)[:, :n_named]
-        speaks: Sequence[Sequence[bool]] = (weights > _SPEAKS * self.even).tolist()
         rows: Sequence[Sequence[int]] = order.tolist()
         return [
-            tuple(NamedBand(self.names[i], round(row[i], 4)) for i in best if heard[i])
-            for best, row, heard in zip(rows, weights.tolist(), speaks, strict=True)
+            tuple(NamedBand(self.names[i], round(float(row[i]), 4)) for i in best if row[i] > 0)
+            for best, row in zip(rows, weights, strict=True)
         ]
 
 

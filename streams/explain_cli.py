@@ -73,7 +73,7 @@ def explain(
             picture, page = out / f"{stem}.png", out / f"{stem}.html"
             save_picture(finding, picture)
             write_explanation(page, finding, picture.read_bytes())
-            bands = ", ".join(f"{band.name} {100 * band.weight:.0f} %" for band in finding.bands[:3])
+            bands = ", ".join(f"{band.name} {100 * band.weight:.0f} %" for band in finding.telling_bands[:3])
             typer.echo(f"{page}: p(CEMP) {probability_text(finding.p_cemp)}; {bands or 'no named band'}")
     if n_bad:
         raise typer.Exit(1)

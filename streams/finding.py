@@ -9,6 +9,7 @@ from datetime import datetime
 import numpy as np
 
 from cempstream.processors.bands import NAMED_WINDOWS
+from cempstream.processors.classify import BandNamer
 from cempstream.processors.continuum import BLOCK_PIX, Normaliser
 from cempstream.processors.grid import Array, LogGrid, air_to_vacuum
 from cempstream.processors.outcome import (
@@ -21,7 +22,7 @@ from cempstream.processors.outcome import (
     Provenance,
     TemplateMatch,
 )
-from cempstream.processors.rebin import Rebinner
+from cempstream.processors.rebin import Rebinner, good_pixels
 from cempstream.processors.spectrum import BadSpectrum, Spectrum
 from cempstream.processors.velocity import LIGHT_KMS
 from cempstream.schemas.alert import Alert
@@ -29,6 +30,9 @@ from cempstream.schemas.alert import Alert
 #: Pixel of the drawn normalised spectrum, and the width of its running mean, as the `mid` models have them.
 _LOG10_STEP = 1e-4
 _SIGMA_PIX = 96.0
+
+#: The networks give a window of which nothing speaks the even attribution, to a few per cent.
+_MORE_THAN_CHANCE = 1.1
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -81,6 +85,12 @@ class Finding:
     published_at: datetime | None = None
     tense: str | None = None
     alert_id: str | None = None
+
+    @property
+    def telling_bands(self) -> tuple[NamedBand, ...]:
+        """Bands that have more of the evidence than an even attribution would give them."""
+        chance = BandNamer(self.attribution_wave_aa).chance
+        return tuple(b for b in self.bands if b.weight > _MORE_THAN_CHANCE * chance.get(b.name, 0.0))
 
 
 _SAME_NAME = (
@@ -164,9 +174,7 @@ def flux_trace(finding: Finding) -> Trace | None:
     if spectrum is None:
         return None
     wave = rest_wave(finding, spectrum)
-    good = (spectrum.ivar > 0) & np.isfinite(spectrum.flux) & np.isfinite(spectrum.ivar)
-    if spectrum.mask is not None:
-        good &= spectrum.mask == 0
+    good = good_pixels(spectrum)
     ivar = np.where(good, spectrum.ivar, 0.0)
     flux = np.where(good, spectrum.flux, 0.0)
     return Trace(

@@ -163,7 +163,7 @@ def _cells(entry: Entry) -> tuple[_Cell, ...]:
     finding = entry.finding
     feh, cfe = finding.parameters["feh"].value, finding.parameters["cfe"].value
     ra, dec = finding.ra, finding.dec
-    bands = ", ".join(f"{band.name} {100 * band.weight:.0f} %" for band in finding.bands[:3])
+    bands = ", ".join(f"{band.name} {100 * band.weight:.0f} %" for band in finding.telling_bands[:3])
     return (
         _Cell(finding.name, finding.name),
         _Cell(probability_text(finding.p_cemp), finding.p_cemp),
@@ -204,7 +204,7 @@ def _tables(finding: Finding) -> tuple[_Table, ...]:
         _Table(
             "Evidence by band",
             ("band", "share"),
-            tuple((band.name, f"{100 * band.weight:.1f} %") for band in finding.bands)
+            tuple((band.name, f"{100 * band.weight:.1f} %") for band in finding.telling_bands)
             or (("none", "more than by chance"),),
         ),
         _Table(

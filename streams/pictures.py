@@ -344,9 +344,9 @@ def _write_facts(figure: Figure, finding: Finding) -> None:
         write(0.945 * _SIZE_IN[0], f"{100 * p:.0f} %")
         row(subclass_text(name), "")
     head("Bands that drove it")
-    for band in finding.bands[:4]:
+    for band in finding.telling_bands:
         row(band.name, f"{100 * band.weight:.0f} % of the evidence")
-    if not finding.bands:
+    if not finding.telling_bands:
         row("none", "more than by chance")
     head("Observation")
     row("S/N", f"{finding.snr:.0f} a pixel")

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from cempstream.processors.classify import BandNamer
 from cempstream.processors.outcome import Estimate, NamedBand
 from cempstream.processors.spectrum import Flag
 from cempstream.schemas.alert import decode_alert, encode_alert
@@ -51,6 +52,15 @@ def crowded(finding: Finding) -> Finding:
         rv_kms=-512.3,
         parameters={name: Estimate(-4321.0, -5000.0, -4000.0) for name in finding.parameters},
     )
+
+
+def test_a_band_is_shown_where_it_has_more_of_the_evidence_than_chance(crowded: Finding) -> None:
+    assert [band.name for band in crowded.telling_bands] == [band.name for band in crowded.bands]
+    named = BandNamer(crowded.attribution_wave_aa)
+    even = replace(crowded, bands=named(crowded.attribution[None])[0])
+    assert even.bands
+    assert even.telling_bands == ()
+    assert "more than by chance" in {text.get_text() for text in texts(draw_finding(even))}
 
 
 def texts(figure: Figure) -> list[Text]:
