@@ -65,6 +65,7 @@ def train(
         interval = f"{score.low:.3g}–{score.high:.3g}"
         table.add_row(score.sample, score.name, f"{score.value:.4g} {score.unit}", interval, str(score.n))
     console.print(table)
+    console.print(f"the losses are drawn in {work / 'curves.png'}")
     typer.echo(run.folder)
 
 

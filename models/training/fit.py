@@ -7,9 +7,10 @@ spectra follows from the seed and the epoch alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -28,7 +29,8 @@ Report = Callable[[str, int, float, dict[str, float]], None]
 
 #: Share of the tokens that is deleted where carbon shows most, as the deletion test of the evaluation does.
 _TOP_SHARE = 0.1
-_PHASES = ("denoise", "classify")
+PHASES = ("denoise", "classify")
+_POINTS_AN_EPOCH = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,8 @@ def train(
     Returns
     -------
     networks, history
-        The trained networks in evaluation mode, and the mean losses of each epoch.
+        The trained networks in evaluation mode, and the points of the curves: phase (index into ``PHASES``),
+        epochs done in it, and the mean of each loss since the point before.
     """
     torch.set_num_threads(schedule.threads)
     torch.manual_seed(schedule.seed)
@@ -142,6 +145,8 @@ def _epoch(
     n_batches = math.ceil(len(data) / schedule.batch)
     total = epochs * n_batches
     sums: dict[str, float] = {}
+    lately: list[dict[str, float]] = []
+    n_lately = math.ceil(n_batches / _POINTS_AN_EPOCH)
     base = [group["initial_lr"] for o in optimisers for group in o.param_groups if "initial_lr" in group]
     if not base:
         for optimiser in optimisers:
@@ -154,19 +159,33 @@ def _epoch(
         for optimiser in optimisers:
             for group in optimiser.param_groups:
                 group["lr"] = factor * group["initial_lr"]
-        for name, value in step(batch, optimisers).items():
+        lately.append(step(batch, optimisers))
+        for name, value in lately[-1].items():
             sums[name] = sums.get(name, 0.0) + value
+        if len(lately) == n_lately or i + 1 == n_batches:
+            state.history.append(
+                {
+                    "phase": float(PHASES.index(state.phase)),
+                    "epoch": state.epoch + (i + 1) / n_batches,
+                    **_means(lately),
+                }
+            )
+            lately.clear()
         report(state.phase, state.epoch, (i + 1) / n_batches, {k: v / (i + 1) for k, v in sums.items()})
-    means = {name: value / n_batches for name, value in sums.items()}
-    state.history.append({"phase": float(_PHASES.index(state.phase)), "epoch": float(state.epoch), **means})
     state.epoch += 1
+
+
+def _means(losses: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the mean of each loss over the steps that have it: a small batch may lack one."""
+    names = dict.fromkeys(name for one in losses for name in one)
+    return {name: fmean(one[name] for one in losses if name in one) for name in names}
 
 
 def _batches(
     data: Dataset, where: Array, schedule: Schedule, phase: str, epoch: int
 ) -> Iterator[dict[str, Tensor]]:
     """Yield shuffled batches; within a batch the rows are in the file's order, which reads faster."""
-    rng = np.random.default_rng([schedule.seed, epoch, _PHASES.index(phase)])
+    rng = np.random.default_rng([schedule.seed, epoch, PHASES.index(phase)])
     order = rng.permutation(len(data))
     for first in range(0, len(order), schedule.batch):
         rows = np.sort(order[first : first + schedule.batch])

@@ -15,6 +15,7 @@ from cempstream.models.emulator.stellar_library import Library, library_files, r
 from cempstream.models.training.augment import Conditions, Degrader
 from cempstream.models.training.broad_errors import BroadErrors
 from cempstream.models.training.config import TrainingConfig
+from cempstream.models.training.curves import write_curves
 from cempstream.models.training.dataset import Dataset, Mix, generate
 from cempstream.models.training.export import export_networks
 from cempstream.models.training.fit import Report, train
@@ -86,7 +87,8 @@ def train_bundle(
     )
     night = _night(work / "night", degrader, emulator, config, progress)
     where = _where(work / "where.npy", data, emulator, config, degrader.rebin.target)
-    networks, _ = train(data, where, config.schedule, work / "checkpoints", report, config.shape)
+    networks, history = train(data, where, config.schedule, work / "checkpoints", report, config.shape)
+    write_curves(history, work)
     exported = export_networks(networks, data.norm[:64], data.ivar[:64], work / "export")
     scores = _scores(work, library, degrader, config, progress, networks)
     recipe = Recipe(

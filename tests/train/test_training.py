@@ -1,5 +1,7 @@
 """A run of smoke size: from spectra to a bundle that loads; repeatable with a seed, and resumable."""
 
+import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -123,9 +125,10 @@ def test_training_learns_resumes_and_repeats_itself(data: Dataset, tmp_path: Pat
     where = np.zeros((len(data), N_TOKENS), dtype=np.float32)
     where[data.truth.is_cemp, 20:28] = 1 / 8
     networks, history = train(data, where, schedule, tmp_path / "a", _quiet)
-    losses = [epoch["cemp"] for epoch in history if "cemp" in epoch]
-    assert len(losses) == 3
-    assert losses[-1] < losses[0]
+    losses = {point["epoch"]: point["cemp"] for point in history if "cemp" in point}
+    assert len(losses) == 3 * math.ceil(len(data) / 64), "a point for each of the few batches"
+    assert max(losses) == 3.0
+    assert losses[3.0] < losses[min(losses)]
 
     class Stopped(Exception):
         pass
@@ -325,6 +328,9 @@ def test_a_smoke_run_makes_a_bundle_that_loads(shared_data: Path, tmp_path: Path
     assert {f"spectra: {name}" for name in made} == stages
     assert {score.name for score in bundle.card.scores} >= {"mae_feh", "auc_cemp"}
     assert sum(graph.mflop for graph in bundle.card.graphs.values()) < 15
+    points = json.loads((tmp_path / "work" / "curves.json").read_text())
+    assert {name for point in points for name in point} >= {"reconstruction", "cemp", "parameters"}
+    assert (tmp_path / "work" / "curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_shipped_configuration_is_read(tmp_path: Path) -> None:
