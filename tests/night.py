@@ -22,6 +22,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from cempstream.schemas.score import Score, decode_score
 from cempstream.streams.child_process import ChildProcess
 from cempstream.streams.embedded import free_port
+from tests.topics import create_topics
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 
@@ -54,8 +55,7 @@ class Topics:
         new = [
             NewTopic(n, partitions if n == topics.spectra else 1, replication, config=config) for n in names
         ]
-        for created in admin.create_topics(new, operation_timeout=30).values():
-            created.result(30)
+        create_topics(admin, new)
         return topics
 
     def environment(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from cempstream.streams.embedded import Broker, EmbeddedBroker
 from tests.broker.kafka import KafkaBroker, why_not_installed
+from tests.topics import create_topics
 
 
 def need_kafka() -> None:
@@ -45,8 +46,7 @@ def new_topic(bootstrap: str) -> Callable[..., str]:
 
     def create(n_partitions: int = 1, **config: str) -> str:
         name = f"test-{uuid.uuid4().hex[:12]}"
-        created = admin.create_topics([NewTopic(name, n_partitions, 1, config=config)])
-        created[name].result(timeout=20)
+        create_topics(admin, [NewTopic(name, n_partitions, 1, config=config)])
         return name
 
     return create

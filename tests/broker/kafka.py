@@ -22,6 +22,9 @@ JARS = Path(os.environ.get("CEMP_KAFKA_JARS", Path(__file__).resolve().parents[2
 
 _START_TIMEOUT_S = 180.0
 
+#: For brokers that a test kills, see `KafkaBroker`.
+KILLED_MS = 6000
+
 
 def why_not_installed() -> str | None:
     """Say what is missing to run Apache Kafka here, None where nothing is."""
@@ -39,6 +42,10 @@ class KafkaBroker:
     ----------
     config
         Further broker settings; they override ours. A large message needs ``message.max.bytes``.
+    silence_ms
+        How long a node may say nothing before it counts as gone. A machine with more to do than cores stalls
+        for seconds, and nothing can be created on a node that is gone; but one that was killed may come back
+        only after this time: `KILLED_MS` is for those.
     node_id, ports, voters, cluster_id
         Its place in a cluster; leave them alone for a single node.
     """
@@ -49,6 +56,7 @@ class KafkaBroker:
         self,
         config: Mapping[str, str | int] | None = None,
         *,
+        silence_ms: int = 60_000,
         node_id: int = 1,
         ports: tuple[int, int] | None = None,
         voters: Sequence[str] = (),
@@ -81,8 +89,7 @@ class KafkaBroker:
             "transaction.state.log.num.partitions": 4,
             "share.coordinator.state.topic.replication.factor": n_nodes,
             "share.coordinator.state.topic.min.isr": min(2, n_nodes),
-            # a node that was killed may come back when its old registration has run out (9 s by default)
-            "broker.session.timeout.ms": 3000,
+            "broker.session.timeout.ms": silence_ms,
             "broker.heartbeat.interval.ms": 500,
             "group.initial.rebalance.delay.ms": 0,
             "group.min.session.timeout.ms": 1000,
@@ -199,7 +206,9 @@ class KafkaCluster:
         voters = [f"{i}@127.0.0.1:{controller}" for i, (_, controller) in enumerate(ports, start=1)]
         cluster_id = _new_cluster_id()
         self.nodes = [
-            KafkaBroker(config, node_id=i, ports=pair, voters=voters, cluster_id=cluster_id)
+            KafkaBroker(
+                config, silence_ms=KILLED_MS, node_id=i, ports=pair, voters=voters, cluster_id=cluster_id
+            )
             for i, pair in enumerate(ports, start=1)
         ]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +10,7 @@ from typer.testing import CliRunner
 from cempstream.streams.cli import app
 from tests.night import Topics, WorkerProcess, send, wait_for
 from tests.spectra import template_packets
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -18,13 +18,6 @@ N_JUNK, N_GOOD = 128, 200
 JUNK = [b"\x99 junk %03d" % i for i in range(N_JUNK)]
 #: One batch is the window, so that the flood's first batches open it.
 SMALL = {"CEMP_BREAKER__WINDOW": "50", "CEMP_BATCH__SIZE": "32", "CEMP_BATCH__MAX_IN_FLIGHT": "1"}
-
-
-def wait_until(is_so: Callable[[], bool], what: str, timeout_s: float = 60.0) -> None:
-    deadline_s = time.monotonic() + timeout_s
-    while not is_so():
-        assert time.monotonic() < deadline_s, what
-        time.sleep(0.1)
 
 
 def open_breaker(bootstrap: str, topics: Topics, worker: WorkerProcess) -> None:

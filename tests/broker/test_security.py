@@ -23,6 +23,7 @@ from tests.broker.conftest import need_kafka
 from tests.broker.secure_kafka import ADMIN, MECHANISM, SecureKafka
 from tests.night import Topics, WorkerProcess
 from tests.spectra import template_packets
+from tests.topics import create_topics
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 
@@ -43,8 +44,7 @@ def topics(kafka: SecureKafka) -> Topics:
     kinds = ("spectra", "scores", "alerts", "json", "dlq", "beat", "past", "exposures")
     topics = Topics(*kinds)
     admin = kafka.admin()
-    for created in admin.create_topics([NewTopic(name, 1, 1) for name in kinds]).values():
-        created.result(30)
+    create_topics(admin, [NewTopic(name, 1, 1) for name in kinds])
     with pytest.MonkeyPatch.context() as patch:
         settings = {**topics.environment(), **kafka.environment(ADMIN), "CEMP_KAFKA__GROUP": GROUP}
         for name, value in settings.items():

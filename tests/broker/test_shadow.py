@@ -21,6 +21,7 @@ from cempstream.schemas.codec import encode_spectrum
 from cempstream.schemas.score import Score, decode_score
 from tests.night import Topics, WorkerProcess, read_all, send, wait_for
 from tests.spectra import template_packets, template_spectra
+from tests.topics import create_topics
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -44,7 +45,7 @@ def root(tmp_path: Path) -> Path:
 def new_shadow_topic(bootstrap: str, **config: str) -> str:
     name = f"shadow-{uuid.uuid4().hex[:8]}"
     admin = AdminClient({"bootstrap.servers": bootstrap})
-    admin.create_topics([NewTopic(name, 1, 1, config=config)])[name].result(30)
+    create_topics(admin, [NewTopic(name, 1, 1, config=config)])
     return name
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from cempstream.streams.embedded import BrokerError
 from tests.broker.conftest import need_kafka
-from tests.broker.kafka import KafkaBroker
+from tests.broker.kafka import KILLED_MS, KafkaBroker
 from tests.chaos.backlog import numbered
 from tests.chaos.ledger_table import Table
 from tests.night import MAX_MESSAGE_BYTES
@@ -37,7 +37,8 @@ def shared_kafka() -> Iterator[KafkaBroker]:
             "message.max.bytes": MAX_MESSAGE_BYTES,
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "allow.everyone.if.no.acl.found": "true",
-        }
+        },
+        silence_ms=KILLED_MS,
     ) as broker:
         yield broker
 

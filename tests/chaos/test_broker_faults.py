@@ -26,6 +26,7 @@ from tests.broker.kafka import KafkaBroker, KafkaCluster
 from tests.chaos.harness import EVEN, Supervisor, close_case, now, wait_scored
 from tests.chaos.ledger_table import Table
 from tests.night import MAX_MESSAGE_BYTES, Topics, WorkerProcess, send
+from tests.topics import create_topics
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(900)]
 
@@ -158,7 +159,7 @@ def _absent(admin: AdminClient, topics: Topics) -> tuple[Callable[[], None], Cal
 
     def create() -> None:
         new = NewTopic(topics.scores, 1, 1, config={"max.message.bytes": str(MAX_MESSAGE_BYTES)})
-        admin.create_topics([new], operation_timeout=30)[topics.scores].result(30)
+        create_topics(admin, [new])
 
     return delete, create
 

@@ -23,6 +23,7 @@ from tests.broker.conftest import need_kafka
 from tests.broker.kafka import KafkaBroker
 from tests.night import Topics, WorkerProcess, send
 from tests.spectra import template_packets
+from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
@@ -53,15 +54,6 @@ def steady_feed(bootstrap: str, topics: list[str], packets: list[bytes]) -> Iter
         ending.set()
         thread.join()
         producer.flush(30)
-
-
-def wait_until(holds: Callable[[], bool], timeout_s: float, complaint: Callable[[], str]) -> float:
-    """Return how long it took, in seconds."""
-    began_s = time.monotonic()
-    while not holds():
-        assert time.monotonic() - began_s < timeout_s, complaint()
-        time.sleep(0.5)
-    return time.monotonic() - began_s
 
 
 def test_faults_raise_their_alerts_in_time_and_these_clear(
@@ -98,8 +90,8 @@ def test_faults_raise_their_alerts_in_time_and_these_clear(
 
         wait_until(
             lambda: len(prometheus.query("rate(cemp_spectra_total{outcome='scored'}[20s]) > 1")) == 3,
-            60,
             lambda: f"not every worker scores: {prometheus.query('cemp_spectra_total')}",
+            60,
         )
         assert not firing(), "nothing is wrong yet"
 
@@ -133,7 +125,12 @@ def test_faults_raise_their_alerts_in_time_and_these_clear(
             "breaker": lambda: None,
             "dead worker": restart,
         }
-        wait_until(note, WITHIN_S, lambda: f"raised {raised_s}; fires {firing()}; {poisoned.get('/ready')}")
+        wait_until(
+            note,
+            lambda: f"raised {raised_s}; fires {firing()}; {poisoned.get('/ready')}",
+            WITHIN_S,
+            every_s=0.5,
+        )
         mended_s = time.monotonic()
 
         def cleared() -> bool:
@@ -142,7 +139,7 @@ def test_faults_raise_their_alerts_in_time_and_these_clear(
                     pass
             return not firing()
 
-        wait_until(cleared, 2 * WITHIN_S, lambda: f"still fires: {firing()}")
+        wait_until(cleared, lambda: f"still fires: {firing()}", 2 * WITHIN_S, every_s=0.5)
         record_property("raised_s", raised_s)
         record_property("cleared_s", time.monotonic() - mended_s)
         picture = tmp_path / "night.png"
