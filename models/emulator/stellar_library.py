@@ -12,6 +12,7 @@ from scipy.interpolate import CubicSpline
 
 from cempstream.models.emulator.grids import EMULATOR_GRID
 from cempstream.models.emulator.labels import LABEL_NAMES
+from cempstream.models.synthesis.labels import EVERYTHING
 from cempstream.processors.grid import Array, air_to_vacuum
 
 #: Grids (air Å) of chunks that do not repeat them: 2.5 pixels per resolution element, evenly spaced nodes.
@@ -40,6 +41,9 @@ class Library:
         stars have lines up to 27 % deep that no star has.
     is_estimated
         Whether that was only estimated, so that the spectrum may teach but not judge, bool, shape ``(n,)``.
+    is_stratum
+        Whether the star was added where it matters, outside the sequence that fills label space evenly, bool,
+        shape ``(n,)``.
     continuum_wave, log_continuum
         Vacuum Å, shape ``(n_nodes,)``; natural log of H_λ in erg/s/cm²/Å, shape ``(n, n_nodes)``.
     """
@@ -48,6 +52,7 @@ class Library:
     norm: Array = field(repr=False)
     is_cleaned: Array = field(repr=False)
     is_estimated: Array = field(repr=False)
+    is_stratum: Array = field(repr=False)
     continuum_wave: Array = field(repr=False)
     log_continuum: Array = field(repr=False)
 
@@ -71,13 +76,14 @@ def read_library(files: Sequence[Path]) -> Library:
 
     Spectra with a NaN are left out, and a star counts once: with cleaned lines where it has them.
     """
-    labels, norms, line_sets, continua = [], [], [], []
+    labels, norms, line_sets, strata, continua = [], [], [], [], []
     continuum_wave = air_to_vacuum(_CONTINUUM_WAVE_AIR)
     for path in files:
         with np.load(path, allow_pickle=False) as chunk:
             labels.append(np.stack([chunk[name].astype(np.float64) for name in LABEL_NAMES], axis=1))
             norm = chunk["norm"].astype(np.float32)
             line_sets.append(_line_set(chunk, len(norm)))
+            strata.append(np.asarray(chunk.get("stratum", np.full(len(norm), EVERYTHING))))
             norms.append(_resample(air_to_vacuum(chunk.get("wave", _WAVE_AIR)), norm))
             nodes = air_to_vacuum(chunk.get("cont_wave", _CONTINUUM_WAVE_AIR))
             continua.append(np.stack([np.interp(continuum_wave, nodes, row) for row in chunk["cont"]]))
@@ -100,6 +106,7 @@ def read_library(files: Sequence[Path]) -> Library:
         norm[keep],
         is_cleaned[keep],
         is_estimated[keep],
+        np.concatenate(strata)[order][keep] != EVERYTHING,
         continuum_wave,
         np.log(continuum[keep]),
     )

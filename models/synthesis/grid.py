@@ -140,17 +140,21 @@ def plan_chunks(counts: Mapping[str, int], taken: frozenset[int] = frozenset()) 
     counts
         Stars by stratum.
     taken
-        Positions of the sequence over everything that come after the others.
+        Positions of the sequence over everything that come after all others.
     """
     placed: list[tuple[float, Chunk]] = []
     for name, count in counts.items():
         if name not in STRATA:
             raise ValueError(f"there is no stratum '{name}'; there are {', '.join(STRATA)}")
         late = taken if name == EVERYTHING else frozenset()
-        order = sorted(range(count), key=lambda index: (index in late, index))
-        cuts = [tuple(order[i : i + CHUNK_SIZE]) for i in range(0, count, CHUNK_SIZE)]
-        placed += [((i + 0.5) / len(cuts), Chunk(name, cut)) for i, cut in enumerate(cuts)]
+        fresh = _cut(name, [index for index in range(count) if index not in late])
+        placed += [((i + 0.5) / len(fresh), chunk) for i, chunk in enumerate(fresh)]
+        placed += [(1.0, chunk) for chunk in _cut(name, sorted(late & set(range(count))))]
     return [chunk for _, chunk in sorted(placed, key=lambda item: item[0])]
+
+
+def _cut(stratum: str, indices: Sequence[int]) -> list[Chunk]:
+    return [Chunk(stratum, tuple(indices[i : i + CHUNK_SIZE])) for i in range(0, len(indices), CHUNK_SIZE)]
 
 
 def compute_chunk(

@@ -77,6 +77,10 @@ STRATA = {
         Stratum("cool_giant", 5, teff_k=(3900.0, 4800.0), logg=(0.0, 3.0)),
         Stratum("turnoff", 6, teff_k=(5800.0, 7000.0), logg=(3.2, 4.8)),
         Stratum("metal_rich", 7, feh=(-1.0, 0.5), cfe=(-0.5, 0.4)),
+        # Carbon mostly above oxygen, where the spectrum changes fastest with the labels.
+        Stratum(
+            "carbon_giant", 8, teff_k=(3900.0, 4700.0), logg=(0.0, 3.0), feh=(-4.0, -0.2), cfe=(0.6, 3.5)
+        ),
     )
 }
 

@@ -27,7 +27,7 @@ def library() -> Library:
     nodes = np.linspace(3650.0, 9940.0, 40)
     at_nodes = np.stack([np.interp(nodes, EMULATOR_GRID.wave, row) for row in spectra.continuum])
     no = np.zeros(96, dtype=bool)
-    return Library(labels, spectra.norm, no, no, nodes, np.log(at_nodes))
+    return Library(labels, spectra.norm, no, no, no, nodes, np.log(at_nodes))
 
 
 def train_once(library: Library, out: Path, n_steps: int) -> float:
@@ -63,6 +63,11 @@ def scores_again(library: Library, folder: Path, trained: float) -> None:
     assert scores[0].n_spec == (library.is_held_out & ~half).sum() > 0
     card = json.loads((folder / "card.json").read_text())
     assert card["held_out"][0]["n_spec"] == scores[0].n_spec
+    # Stars that were added where it matters are judged in their corner alone.
+    n_hot = {s.where: s.n_spec for s in scores}["Teff > 4500 K"]
+    scores = score_again(replace(library, is_estimated=half, is_stratum=~half), folder)
+    assert scores[0].n_spec == 0
+    assert {s.where: s.n_spec for s in scores}["Teff > 4500 K"] == n_hot > 0
 
 
 def test_held_out_stars_stay_held_out_when_the_library_grows(library: Library) -> None:
@@ -71,6 +76,7 @@ def test_held_out_stars_stay_held_out_when_the_library_grows(library: Library) -
         library.norm[:48],
         library.is_cleaned[:48],
         library.is_estimated[:48],
+        library.is_stratum[:48],
         library.continuum_wave,
         library.log_continuum[:48],
     )
@@ -94,11 +100,18 @@ def test_chunks_are_read_from_air_to_vacuum(tmp_path: Path) -> None:
     assert vacuum_to_air(np.array([deepest]))[0] == pytest.approx(6562.8, abs=0.3)
     # Repeats of a star count once, and what was computed without impossible lines is preferred.
     with np.load(tmp_path / "chunk.npz") as chunk:
-        np.savez(tmp_path / "later.npz", line_set=np.full(3, "cleaned"), **chunk)
+        np.savez(
+            tmp_path / "later.npz",
+            line_set=np.full(3, "cleaned"),
+            stratum=np.array(["sobol", "cemp", "sobol"]),
+            **chunk,
+        )
     again = read_library([tmp_path / "chunk.npz", tmp_path / "later.npz"])
     assert len(again.labels) == 3
     assert again.is_cleaned.all()
+    assert again.is_stratum.sum() == 1
     assert not found.is_cleaned.any()
+    assert not found.is_stratum.any()
     # Estimated ones teach like cleaned ones, but do not judge.
     with np.load(tmp_path / "chunk.npz") as chunk:
         np.savez(tmp_path / "estimated.npz", line_set=np.full(3, "estimated"), **chunk)

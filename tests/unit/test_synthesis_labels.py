@@ -82,11 +82,13 @@ def test_a_plan_has_every_star_once_and_mixes_the_strata() -> None:
 
 
 def test_given_stars_come_last() -> None:
-    chunks = plan_chunks({EVERYTHING: 24}, taken=frozenset(range(16)))
-    assert [chunk.indices for chunk in chunks] == [
-        tuple(range(16, 24)),
-        tuple(range(8)),
-        tuple(range(8, 16)),
+    chunks = plan_chunks({EVERYTHING: 24, "cemp": 16}, taken=frozenset(range(16)))
+    assert [(chunk.stratum, chunk.indices) for chunk in chunks] == [
+        ("cemp", tuple(range(8))),
+        (EVERYTHING, tuple(range(16, 24))),
+        ("cemp", tuple(range(8, 16))),
+        (EVERYTHING, tuple(range(8))),
+        (EVERYTHING, tuple(range(8, 16))),
     ]
 
 
