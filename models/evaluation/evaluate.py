@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from cempstream.models.emulator.grids import EMULATOR_GRID
 from cempstream.models.emulator.labels import LABEL_NAMES
 from cempstream.models.emulator.stellar_library import library_files, read_library
 from cempstream.models.evaluation.baselines import BASELINES, Trees, index_cut
-from cempstream.models.evaluation.evaluation_night import kept_batches, night_batches, profile_of
+from cempstream.models.evaluation.evaluation_night import STRATA, kept_batches, night_batches, profile_of
 from cempstream.models.evaluation.observed_sample import (
     Stars,
     at_resolution,
@@ -119,6 +120,17 @@ class Evaluation:
     emulator: Emulator = field(default_factory=Emulator.load)
 
     @cached_property
+    def of_emulator(self) -> Path:
+        """Where spectra are kept that another emulator, or other strata, would make otherwise."""
+        return self.cache / _key(self.emulator.card["files"], STRATA)
+
+    @cached_property
+    def of_bundle(self) -> Path:
+        """Where is kept what this bundle says of them."""
+        graphs = {name: graph.sha256 for name, graph in self.bundle.card.graphs.items()}
+        return self.of_emulator / f"{self.bundle.name}-{_key(graphs, self.policy.threshold)}"
+
+    @cached_property
     def policy(self) -> Policy:
         """The rule at the natural prior."""
         return Policy("evaluation", PRIOR, self.bundle.card.threshold(PRIOR))
@@ -135,9 +147,9 @@ class Evaluation:
     def night(self) -> Night:
         """The night, scored by the networks, the trees and the index cut."""
         scored = self._kept(
-            f"night-{self.bundle.name}-{self.size.natural}",
+            self.of_bundle / f"night-{self.size.natural}.npz",
             lambda: kept_batches(
-                self.cache / f"spectra-{self.bundle.card.name}-{self.size.natural}",
+                self.of_emulator / f"spectra-{self.bundle.card.name}-{self.size.natural}",
                 lambda: night_batches(
                     self.surveys, self.size.natural, _NIGHT_SEED, load_mix("galaxy"), self.emulator
                 ),
@@ -157,12 +169,12 @@ class Evaluation:
     def trees_night(self) -> Scored:
         """Another night, for fitting trees."""
         name = self.bundle.card.name
-        path = self.cache / f"trees-night-{name}-{self.size.trees}.npz"
+        path = self.of_emulator / f"trees-night-{name}-{self.size.trees}.npz"
         if self.fit_trees is None and not path.is_file():
             raise NoInput("a second simulated night, which --fit-trees makes")
         mix = load_mix("galaxy")
         return self._kept(
-            path.stem, lambda: night_batches(self.surveys, self.size.trees, _TREES_SEED, mix, self.emulator)
+            path, lambda: night_batches(self.surveys, self.size.trees, _TREES_SEED, mix, self.emulator)
         )
 
     @cached_property
@@ -199,9 +211,9 @@ class Evaluation:
         """Their S/N at the tried magnitudes, which is needed only where something is not kept."""
         return snr_curve(self.halo, profile_of(self.surveys[0]), 33)
 
-    def _kept(self, name: str, batches: Callable[[], Iterable[SimulatedBatch]]) -> Scored:
-        path = self.cache / f"{name}.npz"
+    def _kept(self, path: Path, batches: Callable[[], Iterable[SimulatedBatch]]) -> Scored:
         if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
             score_batches(batches(), self.chain, self.policy).save(path)
         return Scored.load(path)
 
@@ -209,7 +221,7 @@ class Evaluation:
         profile = profile_of(self.surveys[0])
         seen = profile if power is None else at_resolution(profile, power)
         return self._kept(
-            f"{name}-{self.bundle.name}-{self.size.stars}",
+            self.of_bundle / f"{name}-{self.size.stars}.npz",
             lambda: [observe_at(self.halo, seen, snr, seed, self.halo_curve)],
         )
 
@@ -251,7 +263,7 @@ class Evaluation:
         kept = f"library{len(stars)}" + ("-published" if rows.caveat else "")
         found = {
             f"S/N {snr:g}": self._kept(
-                f"{kept}-snr{snr:g}-{self.bundle.name}-{self.size.stars}",
+                self.of_bundle / f"{kept}-snr{snr:g}-{self.size.stars}.npz",
                 lambda snr=snr: [observe_at(stars, profile, snr, 81, snr_curve(stars, profile, 33))],  # type: ignore[misc]
             )
             for snr in (20.0, 50.0)
@@ -288,7 +300,7 @@ class Evaluation:
             self.real,
             self.emulator,
             self.bundle.card.resolving_power,
-            self.cache / f"real-{self.bundle.name}.json",
+            self.of_bundle / "real.json",
         )
 
     def write(self, out: Path, told: Callable[[str], None]) -> tuple[Path, Path]:
@@ -318,7 +330,7 @@ class Evaluation:
                     self.work,
                     self.chain,
                     self.bundle.card,
-                    self.cache / f"variants-{self.bundle.card.name}.json",
+                    self.of_bundle / "variants.json",
                 ),
             ),
             Question("transfer", "Leave one survey out", lambda: transfer(self.trees_night)),
@@ -361,3 +373,8 @@ class Evaluation:
         )
         profile = profile_of(self.surveys[0])
         return denoiser(self.chain, self.bundle.card, self.rich, self.normal, teaching, profile)
+
+
+def _key(*facts: object) -> str:
+    """Return eight hex digits that differ where the facts do."""
+    return sha256(repr(facts).encode()).hexdigest()[:8]

@@ -51,7 +51,7 @@ STRATA = (
     Stratum("very metal-poor", 0.06),
     Stratum("metal-poor", 0.006),
     Stratum("carbon-rich disc", 0.01),
-    Stratum("sky", 0.08),
+    Stratum("sky", 1.0),
     Stratum("galaxies, quasars, broken fibres", 0.012),
     Stratum("other contaminants", 0.003),
     Stratum("ordinary", 0.0007),

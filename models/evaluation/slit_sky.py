@@ -29,6 +29,8 @@ SNRS = (15.0, 30.0, 80.0)
 #: CH cannot be seen in hotter stars at these resolutions.
 TEFF = (4100.0, 6000.0)
 HIGHEST_FEH = -1.3
+#: Two typical errors of [Fe/H] below the border of the definition, which few stars then cross by error alone.
+FAR_FROM_BORDER = -1.6
 #: [C/Fe] put in, one star each in turn.
 CARBON = (1.0, 1.3, 1.6, 2.0, 2.4)
 _HIGHEST_AC = 8.9
@@ -62,6 +64,8 @@ def check_slits(score: Score, folder: Path, emulator: Emulator, *, seed: int = 1
     results = score_all(score, [case.spectrum for case in cases])
     power, snr = (np.array([getattr(case, name) for case in cases]) for name in ("resolving_power", "snr"))
     figures = _figures("slit", cases, results, np.ones(len(cases), dtype=bool))
+    poor = np.array([case.truth.feh < FAR_FROM_BORDER for case in cases])
+    figures += _figures(f"slit [Fe/H] < {FAR_FROM_BORDER}", cases, results, poor)
     for value in RESOLVING_POWERS:
         figures += _figures(f"slit R {value:.0f}", cases, results, power == value)
     for value in SNRS:

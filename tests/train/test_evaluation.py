@@ -13,8 +13,10 @@ import pytest
 pytest.importorskip("sklearn")
 pytest.importorskip("xgboost")
 
-from cempstream.models.bundle import BundleError
+from cempstream.models.bundle import BUNDLES, BundleError, load_bundle, newest_bundle
+from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.evaluation.baselines import Trees, index_cut
+from cempstream.models.evaluation.evaluate import Evaluation
 from cempstream.models.evaluation.evaluation_night import (
     NightStrata,
     kept_batches,
@@ -40,10 +42,12 @@ from cempstream.models.evaluation.statistics import (
     statistic,
     tail_share,
 )
+from cempstream.models.sessions import Provider
 from cempstream.models.simulator import SimulatedBatch, draw_sources, load_mix, simulate
 from cempstream.models.simulator.simulator import TRUTH_DTYPE
 from cempstream.models.simulator.sources import KINDS
 from cempstream.models.training.trees import fit_trees, save_trees
+from cempstream.streams.assemble import build_chain
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(900)]
 
@@ -125,6 +129,22 @@ def test_strata_of_truth_are_those_of_the_sources() -> None:
     agree = stratum_of(sources) == stratum_of_truth(truth)
     # float32 labels may fall on the other side of a border.
     assert agree.mean() > 0.9999
+
+
+def test_what_is_kept_belongs_to_its_emulator_and_its_bundle(tmp_path: Path) -> None:
+    bundle = load_bundle(newest_bundle(BUNDLES, "mid"))
+    chain = build_chain(bundle, Provider.CPU, threads=1)
+    shipped, other = Evaluation(bundle, chain, tmp_path), Emulator.load()
+    other.card["files"]["emulator.onnx"] = "0" * 64
+    elsewhere = Evaluation(bundle, chain, tmp_path, emulator=other)
+    assert Evaluation(bundle, chain, tmp_path).of_bundle == shipped.of_bundle
+    assert elsewhere.of_emulator != shipped.of_emulator
+    graphs = bundle.card.graphs
+    changed = {**graphs, "classify": graphs["classify"].model_copy(update={"sha256": "0" * 64})}
+    retrained = replace(bundle, card=bundle.card.model_copy(update={"graphs": changed}))
+    again = Evaluation(retrained, chain, tmp_path)
+    assert again.of_emulator == shipped.of_emulator
+    assert again.of_bundle != shipped.of_bundle
 
 
 @pytest.mark.parametrize("survey", ["lamost", "csst:GV"])
@@ -223,4 +243,4 @@ def test_evaluate_writes_a_report_and_keeps_what_it_scored(tmp_path: Path) -> No
     assert 0 <= operating["recall"]["value"] <= 1
     assert operating["recall"]["n"] > 0
     assert len((tmp_path / "index.html").read_text(encoding="utf-8")) < 3_000_000
-    assert any((tmp_path / "cache").glob("night-mid-*.npz"))
+    assert any((tmp_path / "cache").glob("*/mid-*/night-*.npz"))
