@@ -83,22 +83,25 @@ def _subclass(feh: Array, cfe: Array, bafe: Array, eufe: Array, is_cemp: Array) 
 def draw_labels(n: int, rng: np.random.Generator) -> Array:
     """Draw training labels, rich where the decision is hard.
 
-    A third follows the library's own box, so that nothing is learned from correlations alone; the rest are
-    metal-poor stars around the CEMP border, CEMP stars with the abundance patterns of their groups, and
-    carbon-normal stars of the disc and the halo along the main sequence and the giant branch.
+    More than a quarter follow the library's own box, so that nothing is learned from correlations alone; the
+    rest are metal-poor stars around the CEMP border, CEMP stars with the abundance patterns of their groups,
+    and carbon-normal stars of the disc and the halo along the main sequence and the giant branch, and of the
+    halo on the horizontal branch and beyond it.
 
     Returns
     -------
     Array
         float64, shape ``(n, 11)``, columns ``LABEL_NAMES``.
     """
-    kind = rng.choice(5, size=n, p=[0.30, 0.20, 0.22, 0.18, 0.10])
+    kind = rng.choice(6, size=n, p=[0.28, 0.19, 0.21, 0.17, 0.10, 0.05])
     u = rng.random((n, 11))
     teff = 3900 + 3100 * u[:, 0]
     tracks = kind >= 1
     on_track = tracks & (rng.random(n) < 0.8)
     logg = lowest_logg(teff) + (5 - lowest_logg(teff)) * u[:, 1]
     logg[on_track] = _track_logg(teff[on_track], rng)
+    evolved = kind == 5
+    teff[evolved], logg[evolved] = _after_the_giant_branch(u[evolved, :2], rng)
     feh = -4 + 4.5 * u[:, 2]
     feh[kind == 1] = -3.6 + 3.0 * u[kind == 1, 2]
     feh[kind == 2] = -3.9 + 2.9 * u[kind == 2, 2]
@@ -106,7 +109,8 @@ def draw_labels(n: int, rng: np.random.Generator) -> Array:
     spread_out = -1.0 + 1.5 * u[disc, 2]
     peaked = np.clip(-0.15 + 0.3 * rng.standard_normal(disc.sum()), -1.5, 0.5)
     feh[disc] = np.where(rng.random(disc.sum()) < 0.5, spread_out, peaked)
-    feh[kind == 4] = np.clip(-1.6 + 0.7 * rng.standard_normal(np.sum(kind == 4)), -4.0, 0.0)
+    halo = kind >= 4
+    feh[halo] = np.clip(-1.6 + 0.7 * rng.standard_normal(halo.sum()), -4.0, 0.0)
     top = highest_cfe(feh)
     cfe = -0.6 + (top + 0.6) * u[:, 3]
     border = kind == 1
@@ -142,6 +146,21 @@ def _track_logg(teff: Array, rng: np.random.Generator) -> Array:
     is_dwarf = rng.random(teff.size) < 0.4
     logg = np.where(is_dwarf, dwarf, giant) + 0.25 * rng.standard_normal(teff.size)
     return np.clip(logg, lowest_logg(teff), 5.0)
+
+
+def _after_the_giant_branch(u: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Draw Teff (K) and log g of horizontal-branch stars and, one in three, of stars above the branch.
+
+    ``u`` is uniform in 0..1, shape ``(n, 2)``; both results have shape ``(n,)``. Post-AGB stars proper lie
+    below the library's lowest log g.
+    """
+    teff = 5200 + 1800 * u[:, 0]
+    # the branch runs from its red clump to the RR Lyrae stars
+    branch = np.interp(teff, [5200, 7000], [2.3, 3.0]) + 0.15 * rng.standard_normal(teff.size)
+    lowest = lowest_logg(teff)
+    above = lowest + (branch - lowest) * u[:, 1]
+    logg = np.where(rng.random(teff.size) < 1 / 3, above, branch)
+    return teff, np.maximum(logg, lowest)
 
 
 def _pattern(which: Array, feh: Array, cfe: Array, sfe: Array, rfe: Array, rng: np.random.Generator) -> None:

@@ -104,7 +104,10 @@ def train_bundle(
         weaknesses=plan.weaknesses,
         purity=config.purity,
         training=TrainingCard(
-            data=tuple(f"{file.name} sha256:{sha256(file.read_bytes()).hexdigest()}" for file in files),
+            data=(
+                *(f"{file.name} sha256:{sha256(file.read_bytes()).hexdigest()}" for file in files),
+                f"emulator {emulator.card['version']} sha256:{emulator.card['files']['emulator.onnx']}",
+            ),
             seed=config.seed,
             n_spectra=len(data),
             n_stars=int(np.unique(data.star[data.star >= 0]).size),

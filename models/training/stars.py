@@ -17,8 +17,6 @@ from cempstream.models.emulator.stellar_library import Library
 from cempstream.models.training.labels import COLUMN, draw_labels
 from cempstream.processors.grid import Array
 
-#: Share of emulated stars without any false line.
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stars:

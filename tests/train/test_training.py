@@ -118,6 +118,9 @@ def test_labels_stay_in_the_library_and_truth_follows_the_definitions() -> None:
     assert np.all(truth.subclass[truth.is_cemp & (sfe > 1) & (rfe < 1)] == 1)
     assert np.all(truth.subclass[truth.is_cemp & (sfe < 0.9) & (rfe > 1)] == 2)
     assert 0.25 < truth.is_cemp.mean() < 0.5
+    is_warm_giant = (labels[:, COLUMN["teff"]] > 5700) & (logg < 3.2)
+    normal = is_warm_giant & (feh < -1) & (cfe < 0.4)
+    assert normal.mean() > 0.03, "the horizontal branch of the halo"
 
 
 def test_training_learns_resumes_and_repeats_itself(data: Dataset, tmp_path: Path) -> None:
