@@ -12,7 +12,6 @@ order in which the events came.
 """
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import suppress
@@ -153,7 +152,7 @@ class EventBatches:
             async for _ in self._stream:
                 event = self._stream.current_event
                 assert event is not None, "the stream is fed by a topic"
-                self._arrived.append((time.monotonic(), event))
+                self._arrived.append((_now_s(), event))
                 if len(self._arrived) in (1, self._size):
                     self._changed.set()
                 if len(self._arrived) >= self._size * _READ_AHEAD_BATCHES:
@@ -190,11 +189,11 @@ class EventBatches:
             return FlushReason.DRAIN, None
         if not self._arrived:
             return None, None
-        left_s = self._arrived[0][0] + self._within_s - time.monotonic()
+        left_s = self._arrived[0][0] + self._within_s - _now_s()
         return (FlushReason.DEADLINE, 0) if left_s <= 0 else (None, left_s)
 
     def _take(self, reason: FlushReason) -> EventBatch:
-        now = time.monotonic()
+        now = _now_s()
         taken = [self._arrived.popleft() for _ in range(min(self._size, len(self._arrived)))]
         self._has_room.set()
         batch = EventBatch(
@@ -259,3 +258,7 @@ class EventBatches:
                     self._acknowledged.clear()
                     await self._acknowledged.wait()
         await commit_all(self._stream.app.consumer)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

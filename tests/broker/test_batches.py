@@ -71,12 +71,13 @@ class Flow:
         return worker
 
     def arrived(self) -> Counter[int]:
-        """Count every number in the target topic, reading until it is quiet; the first may take a while."""
+        """Count every number in the target topic, reading to its end until it is quiet."""
         consumer = Consumer({"bootstrap.servers": self._bootstrap, "group.id": "count", "log_level": 0})
-        consumer.assign([TopicPartition(self.target, i, 0) for i in range(N_PARTITIONS)])
+        partitions = [TopicPartition(self.target, i, 0) for i in range(N_PARTITIONS)]
+        consumer.assign(partitions)
         found: Counter[int] = Counter()
         quiet_since = time.monotonic()
-        while time.monotonic() - quiet_since < (0.8 if found else 5.0):
+        while time.monotonic() - quiet_since < 0.8 or not _is_at_end(consumer, partitions):
             for message in consumer.consume(5_000, timeout=0.2):
                 found[int(message.value())] += 1
                 quiet_since = time.monotonic()
@@ -112,6 +113,13 @@ class Flow:
     def end(self) -> None:
         for worker in self._workers:
             worker.kill()
+
+
+def _is_at_end(consumer: Consumer, partitions: list[TopicPartition]) -> bool:
+    return all(
+        max(0, at.offset) >= consumer.get_watermark_offsets(at, timeout=20)[1]
+        for at in consumer.position(partitions)
+    )
 
 
 def _last_number(worker: ChildProcess) -> int:

@@ -92,7 +92,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
 
 def test_the_pipeline_bench_reports_rates_of_one_run() -> None:
     ended = subprocess.run(
-        [*COMMAND, "bench", "pipeline", "--json", "--batches", "1", "--repeats", "2", "--threads", "1"],
+        [*COMMAND, "bench", "pipeline", "--json", "--batches", "1", "--repeats", "1", "--threads", "1"],
         capture_output=True,
         text=True,
         check=True,
@@ -100,13 +100,15 @@ def test_the_pipeline_bench_reports_rates_of_one_run() -> None:
     report = json.loads(ended.stdout)
     assert report["n_spectra"] == 64
     assert report["packet_bytes"] == pytest.approx(31_400, abs=500)
-    assert report["bare"] > report["pipeline"] * 0.8 > 0
-    assert report["ratio"] == pytest.approx(report["pipeline"] / report["bare"], rel=0.5)
+    assert report["bare"] > 0
+    assert report["ratio"] == pytest.approx(report["pipeline"] / report["bare"])
+    assert report["ratio_with_outputs"] == pytest.approx(report["with_outputs"] / report["bare"])
     stages = {stage["stage"]: stage for stage in report["stages"]}
     assert stages["features"]["total_us"] > stages["features"]["networks_us"] > 0
     assert stages["rebin"]["networks_us"] == 0
     total_us = sum(stage["total_us"] for stage in report["stages"] if stage["stage"] != "outputs")
-    assert total_us == pytest.approx(1e6 / report["pipeline"], rel=0.3)
+    pipeline_us = 1e6 / report["pipeline"]
+    assert pipeline_us / 2 < total_us <= pipeline_us  # the stages, and a little between them
 
 
 def test_the_stream_bench_balances_its_books() -> None:

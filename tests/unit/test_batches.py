@@ -1,7 +1,6 @@
 """Batches from a stream in memory: when they close, in which order they are acknowledged, how they end."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ import pytest
 from mode import Signal
 
 from cempstream.streams.batches import EventBatch, EventBatches, FlushReason
+from tests.virtual_time import virtual_time
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -89,6 +89,10 @@ def values(batch: EventBatch) -> str:
     return "".join(event.value.decode() for event in batch.events)
 
 
+def now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
 async def take(ready: EventBatches, n_batches: int) -> list[EventBatch]:
     taken: list[EventBatch] = []
     async for batch in ready:
@@ -106,26 +110,24 @@ async def read_on(stream: MemoryStream) -> None:
             pass
 
 
+@virtual_time
 async def test_a_batch_closes_when_it_is_full_or_its_first_event_has_waited(stream: MemoryStream) -> None:
     stream.put(*"abcd")
-    async with batches(stream) as ready:
-        started = time.monotonic()
+    async with batches(stream, within_s=0.05) as ready:
         full, late = await take(ready, 2)
-        waited_s = time.monotonic() - started
     assert (values(full), full.reason) == ("abc", FlushReason.SIZE)
     assert (values(late), late.reason) == ("d", FlushReason.DEADLINE)
-    assert 0.04 < waited_s < 0.5
-    assert len(late.queue_wait_s) == 1
-    assert 0.05 <= late.queue_wait_s[0] < 0.5
-    assert max(full.queue_wait_s) < 0.04
+    assert full.queue_wait_s == (0, 0, 0)
+    assert late.queue_wait_s == pytest.approx((0.05,))
+    assert now_s() == pytest.approx(0.05)
 
 
+@virtual_time
 async def test_the_deadline_counts_from_the_first_event_not_from_the_last_batch(stream: MemoryStream) -> None:
     async with batches(stream, within_s=0.1) as ready:
         asyncio.get_running_loop().call_later(0.15, stream.put, "a")
-        started = time.monotonic()
         (batch,) = await take(ready, 1)
-    assert 0.24 < time.monotonic() - started < 0.6
+    assert now_s() == pytest.approx(0.25)
     assert batch.reason is FlushReason.DEADLINE
 
 
@@ -156,6 +158,7 @@ async def test_a_failing_body_acknowledges_nothing_and_crashes_the_worker(stream
         await agent()
 
 
+@virtual_time
 async def test_acknowledgements_keep_the_events_order_whatever_the_deliveries_do(
     stream: MemoryStream,
 ) -> None:
@@ -176,6 +179,7 @@ async def test_acknowledgements_keep_the_events_order_whatever_the_deliveries_do
         assert b"".join(stream.acknowledged) == b"abcdef"
 
 
+@virtual_time
 async def test_a_failed_delivery_stops_everything_behind_it(stream: MemoryStream) -> None:
     stream.put(*"abcdef")
     first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -195,22 +199,22 @@ async def test_a_failed_delivery_stops_everything_behind_it(stream: MemoryStream
     assert isinstance(stream.app.crash_reason, ConnectionError)
 
 
+@virtual_time
 async def test_no_more_than_max_in_flight_are_out(stream: MemoryStream) -> None:
     stream.put(*"abcdefghi")
     delivery: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_later(0.1, delivery.set_result, None)
     given: list[float] = []
-    started = time.monotonic()
     async with batches(stream, max_in_flight=2) as ready:
         async for batch in ready:
-            given.append(time.monotonic() - started)
+            given.append(now_s())
             batch.ack_when(asyncio.shield(delivery))
             if len(given) == 3:
                 break
-    assert given[1] < 0.08
-    assert given[2] > 0.09
+    assert given == pytest.approx([0, 0, 0.1])
 
 
+@virtual_time
 async def test_it_reads_ahead_two_batches_and_no_more(stream: MemoryStream) -> None:
     stream.put(*"abcdefghijklmnop")
     async with batches(stream, size=3) as ready:
@@ -220,6 +224,7 @@ async def test_it_reads_ahead_two_batches_and_no_more(stream: MemoryStream) -> N
     assert "".join(map(values, taken)) == "abcdefghijklmno"
 
 
+@virtual_time
 async def test_an_orderly_end_gives_out_what_has_gathered_and_waits_for_its_delivery(
     stream: MemoryStream,
 ) -> None:
@@ -237,6 +242,7 @@ async def test_an_orderly_end_gives_out_what_has_gathered_and_waits_for_its_deli
     await asyncio.wait_for(shutdown, 1)
 
 
+@virtual_time
 async def test_an_orderly_end_does_not_wait_for_ever(stream: MemoryStream) -> None:
     stream.put(*"abc")
     never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -248,6 +254,7 @@ async def test_an_orderly_end_does_not_wait_for_ever(stream: MemoryStream) -> No
     assert stream.acknowledged == []
 
 
+@virtual_time
 async def test_before_partitions_move_what_is_in_flight_is_finished_and_the_rest_dropped(
     stream: MemoryStream,
 ) -> None:

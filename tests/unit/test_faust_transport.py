@@ -1,7 +1,6 @@
 """What our transport changes in Faust's consumer, each on a consumer that is not connected."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -42,14 +41,12 @@ async def test_a_full_buffer_is_looked_at_again_at_once(
     monkeypatch.setattr(consumer, "_getmany", getmany)
     consumer._active_partitions = {PARTITION}
     consumer.on_buffer_full(PARTITION)
-    waiting = asyncio.create_task(consumer._wait_next_records(1.0))
+    waiting = asyncio.create_task(consumer._wait_next_records(600.0))
     await asyncio.sleep(0.1)
     assert not waiting.done()
-    started = time.monotonic()
     consumer.on_buffer_drop(PARTITION)
-    records, _ = await waiting
+    records, _ = await asyncio.wait_for(waiting, 10)  # Faust sleeps for a second and then has none
     assert records == {PARTITION: [b"fetched"]}
-    assert time.monotonic() - started < 0.5  # Faust would sleep on for the rest of a second
 
 
 async def test_a_delivery_that_ends_at_once_is_not_waited_for(consumer: Consumer) -> None:
