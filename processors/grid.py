@@ -32,6 +32,17 @@ class LogGrid:
         """Pixel centres in Å, shape ``(n_pix,)``, float64."""
         return np.asarray(10.0 ** (self.log10_start + self.log10_step * np.arange(self.n_pix)))
 
+    def within(self, low_aa: float, high_aa: float) -> LogGrid:
+        """Return the pixels whose centres lie between two wavelengths, as a grid."""
+        inside = np.flatnonzero((self.wave >= low_aa) & (self.wave <= high_aa))
+        if not inside.size:
+            wave = self.wave
+            raise ValueError(
+                f"no pixel lies between {low_aa:g} and {high_aa:g} Å; "
+                f"the grid runs from {wave[0]:.1f} to {wave[-1]:.1f} Å"
+            )
+        return LogGrid(self.log10_start + self.log10_step * float(inside[0]), self.log10_step, inside.size)
+
 
 @dataclass(frozen=True, slots=True)
 class LinearGrid:

@@ -28,10 +28,14 @@ def evaluate(
     cache: Annotated[
         Path | None, typer.Option(help="Scored spectra, which are not made twice; <out>/cache.")
     ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Write this section alone, by its key; may be given again.")
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A hundredth of the night: a trial.")] = False,
 ) -> None:
     """Evaluate a bundle: one page with plots, and all its numbers as JSON."""
     from cempstream.models.evaluation.evaluate import FULL, QUICK, Evaluation
+    from cempstream.models.evaluation.report import chosen
 
     given = Path(bundle)
     folder = given if (given / CARD_FILE).is_file() else newest_bundle(BUNDLES, bundle)
@@ -46,6 +50,10 @@ def evaluate(
         work=work,
         fit_trees=fit_trees,
     )
-    page, numbers = evaluation.write(out, lambda title: typer.echo(title, err=True))
+    try:
+        questions = chosen(evaluation.questions, only or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--only") from None
+    page, numbers = evaluation.write(questions, out, lambda title: typer.echo(title, err=True))
     typer.echo(page)
     typer.echo(numbers)

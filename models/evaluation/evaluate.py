@@ -17,6 +17,7 @@ from cempstream.models.emulator.labels import LABEL_NAMES
 from cempstream.models.emulator.stellar_library import library_files, read_library
 from cempstream.models.evaluation.baselines import BASELINES, Trees, index_cut
 from cempstream.models.evaluation.evaluation_night import STRATA, kept_batches, night_batches, profile_of
+from cempstream.models.evaluation.information import Sight, information
 from cempstream.models.evaluation.observed_sample import (
     Stars,
     at_resolution,
@@ -234,6 +235,14 @@ class Evaluation:
         )
         return samples(found, "noise", "Degradation with S/N", lead)
 
+    def bound(self) -> Section:
+        """How well anybody could do."""
+        card, wave = self.bundle.card, profile_of(self.surveys[0]).grating[0].wave
+        grid = card.grid.grid.within(float(wave[0]), float(wave[-1]))
+        knots_aa = card.sigma_pix * float(np.diff(grid.wave).mean())
+        sight = Sight(grid, card.resolving_power, knots_aa)
+        return information(self.emulator, self.halo.labels, sight, _SNRS)
+
     def with_resolution(self) -> Section:
         """How errors grow towards low resolution."""
         low, high = self.bundle.card.served
@@ -303,10 +312,11 @@ class Evaluation:
             self.of_bundle / "real.json",
         )
 
-    def write(self, out: Path, told: Callable[[str], None]) -> tuple[Path, Path]:
-        """Write the report and return its page and its numbers."""
+    @property
+    def questions(self) -> list[Question]:
+        """All sections in the order of the report."""
         profile = profile_of(self.surveys[0])
-        questions = [
+        return [
             Question("detection", "CEMP stars at the natural prior", lambda: detection(self.night)),
             Question("bins", "For which stars", lambda: bins(self.night)),
             Question("calibration", "Are the probabilities right?", lambda: calibration(self.night)),
@@ -315,6 +325,7 @@ class Evaluation:
             Question("parameters", "Parameters", lambda: errors(self.night.scored)),
             Question("coverage", "Interval coverage", lambda: coverage(self.night.scored)),
             Question("noise", "Degradation with S/N", self.with_noise),
+            Question("information", "What a spectrum can tell", self.bound),
             Question("resolution", "Degradation with resolving power", self.with_resolution),
             Question("held-out", "Held out by star: the library", self.held_out),
             Question(
@@ -337,6 +348,11 @@ class Evaluation:
             Question("throughput", "Throughput", self.throughput),
             Question("real", "The real sky", self.on_real_sky),
         ]
+
+    def write(
+        self, questions: Sequence[Question], out: Path, told: Callable[[str], None]
+    ) -> tuple[Path, Path]:
+        """Write a report of these sections and return its page and its numbers."""
         sections = answer(questions, told)
         card, emulator = self.bundle.card, self.emulator.card
         facts: dict[str, Value] = {

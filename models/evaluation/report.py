@@ -80,6 +80,21 @@ class Question:
     write: Callable[[], Section]
 
 
+def chosen(questions: Sequence[Question], keys: Sequence[str]) -> list[Question]:
+    """Return the questions of these keys, or all of them if none is given.
+
+    Raises
+    ------
+    ValueError
+        Naming a key that no question has.
+    """
+    known = [question.key for question in questions]
+    for key in keys:
+        if key not in known:
+            raise ValueError(f"there is no section '{key}'; there are {', '.join(known)}")
+    return [question for question in questions if not keys or question.key in keys]
+
+
 def answer(questions: Sequence[Question], told: Callable[[str], None]) -> list[Section]:
     """Write the sections one by one; one that lacks its input says so and the others go on."""
     sections = []

@@ -30,6 +30,7 @@ from cempstream.models.evaluation.report import (
     Section,
     Table,
     answer,
+    chosen,
     write_report,
 )
 from cempstream.models.evaluation.scored import Scored
@@ -222,6 +223,14 @@ def test_a_section_without_its_input_says_so_by_name(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_sections_are_chosen_by_their_keys() -> None:
+    questions = [Question(key, key.upper(), lambda: Section("x", "X")) for key in ("a", "b", "c")]
+    assert chosen(questions, ()) == questions
+    assert chosen(questions, ["c", "a"]) == [questions[0], questions[2]]
+    with pytest.raises(ValueError, match="there is no section 'd'; there are a, b, c"):
+        chosen(questions, ["a", "d"])
+
+
 def test_scored_columns_come_back_from_disk(tmp_path: Path) -> None:
     night = made_up_night(50, 8)
     night.save(tmp_path / "night.npz")
@@ -237,7 +246,16 @@ def test_evaluate_writes_a_report_and_keeps_what_it_scored(tmp_path: Path) -> No
     record = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     by_key = {section["key"]: section for section in record["sections"]}
     measured = {key for key, section in by_key.items() if not section["missing"]}
-    assert {"bars", "detection", "calibration", "rivals", "coverage", "attribution", "denoiser"} <= measured
+    assert {
+        "bars",
+        "detection",
+        "calibration",
+        "rivals",
+        "coverage",
+        "attribution",
+        "denoiser",
+        "information",
+    } <= measured
     assert "--real" in by_key["real"]["missing"]
     operating = by_key["detection"]["tables"][0]["rows"][0]
     assert 0 <= operating["recall"]["value"] <= 1

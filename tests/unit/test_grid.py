@@ -1,0 +1,21 @@
+"""Grids as values."""
+
+import numpy as np
+import pytest
+
+from cempstream.processors.grid import LogGrid
+
+GRID = LogGrid(3.6, 1e-4, 2000)
+
+
+def test_a_part_of_a_grid_has_its_very_pixels() -> None:
+    wave = GRID.wave
+    part = GRID.within(4200.0, 4300.0)
+    np.testing.assert_allclose(part.wave, wave[(wave >= 4200.0) & (wave <= 4300.0)], rtol=1e-12)
+
+
+def test_a_part_beyond_the_grid_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"no pixel lies between 9000 and 9100 Å; .* from 3981\.1 to 6308\.1 Å"
+    ):
+        GRID.within(9000.0, 9100.0)
