@@ -99,6 +99,7 @@ def sample_figures(scored: Scored) -> dict[str, Value]:
         "[Fe/H] in its interval": share(covered[good]),
         "no against s, balanced accuracy": balanced_accuracy(scored),
         "AUC": statistic(_auc, scored.p_cemp, scored.truth["is_cemp"], star=star),
+        "[Fe/H] bias, metal-poor": _bias(found[poor, _FEH] - truth[poor, _FEH], "dex", star[poor]),
     }
 
 
@@ -131,6 +132,11 @@ def _mae(error: Array, unit: str, star: Array | None = None) -> Measured:
     good = np.isfinite(error)
     named = None if star is None else star[good]
     return statistic(lambda e: float(np.mean(np.abs(e))), error[good], unit=unit, star=named)
+
+
+def _bias(error: Array, unit: str, star: Array) -> Measured:
+    good = np.isfinite(error)
+    return statistic(lambda e: float(np.mean(e)), error[good], unit=unit, star=star[good])
 
 
 def _summary(error: Array, unit: str) -> list[Value]:
