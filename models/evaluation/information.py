@@ -50,7 +50,8 @@ def derivatives(emulator: Emulator, labels: Array, sight: Sight) -> tuple[Array,
     Returns
     -------
     tuple
-        Flux, shape ``(n, n_pix)``, and derivatives, shape ``(n, n_pix, n_labels)``.
+        Flux over continuum, shape ``(n, n_pix)``, and its derivatives, each by the unit of its label, shape
+        ``(n, n_pix, n_labels)``.
     """
     seen = emulator.at(sight.resolving_power, sight.grid)
     norm = seen(labels).norm.astype(np.float64)
