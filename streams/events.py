@@ -26,6 +26,7 @@ class Event(StrEnum):
     BREAKER_OPENED = "breaker_opened"
     BREAKER_CLOSED = "breaker_closed"
     PARTITIONS_CHANGED = "partitions_changed"
+    PARTITIONS_UNREAD = "partitions_unread"
     EXPOSURE_INCOMPLETE = "exposure_incomplete"
 
 
@@ -104,6 +105,16 @@ def partitions_changed(lost: Iterable[tuple[str, int]], gained: Iterable[tuple[s
         "partitions were taken away" if is_lost else "partitions were assigned",
         lost=is_lost or None,
         gained=is_gained or None,
+    )
+
+
+def partitions_unread(orphans: Iterable[tuple[str, int]]) -> None:
+    """This worker was given nothing while these partitions are nobody's: it ends."""
+    _log(
+        logging.CRITICAL,
+        Event.PARTITIONS_UNREAD,
+        "partitions are read by no worker and none was assigned to this one: ending, to be started again",
+        partitions=_places(orphans),
     )
 
 

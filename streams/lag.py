@@ -14,8 +14,6 @@ from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # it is public
 from faust.types import TP
 
-from cempstream.streams.settings import KafkaSettings
-
 _TIMEOUT_S = 4.0
 
 
@@ -29,10 +27,8 @@ class Extent(NamedTuple):
 class LagMeter:
     """Measure the lag of a Faust consumer."""
 
-    def __init__(self, kafka: KafkaSettings) -> None:
-        self._admin = AdminClient(
-            {"bootstrap.servers": kafka.bootstrap, "log_level": 0, **kafka.client_config()}
-        )
+    def __init__(self, admin: AdminClient) -> None:
+        self._admin = admin
         self._extents: dict[TP, Extent] = {}
         self._positions: dict[TP, int] = {}
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import faulthandler
+import gc
+import os
 import ssl
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import faust
-from faust.types import EventT
+from confluent_kafka.admin import AdminClient
+from faust.types import TP, EventT
 
 from cempstream.processors.outcome import Classification, Outcome
 from cempstream.schemas.heartbeat import WorkerState
@@ -31,6 +35,7 @@ from cempstream.streams.heap import keep_freed_memory
 from cempstream.streams.heartbeat import Heart, Pulse, Tally
 from cempstream.streams.lag import LagMeter
 from cempstream.streams.metrics import Metrics
+from cempstream.streams.orphans import OrphanWatch
 from cempstream.streams.outputs import MessageWriter, Origin
 from cempstream.streams.pipeline import ModelBroken, Pipeline
 from cempstream.streams.publisher import OutMessage, Publisher
@@ -82,7 +87,14 @@ class Worker:
         self.shadow: Shadow | None = None
         self.health: HealthServer | None = None
         self.heart: Heart | None = None
-        self.lag = LagMeter(settings.kafka)
+        self.admin = AdminClient(
+            {
+                "bootstrap.servers": settings.kafka.bootstrap,
+                "log_level": 0,
+                **settings.kafka.client_config(),
+            }
+        )
+        self.lag = LagMeter(self.admin)
         self.waiting = WaitingTime()
         self.tally = Tally()
         self.bundles: tuple[str, ...] = ()
@@ -130,6 +142,13 @@ class Worker:
         self.bundles = tuple(bundles)
         shadow = self.shadow.bundle if self.shadow is not None else None
         events.started(self.bundles, provider, f"{self.health.address}/metrics", shadow)
+        OrphanWatch(
+            self.admin,
+            self.settings.kafka.group,
+            self.settings.topics.spectra,
+            is_idle=lambda: not self.has_partitions,
+            on_lost=_end_lost,
+        ).start()
 
     def is_live(self) -> str | None:
         """Say what is wrong with the stream, None where it moves or has nothing to do."""
@@ -309,6 +328,15 @@ def create_app(settings: Settings) -> App:
         await worker.beat()
 
     return app
+
+
+def _end_lost(orphans: frozenset[TP]) -> NoReturn:
+    """End without ceremony: with no partition nothing is under way, and the event loop may not answer."""
+    faulthandler.dump_traceback(all_threads=True)
+    for task in (thing for thing in gc.get_objects() if isinstance(thing, asyncio.Task)):
+        task.print_stack(file=sys.stderr)
+    events.partitions_unread(orphans)
+    os._exit(1)
 
 
 def _credentials(kafka: KafkaSettings) -> Any:

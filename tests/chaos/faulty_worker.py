@@ -2,8 +2,9 @@
 
 ``once``, ``row``, ``always``: the classifier raises once, whenever one star is in the batch, or always.
 ``hung-model``, ``hung-loop``, ``deaf``: after a few hundred spectra the models do not return, the event loop
-does not, or the consumer fetches nothing more and says nothing of it. ``CEMP_TEST_STALL_S`` shortens the
-wait.
+does not, or the consumer fetches nothing more and says nothing of it. ``never-joins``, ``given-nothing``: the
+consumer never asks for partitions, or the group's leader gives none to anybody. ``CEMP_TEST_STALL_S``
+shortens the wait. With a file's name in ``CEMP_TEST_ONCE`` a process that finds the file there is sound.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
 from cempstream.processors.chain import ProcessorChain, StageTimer, untimed
 from cempstream.processors.decide import Policy
 from cempstream.processors.graph import ModelError
 from cempstream.processors.outcome import Classification
 from cempstream.processors.spectrum import BadSpectrum, Spectrum
-from cempstream.streams import faust_transport, worker
+from cempstream.streams import faust_transport, orphans, worker
 from cempstream.streams.faust_app import run_worker
 from cempstream.streams.logs import LogFormat, LogLevel, configure_logging
 from cempstream.streams.pipeline import Pipeline, Route
@@ -110,17 +114,60 @@ def go_deaf() -> None:
     faust_transport.ConsumerThread._fetch_records = fetch
 
 
-def main() -> None:
-    """Run a faulty worker."""
-    configure_logging(LogLevel.INFO, LogFormat.TEXT)
-    worker.STALL_S = float(os.environ.get("CEMP_TEST_STALL_S", worker.STALL_S))
-    match os.environ["CEMP_TEST_FAULT"]:
+def never_join() -> None:
+    """Wait for ever before the first word to the group."""
+
+    async def subscribe(self: Any, topics: Any) -> None:
+        await asyncio.sleep(_FOR_EVER_S)
+
+    faust_transport.ConsumerThread.subscribe = subscribe  # type: ignore[method-assign]
+
+
+def give_nothing() -> None:
+    """Join, and as the group's leader find no partition to give."""
+    real = RoundRobinPartitionAssignor.assign.__func__
+
+    def assign(cls: Any, cluster: Any, members: Any) -> Any:
+        cluster.partitions_for_topic = lambda topic: None
+        return real(cls, cluster, members)
+
+    RoundRobinPartitionAssignor.assign = classmethod(assign)
+
+
+def is_sound() -> bool:
+    """Whether another process has had the fault before; leaves a note for the next."""
+    if (note := os.environ.get("CEMP_TEST_ONCE")) is None:
+        return False
+    is_over = Path(note).exists()
+    Path(note).touch()
+    return is_over
+
+
+def fail(fault: str) -> None:
+    """Build the fault in, and let it be noticed soon."""
+    noticed_after_s = os.environ.get("CEMP_TEST_STALL_S")
+    if noticed_after_s is not None and fault in ("never-joins", "given-nothing"):
+        orphans.PATIENCE_S = float(noticed_after_s)
+    elif noticed_after_s is not None:
+        worker.STALL_S = float(noticed_after_s)
+    match fault:
         case "hung-loop":
             hang_event_loop()
         case "deaf":
             go_deaf()
-        case fault:
+        case "never-joins":
+            never_join()
+        case "given-nothing":
+            give_nothing()
+        case _:
             fail_in_models(fault)
+
+
+def main() -> None:
+    """Run a faulty worker."""
+    configure_logging(LogLevel.INFO, LogFormat.TEXT)
+    if not is_sound():
+        fail(os.environ["CEMP_TEST_FAULT"])
     run_worker(worker.create_app(Settings()))
 
 

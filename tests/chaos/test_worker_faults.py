@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import pytest
 
-from cempstream.streams import faust_app, lag, worker
+from cempstream.streams import faust_app, lag, orphans, worker
 from tests.broker.kafka import KafkaBroker
 from tests.chaos import jumping_worker
 from tests.chaos.harness import EVEN, Supervisor, close_case, now, wait_scored
@@ -90,10 +90,35 @@ def test_a_stalled_stream_ends_the_worker(
         )
 
 
+@pytest.mark.parametrize("fault", ["never-joins", "given-nothing"])
+def test_a_worker_without_partitions_ends_where_nobody_reads_them(
+    kafka: KafkaBroker, packets: list[bytes], table: Table, fault: str
+) -> None:
+    topics = Topics.create(kafka.bootstrap)
+    stall = {"CEMP_TEST_FAULT": fault, "CEMP_TEST_STALL_S": "5"}
+    send(kafka.bootstrap, topics.spectra, packets[:1000])
+    with WorkerProcess(kafka.bootstrap, topics, module="tests.chaos.faulty_worker", **EVEN, **stall) as lost:
+        assert lost.process.wait(timeout_s=90) == 1
+        ended_at = now()
+        assert "event=partitions_unread" in lost.process.log_tail()
+    with WorkerProcess(kafka.bootstrap, topics, **EVEN) as healthy:
+        healthy.wait_ready(180)
+        close_case(
+            f"worker gets no partition ({fault})",
+            kafka.bootstrap,
+            topics,
+            packets[:1000],
+            table,
+            n_faults=1,
+            mended_at=ended_at,
+        )
+
+
 def test_a_stall_is_over_within_two_minutes() -> None:
-    """Of the waits that the test before shortens: what waits is seen, found stale, and the end is bounded."""
+    """Of the waits that the tests before shorten: what waits is seen, found stale, and the end is bounded."""
     seen_s = worker._ASK_INTERVAL_S + 3 * lag._TIMEOUT_S + worker._WATCH_INTERVAL_S
     assert seen_s + worker.STALL_S + faust_app.STOP_DEADLINE_S <= 120
+    assert orphans.PATIENCE_S + 2 * (orphans._INTERVAL_S + 2 * orphans._TIMEOUT_S) <= 120
 
 
 def test_a_full_disk_costs_the_log_and_no_spectrum(

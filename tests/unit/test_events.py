@@ -42,6 +42,7 @@ EVERY: dict[events.Event, Callable[[], None]] = {
     events.Event.BREAKER_OPENED: lambda: events.breaker_opened(0.2, 30.0),
     events.Event.BREAKER_CLOSED: events.breaker_closed,
     events.Event.PARTITIONS_CHANGED: lambda: events.partitions_changed([("t", 1), ("t", 0)], []),
+    events.Event.PARTITIONS_UNREAD: lambda: events.partitions_unread([("t", 1), ("t", 0)]),
     events.Event.EXPOSURE_INCOMPLETE: lambda: events.exposure_incomplete("desi", "e7", 4990, 5000),
 }
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import pytest
+from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
 from cempstream.streams.lag import Extent, LagMeter
-from cempstream.streams.settings import KafkaSettings
 
 A, B = TP("spectra", 0), TP("spectra", 1)
 
@@ -36,7 +36,7 @@ class Consumer:
 
 def meter(monkeypatch: pytest.MonkeyPatch, extents: dict[TP, Extent]) -> LagMeter:
     """Return a meter whose broker is a table."""
-    made = LagMeter(KafkaSettings(bootstrap="127.0.0.1:1"))
+    made = LagMeter(AdminClient({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}))
 
     def ask(partitions: Collection[TP]) -> dict[TP, Extent]:
         return {tp: extents[tp] for tp in partitions}

@@ -1,0 +1,104 @@
+"""End a worker that has no partition while partitions belong to nobody.
+
+A consumer may fail to join its group, or be given nothing, and say nothing of it: the kin of Faust issues
+175, 629 and 640 from before the first message. Whether a worker without partitions is a spare one or a lost
+one only the broker knows, so it is asked, on a connection and in a thread that need no event loop.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection
+
+from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import AdminClient
+from faust.types import TP
+
+#: A rebalance leaves partitions to nobody for up to Faust's ``broker_rebalance_timeout``, 60 s.
+PATIENCE_S = 90.0
+
+_INTERVAL_S = 5.0
+_TIMEOUT_S = 4.0
+
+
+class OrphanWatch:
+    """Call `on_lost` where the worker is idle and partitions have been nobody's for `PATIENCE_S`.
+
+    Parameters
+    ----------
+    admin
+        Asked for the group's members and the topics' partitions, only while the worker is idle.
+    group, topics
+        What the worker consumes.
+    is_idle
+        Whether the worker has no partition.
+    on_lost
+        Takes the partitions that are nobody's; called in the watch's thread, once.
+    """
+
+    def __init__(
+        self,
+        admin: AdminClient,
+        group: str,
+        topics: Collection[str],
+        *,
+        is_idle: Callable[[], bool],
+        on_lost: Callable[[frozenset[TP]], object],
+    ) -> None:
+        self._admin, self._group, self._topics = admin, group, tuple(topics)
+        self._is_idle, self._on_lost = is_idle, on_lost
+        self._thread = threading.Thread(target=self._watch, name="orphan-watch", daemon=True)
+
+    def start(self) -> None:
+        """Watch in a thread of its own until the process ends."""
+        self._thread.start()
+
+    def _watch(self) -> None:
+        since_s: float | None = None
+        while True:
+            time.sleep(_INTERVAL_S)
+            orphans = self.find() if self._is_idle() else frozenset()
+            if not orphans or not self._is_idle():
+                since_s = None
+                continue
+            now_s = time.monotonic()
+            since_s = now_s if since_s is None else since_s
+            if now_s - since_s >= PATIENCE_S:
+                self._on_lost(orphans)
+                return
+
+    def find(self) -> frozenset[TP]:
+        """Return the partitions that belong to no member; none where the broker does not tell."""
+        try:
+            owned = self._owned()
+            return frozenset() if owned is None else self._partitions() - owned
+        except KafkaException:  # no broker, or no permission
+            return frozenset()
+
+    def _partitions(self) -> frozenset[TP]:
+        found = set()
+        asked = self._admin.describe_topics(TopicCollection([*self._topics]), request_timeout=_TIMEOUT_S)
+        for name, answer in asked.items():
+            try:
+                found |= {TP(name, partition.id) for partition in answer.result().partitions}
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise
+        return frozenset(found)
+
+    def _owned(self) -> frozenset[TP] | None:
+        asked = self._admin.describe_consumer_groups([self._group], request_timeout=_TIMEOUT_S)
+        try:
+            group = asked[self._group].result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
+                raise
+            return frozenset()  # nobody has ever joined
+        if group.state == ConsumerGroupState.STABLE and not group.members:
+            return None  # the embedded broker never names members
+        return frozenset(
+            TP(place.topic, place.partition)
+            for member in group.members
+            for place in member.assignment.topic_partitions
+        )
