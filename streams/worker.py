@@ -172,6 +172,7 @@ class Worker:
             within_s=batch_settings.within_s,
             max_in_flight=batch_settings.max_in_flight,
         )
+        alive = asyncio.create_task(self._show_life())
         async with self.publisher, batches as ready:
             self._is_publishing = True
             try:
@@ -185,9 +186,19 @@ class Worker:
                 events.model_broken(str(error))
                 raise
             finally:
+                alive.cancel()
                 self._is_publishing = False
                 tally = self.tally
                 events.stopped(self.bundles, tally.n_scored, tally.n_dead_letters, tally.n_alerts)
+
+    async def _show_life(self) -> None:
+        """Put the end off, again and again; an event loop that hangs can neither say so nor end.
+
+        From before the first packet on: Faust's timers begin only after the first assignment.
+        """
+        while True:
+            faulthandler.dump_traceback_later(STALL_S, exit=True)  # from a thread of its own
+            await asyncio.sleep(_WATCH_INTERVAL_S)
 
     async def _handle(self, batch: EventBatch) -> None:
         """Classify a batch, off the event loop, and return when its messages are delivered.
@@ -312,8 +323,6 @@ def create_app(settings: Settings) -> App:
 
     @app.timer(interval=_WATCH_INTERVAL_S)  # type: ignore[untyped-decorator] # faust's has no type
     async def watch() -> None:
-        # An event loop that hangs can neither say so nor end: this ends the process from a thread of its own.
-        faulthandler.dump_traceback_later(STALL_S, exit=True)
         worker.watch(app.consumer)
         if (problem := worker.is_live()) is not None:
             await app.crash(RuntimeError(f"the stream has stalled: {problem}"))

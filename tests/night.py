@@ -7,11 +7,9 @@ import os
 import sys
 import time
 import uuid
-import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,7 +22,6 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from cempstream.schemas.score import Score, decode_score
 from cempstream.streams.child_process import ChildProcess
 from cempstream.streams.embedded import free_port
-from cempstream.streams.events import Event
 from tests.topics import create_topics
 
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
@@ -76,10 +73,6 @@ class Topics:
         return {f"CEMP_TOPICS__{name}": value for name, value in settings.items()}
 
 
-class LostWorker(UserWarning):
-    """A worker found no way into its group, ended, and was started again; it holds its last words."""
-
-
 class WorkerProcess:
     """``cempstream worker`` as a process of its own."""
 
@@ -106,10 +99,9 @@ class WorkerProcess:
             **settings,
         }
         command = ["-m", module] if module else ["-m", "cempstream", "worker"]
-        self._start = partial(
-            ChildProcess, [sys.executable, *command, *arguments], env=environment, log_path=log_path
+        self.process = ChildProcess(
+            [sys.executable, *command, *arguments], env=environment, log_path=log_path
         )
-        self.process = self._start()
 
     def __enter__(self) -> Self:
         return self
@@ -130,23 +122,12 @@ class WorkerProcess:
             return 0, ""
 
     def wait_ready(self, timeout_s: float = 150.0) -> None:
-        """Return once it consumes.
-
-        A worker that ended because the group gave it nothing is started again, as a supervisor would; the
-        summary of the tests names it.
-        """
+        """Return once it consumes."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self.get("/ready")[0] == 200:
                 return
-            if not self.process.is_running:
-                last_words = self.process.log_tail()
-                assert Event.PARTITIONS_UNREAD in last_words, last_words
-                with warnings.catch_warnings():
-                    warnings.simplefilter("always", LostWorker)
-                    warnings.warn(LostWorker(last_words), stacklevel=2)
-                self.process.stop()
-                self.process = self._start()
+            assert self.process.is_running, self.process.log_tail()
             time.sleep(0.1)
         raise AssertionError(f"not ready after {timeout_s} s: {self.get('/ready')} {self.process.log_tail()}")
 

@@ -1,9 +1,8 @@
-"""What a broker says of partitions that nobody reads, and a worker that acts on it."""
+"""What a broker says of partitions that nobody reads."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer
@@ -11,7 +10,7 @@ from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
 from cempstream.streams.orphans import OrphanWatch
-from tests.night import LostWorker, Topics, WorkerProcess
+from tests.night import Topics
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -57,19 +56,3 @@ def test_what_a_group_reads_is_no_orphan_on_any_broker(bootstrap: str) -> None:
     member.subscribe([topics.spectra])
     wait_joined([member], watch)
     member.close()
-
-
-@on_kafka
-def test_a_worker_that_found_no_way_in_is_started_again(bootstrap: str, tmp_path: Path) -> None:
-    """The fault lasts as long as the first process; the second finds its way."""
-    topics = Topics.create(bootstrap)
-    fault = {
-        "CEMP_TEST_FAULT": "never-joins",
-        "CEMP_TEST_STALL_S": "5",
-        "CEMP_TEST_ONCE": str(tmp_path / "failed"),
-    }
-    with WorkerProcess(bootstrap, topics, module="tests.chaos.faulty_worker", **fault) as worker:
-        first = worker.process
-        with pytest.warns(LostWorker, match="partitions_unread"):
-            worker.wait_ready(180)
-        assert worker.process is not first

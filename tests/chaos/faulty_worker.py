@@ -2,9 +2,10 @@
 
 ``once``, ``row``, ``always``: the classifier raises once, whenever one star is in the batch, or always.
 ``hung-model``, ``hung-loop``, ``deaf``: after a few hundred spectra the models do not return, the event loop
-does not, or the consumer fetches nothing more and says nothing of it. ``never-joins``, ``given-nothing``: the
+does not, or the consumer fetches nothing more and says nothing of it. ``hung-at-once``: the event loop does
+not return from the first batch, before any of Faust's timers has run. ``never-joins``, ``given-nothing``: the
 consumer never asks for partitions, or the group's leader gives none to anybody. ``CEMP_TEST_STALL_S``
-shortens the wait. With a file's name in ``CEMP_TEST_ONCE`` a process that finds the file there is sound.
+shortens the wait.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import asyncio
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
@@ -82,8 +82,8 @@ def fail_in_models(fault: str) -> None:
     worker.load_pipeline = load_faulty
 
 
-def hang_event_loop() -> None:
-    """Deliver a few batches, then never return to the event loop."""
+def hang_event_loop(after: int) -> None:
+    """Deliver so many spectra, then never return to the event loop."""
     real = worker.Worker._deliver
     n_delivered = 0
 
@@ -91,7 +91,7 @@ def hang_event_loop() -> None:
         nonlocal n_delivered
         await real(self, batch, processed)
         n_delivered += len(batch)
-        if n_delivered > N_BEFORE_STALL:
+        if n_delivered > after:
             time.sleep(_FOR_EVER_S)
 
     worker.Worker._deliver = deliver  # type: ignore[method-assign]
@@ -134,15 +134,6 @@ def give_nothing() -> None:
     RoundRobinPartitionAssignor.assign = classmethod(assign)
 
 
-def is_sound() -> bool:
-    """Whether another process has had the fault before; leaves a note for the next."""
-    if (note := os.environ.get("CEMP_TEST_ONCE")) is None:
-        return False
-    is_over = Path(note).exists()
-    Path(note).touch()
-    return is_over
-
-
 def fail(fault: str) -> None:
     """Build the fault in, and let it be noticed soon."""
     noticed_after_s = os.environ.get("CEMP_TEST_STALL_S")
@@ -152,7 +143,9 @@ def fail(fault: str) -> None:
         worker.STALL_S = float(noticed_after_s)
     match fault:
         case "hung-loop":
-            hang_event_loop()
+            hang_event_loop(N_BEFORE_STALL)
+        case "hung-at-once":
+            hang_event_loop(0)
         case "deaf":
             go_deaf()
         case "never-joins":
@@ -166,8 +159,7 @@ def fail(fault: str) -> None:
 def main() -> None:
     """Run a faulty worker."""
     configure_logging(LogLevel.INFO, LogFormat.TEXT)
-    if not is_sound():
-        fail(os.environ["CEMP_TEST_FAULT"])
+    fail(os.environ["CEMP_TEST_FAULT"])
     run_worker(worker.create_app(Settings()))
 
 

@@ -6,6 +6,7 @@ import resource
 import signal
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.broker.kafka import KafkaBroker
 from tests.chaos import jumping_worker
 from tests.chaos.harness import EVEN, Supervisor, close_case, now, wait_scored
 from tests.chaos.ledger_table import Table
-from tests.night import Topics, WorkerProcess, send
+from tests.night import Topics, WorkerProcess, read_all, send
 from tests.poison import poison
 from tests.spectra import template_spectra
 
@@ -62,21 +63,31 @@ def test_sigterm_under_load_ends_cleanly(kafka: KafkaBroker, packets: list[bytes
         close_case("SIGTERM under load", kafka.bootstrap, topics, packets, table, disturbed_at=stopped_at)
 
 
-@pytest.mark.parametrize("fault", ["hung-model", "hung-loop", "deaf"])
+@pytest.mark.parametrize(
+    ("fault", "last_words"),
+    [
+        ("hung-model", "the stream has stalled"),
+        ("hung-loop", "Timeout (0:00:05)!"),
+        ("hung-at-once", "Timeout (0:00:05)!"),
+        ("deaf", "the stream has stalled"),
+    ],
+)
 def test_a_stalled_stream_ends_the_worker(
-    kafka: KafkaBroker, packets: list[bytes], table: Table, fault: str
+    kafka: KafkaBroker, packets: list[bytes], table: Table, tmp_path: Path, fault: str, last_words: str
 ) -> None:
     """Noticed and ended with time to spare in two minutes; here the wait is a few seconds."""
     topics = Topics.create(kafka.bootstrap)
     stall = {"CEMP_TEST_FAULT": fault, "CEMP_TEST_STALL_S": "5"}
     send(kafka.bootstrap, topics.spectra, packets)
+    log = tmp_path / "log"
     with WorkerProcess(
-        kafka.bootstrap, topics, module="tests.chaos.faulty_worker", **EVEN, **stall
+        kafka.bootstrap, topics, module="tests.chaos.faulty_worker", log_path=log, **EVEN, **stall
     ) as stalled:
-        stalled.wait_ready(180)
-        wait_scored(stalled, 100)
-        assert stalled.process.wait(timeout_s=60 + faust_app.STOP_DEADLINE_S) not in (0, None)
+        # No question is put to it before: a hang may come sooner than an answer.
+        assert stalled.process.wait(timeout_s=180 + faust_app.STOP_DEADLINE_S) not in (0, None)
         ended_at = now()
+    assert last_words in log.read_text()
+    assert 0 < len(read_all(kafka.bootstrap, topics.scores)) < len(packets), "in the middle of its work"
     with WorkerProcess(kafka.bootstrap, topics, **EVEN) as healthy:
         healthy.wait_ready(180)
         close_case(
