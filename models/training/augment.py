@@ -89,8 +89,15 @@ class Degrader:
         instrument: Instrument,
         conditions: Conditions,
         rng: np.random.Generator,
+        left: Array | None = None,
     ) -> Degraded:
-        """Observe stars."""
+        """Observe stars.
+
+        Parameters
+        ----------
+        left
+            S/N per Å of what an empty fibre sees, of either sign; NaN or None where there is a source.
+        """
         n = len(stars.norm)
         norm = (
             perturb_physics(stars, vacuum_to_air(wave), conditions.wild, rng)
@@ -115,6 +122,9 @@ class Degrader:
         sigma = _sigma(signal, instrument, snr, rng)
         clean_counts = signal.copy()
         noisy = signal + sigma * rng.standard_normal(signal.shape)
+        if left is not None:
+            is_empty = np.isfinite(left)
+            noisy[is_empty] -= (1.0 - (left / snr)[is_empty, None]) * signal[is_empty]
         ivar = 1.0 / sigma**2
         if conditions.wild:
             noisy, ivar = _artefacts(noisy, ivar, sigma, instrument, conditions.wild, rng)
@@ -127,6 +137,8 @@ class Degrader:
         batch = self._process(noisy / scale, ivar * scale**2, instrument)
         clean = self._process(clean_counts / scale, np.where(empty, 0.0, scale**2 / sigma**2), instrument)
         applied = self._velocity(batch, rv_kms, snr, conditions.wild, rng)
+        if left is not None:
+            snr = np.where(np.isfinite(left), np.abs(left), snr)
         return Degraded(shift_to_rest(batch, applied), shift_to_rest(clean, applied).norm, snr)
 
     def noise_free(self, stars: Stars, wave: Array, continuum_wave: Array, instrument: Instrument) -> Array:

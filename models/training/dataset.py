@@ -19,6 +19,11 @@ from cempstream.processors.outcome import PARAMETERS
 
 MAX_IVAR = 4.0e4
 
+#: Share of empty fibres among the contaminants, and what the sky's subtraction leaves there: S/N per Å, drawn
+#: log-uniformly, of either sign. Below the first value the running mean is noise.
+EMPTY_SHARE = 0.12
+EMPTY_SNR = (0.005, 1.5)
+
 _ARRAYS = ("norm", "ivar", "clean")
 _FACTS = ("parameters", "is_cemp", "is_cemp_corrected", "subclass", "is_ood", "snr", "star", "weight")
 
@@ -113,8 +118,8 @@ def generate(
         last = min(first + mix.per_instrument, n)
         rng = np.random.default_rng([seed, first])
         stars = source.draw(last - first, rng)
-        stars, truth, number = _with_contaminants(stars, source, mix.contaminants, rng)
-        seen = degrader(stars, source.wave, source.continuum_wave, instrument(rng), mix.conditions, rng)
+        stars, truth, number, left = _with_contaminants(stars, source, mix.contaminants, rng)
+        seen = degrader(stars, source.wave, source.continuum_wave, instrument(rng), mix.conditions, rng, left)
         arrays["norm"][first:last] = seen.batch.norm
         arrays["ivar"][first:last] = np.minimum(seen.batch.ivar, MAX_IVAR)
         arrays["clean"][first:last] = seen.clean
@@ -127,14 +132,18 @@ def generate(
 
 def _with_contaminants(
     stars: Stars, source: StarSource, share: float, rng: np.random.Generator
-) -> tuple[Stars, Truth, Array]:
-    """Replace a share of the stars by contaminants; a star's number is made of its Teff, log g and [Fe/H]."""
+) -> tuple[Stars, Truth, Array, Array]:
+    """Replace a share of the stars by contaminants; a star's number is made of its Teff, log g and [Fe/H].
+
+    The last array is the S/N per Å that is left of the light of an empty fibre, NaN for the others.
+    """
     truth = truth_of(stars.labels)
     n = len(stars.labels)
     number = np.abs((stars.labels[:, :3] * [1e3, 1e6, 1e9]).sum(axis=1)).astype(np.int64)
+    left = np.full(n, np.nan)
     rows = np.flatnonzero(rng.random(n) < share)
     if rows.size == 0:
-        return stars, truth, number
+        return stars, truth, number, left
     seeds = Stars(stars.labels[rows], stars.norm[rows], stars.continuum[rows])
     if source.wave.size == EMULATOR_GRID.n_pix and rng.random() < 0.5:
         norm, continuum, is_ood = draw_simulated(seeds, source.wave, source.continuum_wave, rng)
@@ -142,6 +151,11 @@ def _with_contaminants(
         norm, continuum, is_ood = draw_contaminants(seeds, vacuum_to_air(source.wave), rng)
     all_norm, all_continuum = stars.norm.copy(), stars.continuum.copy()
     all_norm[rows], all_continuum[rows] = norm, continuum
+    empty = rng.random(rows.size) < EMPTY_SHARE
+    all_norm[rows[empty]], is_ood[empty] = 1.0, 1
+    n_empty = int(empty.sum())
+    low, high = np.log(EMPTY_SNR)
+    left[rows[empty]] = np.exp(rng.uniform(low, high, n_empty)) * rng.choice([-1, 1], n_empty)
     parameters, is_cemp = truth.parameters.copy(), truth.is_cemp.copy()
     corrected, subclass, ood = truth.is_cemp_corrected.copy(), truth.subclass.copy(), truth.is_ood.copy()
     parameters[rows] = np.nan
@@ -155,4 +169,5 @@ def _with_contaminants(
         Stars(stars.labels, all_norm, all_continuum),
         Truth(parameters, is_cemp, corrected, subclass, ood),
         number,
+        left,
     )

@@ -19,7 +19,7 @@ from cempstream.models.training.calibrate import (  # noqa: E402
     roc_auc,
 )
 from cempstream.models.training.config import CONFIGS, TrainingConfig, read_config  # noqa: E402
-from cempstream.models.training.dataset import Dataset, Mix, generate  # noqa: E402
+from cempstream.models.training.dataset import EMPTY_SHARE, EMPTY_SNR, Dataset, Mix, generate  # noqa: E402
 from cempstream.models.training.fit import Schedule, train  # noqa: E402
 from cempstream.models.training.grad_cam import grad_cam  # noqa: E402
 from cempstream.models.training.instruments import draw_instrument, lamost_like  # noqa: E402
@@ -93,6 +93,20 @@ def test_noise_is_what_the_snr_says(degrader: Degrader) -> None:
     assert 0.65 < residual[good].std() < 1.05
     snr_per_aa = np.sqrt(seen.ivar.astype(float) / np.gradient(GRID.wave))
     assert np.median(snr_per_aa[good]) == pytest.approx(20.0, rel=0.15)
+
+
+def test_empty_fibres_hold_noise_about_zero_and_are_no_stars(degrader: Degrader) -> None:
+    tame = Mix(conditions=Conditions((20.0, 20.0), 0.0), contaminants=1.0, per_instrument=400)
+    seen = generate(LineStars(), degrader, 400, 3, mix=tame, instrument=lambda rng: lamost_like())
+    is_empty = seen.snr < 5.0
+    assert is_empty.mean() == pytest.approx(EMPTY_SHARE, abs=0.05)
+    assert np.all(seen.truth.is_ood[is_empty] == 1)
+    assert np.all(seen.star[is_empty] == -1)
+    assert not seen.truth.is_cemp[is_empty].any()
+    # A median, because the continuum of nothing has zeros, where the quotient is anything.
+    snr_per_aa = np.sqrt(np.median(seen.ivar[is_empty].astype(float), axis=1) / np.diff(GRID.wave).mean())
+    assert np.quantile(snr_per_aa, 0.9) < EMPTY_SNR[1]
+    assert np.median(np.abs(seen.clean[is_empty].astype(float) - 1)) < 0.02
 
 
 def test_every_instrument_can_be_drawn_and_its_projection_keeps_a_flat_spectrum_flat() -> None:
