@@ -174,7 +174,7 @@ def send(
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
-            "acks": "all",
+            "enable.idempotence": True,  # what was sent once is there once, also over a broker's death
             "message.max.bytes": MAX_MESSAGE_BYTES,
             "linger.ms": 5,
             # By default a burst goes to one partition for 10 ms: of 1,500 packets, 21 to one of four.

@@ -26,6 +26,9 @@ from tests.night import Ledger, Topics, WorkerProcess, wait_for
 #: Alerts are rare at the sky's own prior; at even odds some of a few hundred templates are candidates.
 EVEN = {"CEMP_POLICY__PRIOR": "0.5"}
 
+#: So many are sent only after a fault in the middle of the work: some are left, however fast it went.
+N_LATER = 500
+
 #: Fields of a result that say when and not what.
 _TIMES = frozenset({"ingested_at", "inferred_at", "published_at"})
 
@@ -99,10 +102,13 @@ class Supervisor:
             time.sleep(0.05)
 
 
-def wait_scored(worker: WorkerProcess, n_scored: int, timeout_s: float = 120.0) -> None:
-    """Return once a worker has delivered this many outcomes: it is in the middle of its work."""
+def wait_scored(who: WorkerProcess | Supervisor, n_scored: int, timeout_s: float = 240.0) -> None:
+    """Return once a worker, or the supervisor's of the moment, has delivered this many outcomes."""
     deadline = time.monotonic() + timeout_s
-    while (n_now := worker.metric("cemp_spectra_total")) < n_scored:
+    while True:
+        worker = who.worker if isinstance(who, Supervisor) else who
+        if (n_now := worker.metric("cemp_spectra_total")) >= n_scored:
+            return
         assert time.monotonic() < deadline, f"{n_now} outcomes: {worker.process.log_tail()}"
         time.sleep(0.05)
 

@@ -23,7 +23,7 @@ from confluent_kafka.admin import (
 )
 
 from tests.broker.kafka import KafkaBroker, KafkaCluster
-from tests.chaos.harness import EVEN, Supervisor, close_case, now, wait_scored
+from tests.chaos.harness import EVEN, N_LATER, Supervisor, close_case, now, wait_scored
 from tests.chaos.ledger_table import Table
 from tests.night import MAX_MESSAGE_BYTES, Topics, WorkerProcess, send
 from tests.topics import create_topics
@@ -35,12 +35,13 @@ def test_broker_killed_and_restarted(kafka: KafkaBroker, packets: list[bytes], t
     topics = Topics.create(kafka.bootstrap)
     with Supervisor(kafka.bootstrap, topics) as supervisor:
         supervisor.wait_ready()
-        send(kafka.bootstrap, topics.spectra, packets)
-        wait_scored(supervisor.worker, 200)
+        send(kafka.bootstrap, topics.spectra, packets[:-N_LATER])
+        wait_scored(supervisor, 200)
         kafka.kill()
         time.sleep(3)
         kafka.start()
         mended_at = now()
+        send(kafka.bootstrap, topics.spectra, packets[-N_LATER:])
         close_case(
             "broker killed and started on its log",
             kafka.bootstrap,
@@ -56,14 +57,15 @@ def test_broker_unreachable_for_a_minute(kafka: KafkaBroker, packets: list[bytes
     topics = Topics.create(kafka.bootstrap)
     with Supervisor(kafka.bootstrap, topics) as supervisor:
         supervisor.wait_ready()
-        send(kafka.bootstrap, topics.spectra, packets)
-        wait_scored(supervisor.worker, 200)
+        send(kafka.bootstrap, topics.spectra, packets[:-N_LATER])
+        wait_scored(supervisor, 200)
         kafka.send_signal(signal.SIGSTOP)
         try:
             time.sleep(60)
         finally:
             kafka.send_signal(signal.SIGCONT)
         mended_at = now()
+        send(kafka.bootstrap, topics.spectra, packets[-N_LATER:])
         close_case(
             "broker unreachable for a minute",
             kafka.bootstrap,
@@ -80,10 +82,11 @@ def test_one_of_three_brokers_killed(kafka: KafkaBroker, packets: list[bytes], t
         topics = Topics.create(cluster.bootstrap, replication=3)
         with Supervisor(cluster.bootstrap, topics) as supervisor:
             supervisor.wait_ready()
-            send(cluster.bootstrap, topics.spectra, packets)
-            wait_scored(supervisor.worker, 200)
+            send(cluster.bootstrap, topics.spectra, packets[:-N_LATER])
+            wait_scored(supervisor, 200)
             disturbed_at = now()
             cluster.nodes[1].kill()
+            send(cluster.bootstrap, topics.spectra, packets[-N_LATER:])
             close_case(
                 "one of three brokers killed under load",
                 cluster.bootstrap,

@@ -13,7 +13,7 @@ import pytest
 from cempstream.streams import faust_app, lag, orphans, worker
 from tests.broker.kafka import KafkaBroker
 from tests.chaos import jumping_worker
-from tests.chaos.harness import EVEN, Supervisor, close_case, now, wait_scored
+from tests.chaos.harness import EVEN, N_LATER, Supervisor, close_case, now, wait_scored
 from tests.chaos.ledger_table import Table
 from tests.night import Topics, WorkerProcess, read_all, send
 from tests.poison import poison
@@ -23,18 +23,18 @@ pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(900)]
 
 
 def test_kill_in_mid_batch_again_and_again(kafka: KafkaBroker, packets: list[bytes], table: Table) -> None:
+    """Every life of the worker has packets of its own, however fast the one before was."""
     topics = Topics.create(kafka.bootstrap)
-    n_kills = 3
+    n_kills, share = 3, len(packets) // 4
     with Supervisor(kafka.bootstrap, topics) as supervisor:
-        supervisor.wait_ready()
-        send(kafka.bootstrap, topics.spectra, packets)
-        for _ in range(n_kills):
-            supervisor.wait_ready()
-            wait_scored(supervisor.worker, 200)
+        for i in range(n_kills):
+            send(kafka.bootstrap, topics.spectra, packets[i * share : (i + 1) * share])
+            wait_scored(supervisor, 100)
             killed_at = now()
             n_ends = len(supervisor.statuses)
             supervisor.worker.process.send_signal(signal.SIGKILL)
             supervisor.wait_ended(n_ends + 1)
+        send(kafka.bootstrap, topics.spectra, packets[n_kills * share :])
         close_case(
             f"kill -9 of the worker, {n_kills} times",
             kafka.bootstrap,
@@ -49,15 +49,16 @@ def test_kill_in_mid_batch_again_and_again(kafka: KafkaBroker, packets: list[byt
 
 def test_sigterm_under_load_ends_cleanly(kafka: KafkaBroker, packets: list[bytes], table: Table) -> None:
     topics = Topics.create(kafka.bootstrap)
-    send(kafka.bootstrap, topics.spectra, packets)
     with WorkerProcess(kafka.bootstrap, topics, **EVEN) as first:
         first.wait_ready(180)
+        send(kafka.bootstrap, topics.spectra, packets[:-N_LATER])
         wait_scored(first, 200)
         start = time.monotonic()
         stopped_at = now()
         first.process.send_signal(signal.SIGTERM)
         assert first.process.wait(timeout_s=30) == 0
         assert time.monotonic() - start < 20
+    send(kafka.bootstrap, topics.spectra, packets[-N_LATER:])
     with WorkerProcess(kafka.bootstrap, topics, **EVEN) as second:
         second.wait_ready(180)
         close_case("SIGTERM under load", kafka.bootstrap, topics, packets, table, disturbed_at=stopped_at)
