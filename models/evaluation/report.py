@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -119,9 +120,14 @@ def write_report(
 ) -> tuple[Path, Path]:
     """Write ``index.html`` and ``report.json`` into a folder and return their paths."""
     from jinja2 import Environment, FileSystemLoader
+    from markupsafe import Markup, escape
 
     folder.mkdir(parents=True, exist_ok=True)
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True)
+    # Commands stand between backticks in the text.
+    environment.filters["commands"] = lambda text: Markup(
+        re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
+    )
     page = environment.get_template("report.html.j2").render(
         title=title,
         lead=lead,

@@ -223,6 +223,11 @@ def test_a_section_without_its_input_says_so_by_name(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_commands_in_the_text_are_set_as_code_and_all_else_is_escaped(tmp_path: Path) -> None:
+    page, _ = write_report(tmp_path, "T", "by `a <b>`, [Fe/H] < -1", {}, [])
+    assert "by <code>a &lt;b&gt;</code>, [Fe/H] &lt; -1" in page.read_text(encoding="utf-8")
+
+
 def test_sections_are_chosen_by_their_keys() -> None:
     questions = [Question(key, key.upper(), lambda: Section("x", "X")) for key in ("a", "b", "c")]
     assert chosen(questions, ()) == questions
