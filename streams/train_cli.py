@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -56,7 +55,7 @@ def train(
             out or work / "bundle",
             progress=board.count,
             report=board.epoch,
-            command=shlex.join(["cempstream", *sys.argv[1:]]),
+            command=_command(bundle, path, library),
         )
     table = Table(title=f"{run.card.name} {run.card.version}: held-out scores")
     for heading in ("sample", "score", "value", "68 %", "n"):
@@ -67,6 +66,12 @@ def train(
     console.print(table)
     console.print(f"the losses are drawn in {work / 'curves.png'}")
     typer.echo(run.folder)
+
+
+def _command(bundle: str, config: Path, library: list[Path]) -> str:
+    """Return the command that makes the bundle again, for its card: files by name, without their folders."""
+    files = [argument for file in library for argument in ("--library", file.name)]
+    return shlex.join(["cempstream", "train", "--bundle", bundle, "--config", config.name, *files])
 
 
 class _Board:

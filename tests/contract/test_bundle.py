@@ -48,6 +48,7 @@ def test_a_shipped_bundle_is_what_its_card_says(shipped: Bundle) -> None:
     assert bundle.name == f"{bundle.folder.parent.name}-{bundle.card.version}"
     assert bundle.templates.norm.shape == (bundle.card.templates.n_templates, bundle.card.grid.n_pix)
     assert sum(graph.mflop for graph in bundle.card.graphs.values()) <= 15.0
+    assert "/" not in bundle.card.training.command
 
 
 def test_the_shipped_graphs_chain_and_rows_in_are_rows_out(shipped: Bundle) -> None:

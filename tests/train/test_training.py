@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,7 @@ from cempstream.models.training.stars import EmulatedStars, Stars  # noqa: E402
 from cempstream.processors.continuum import Normaliser  # noqa: E402
 from cempstream.processors.grid import Array, LogGrid, vacuum_to_air  # noqa: E402
 from cempstream.processors.rebin import Rebinner  # noqa: E402
+from cempstream.streams.train_cli import train as train_verb  # noqa: E402
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
 
@@ -348,6 +350,23 @@ def test_a_smoke_run_makes_a_bundle_that_loads(shared_data: Path, tmp_path: Path
     points = json.loads((tmp_path / "work" / "curves.json").read_text())
     assert {name for point in points for name in point} >= {"reconstruction", "cemp", "parameters"}
     assert (tmp_path / "work" / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_card_gets_the_command_without_this_machines_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Enough(Exception):
+        pass
+
+    def stands_in(*args: object, command: str, **rest: object) -> None:
+        raise Enough(command)
+
+    monkeypatch.setattr("cempstream.models.training.run.train_bundle", stands_in)
+    config = Path(shutil.copy(CONFIGS / "low.toml", tmp_path))
+    with pytest.raises(Enough) as told:
+        train_verb("low", config, [tmp_path / "a.npz", tmp_path / "b"], tmp_path / "work")
+    again = "cempstream train --bundle low --config low.toml --library a.npz --library b"
+    assert told.value.args == (again,)
 
 
 def test_the_shipped_configuration_is_read(tmp_path: Path) -> None:
