@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from cempstream.schemas.alert import Alert
     from cempstream.schemas.codec import decode_spectrum, encode_spectrum
     from cempstream.schemas.score import Score
-    from cempstream.streams.alert_file import AlertFile
-    from cempstream.streams.client import AlertStream
-    from cempstream.streams.offline import classify
+    from cempstream.streams.scoring.files import classify
+    from cempstream.streams.subscriber.alert_file import AlertFile
+    from cempstream.streams.subscriber.client import AlertStream
 
 __all__ = [
     "Alert",
@@ -38,12 +38,12 @@ __all__ = [
 
 _HOMES = {
     "Alert": "schemas.alert",
-    "AlertFile": "streams.alert_file",
-    "AlertStream": "streams.client",
+    "AlertFile": "streams.subscriber.alert_file",
+    "AlertStream": "streams.subscriber.client",
     "BadSpectrum": "processors.spectrum",
     "Score": "schemas.score",
     "Spectrum": "processors.spectrum",
-    "classify": "streams.offline",
+    "classify": "streams.scoring.files",
     "decode_spectrum": "schemas.codec",
     "encode_spectrum": "schemas.codec",
     "read_spectra": "processors.readers",

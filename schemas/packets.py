@@ -23,7 +23,7 @@ from cempstream.schemas.avro_reader import (
 )
 from cempstream.schemas.avro_schema import Schema, SchemaError
 from cempstream.schemas.avro_writer import Writer, compile_writer
-from cempstream.schemas.evolution import unreadable
+from cempstream.schemas.compatibility import unreadable
 from cempstream.schemas.registry import Kind, kind_and_version, known, latest, schema, schema_id, versions
 
 #: A packet larger than this is refused before anything in it is looked at.

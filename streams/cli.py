@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
-from cempstream.streams.logs import LogFormat, LogLevel, configure_logging
+from cempstream.streams.telemetry.logs import LogFormat, LogLevel, configure_logging
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class Verb:
     Attributes
     ----------
     target
-        ``module:attribute`` within ``cempstream.streams``: a function with typer's annotations or a Typer
-        app.
+        ``module:attribute`` within ``cempstream.streams.commands``: a function with typer annotations or a
+        Typer app.
     extra
         What of cempstream has to be installed for it; None for the base install.
     """
@@ -42,7 +42,7 @@ class Verb:
     def load(self) -> Any:
         """Import the verb and return its command."""
         module, _, attribute = self.target.partition(":")
-        found = getattr(import_module(f"cempstream.streams.{module}"), attribute)
+        found = getattr(import_module(f"cempstream.streams.commands.{module}"), attribute)
         if isinstance(found, typer.Typer):
             command: Any = get_group(found)
         else:
@@ -58,53 +58,79 @@ _TRY, _USE, _RUN, _MAKE = "Try", "Classify and subscribe", "Run a stream", "Make
 VERBS = {
     verb.name: verb
     for verb in (
-        Verb("demo", "demo:demo", "demo", _TRY, "A simulated night on a broker of its own, start to end."),
         Verb(
-            "classify", "classify_cli:classify", "cpu", _USE, "Classify files into a table; needs no broker."
+            "demo",
+            "demo:demo",
+            "demo",
+            _TRY,
+            "A simulated night on a broker of its own, start to end.",
         ),
         Verb(
-            "explain", "explain_cli:explain", "cpu", _USE, "Say why the spectra of a file score as they do."
+            "classify",
+            "classify:classify",
+            "cpu",
+            _USE,
+            "Classify files into a table; needs no broker.",
+        ),
+        Verb(
+            "explain",
+            "explain:explain",
+            "cpu",
+            _USE,
+            "Say why the spectra of a file score as they do.",
         ),
         Verb("listen", "listen:listen", None, _USE, "Subscribe to alerts."),
         Verb(
-            "verify", "verify_cli:verify", "cpu", _USE, "Score an alert's spectrum again with its own bundle."
+            "verify",
+            "verify:verify",
+            "cpu",
+            _USE,
+            "Score an alert's spectrum again with its own bundle.",
         ),
-        Verb("schema", "schema_cli:schema_app", None, _USE, "Show and compare packet schemas."),
-        Verb("worker", "worker_cli:worker", "cpu", _RUN, "Score spectra from Kafka until stopped."),
+        Verb("schema", "schema:schema_app", None, _USE, "Show and compare packet schemas."),
+        Verb("worker", "worker:worker", "cpu", _RUN, "Score spectra from Kafka until stopped."),
         Verb(
             "replay",
-            "replay_cli:replay",
+            "replay:replay",
             "cpu",
             _RUN,
             "Publish files as packets, or score a recorded night again.",
         ),
-        Verb("simulate", "simulate_cli:simulate", "cpu", _RUN, "Publish or write a simulated night."),
-        Verb("topics", "topics_cli:topics_app", "cpu", _RUN, "Create and list the topics."),
+        Verb("simulate", "simulate:simulate", "cpu", _RUN, "Publish or write a simulated night."),
+        Verb("topics", "topics:topics_app", "cpu", _RUN, "Create and list the topics."),
         Verb(
-            "exposures", "exposures_cli:exposures_app", "cpu", _RUN, "Say which exposures are fully scored."
+            "exposures",
+            "exposures:exposures_app",
+            "cpu",
+            _RUN,
+            "Say which exposures are fully scored.",
         ),
         Verb(
             "bundle",
-            "bundle_cli:bundle_app",
+            "bundle:bundle_app",
             "cpu",
             _RUN,
             "Compare model bundles, and choose which is served.",
         ),
-        Verb("dlq", "dlq_cli:dlq_app", "cpu", _RUN, "Read dead letters and send them again."),
+        Verb("dlq", "dlq:dlq_app", "cpu", _RUN, "Read dead letters and send them again."),
         Verb(
-            "doctor", "doctor:doctor", "cpu", _RUN, "Say what is wrong with broker, topics, models and clock."
+            "doctor",
+            "doctor:doctor",
+            "cpu",
+            _RUN,
+            "Say what is wrong with broker, topics, models and clock.",
         ),
         Verb(
             "night",
-            "night_cli:night",
+            "night:night",
             "demo",
             _TRY,
             "A simulated night watched by Prometheus, with its picture.",
         ),
         Verb("bench", "bench:bench_app", "demo", _RUN, "Measure rate, latency and memory."),
-        Verb("train", "train_cli:train", "train", _MAKE, "Train and export a model bundle."),
-        Verb("evaluate", "evaluate_cli:evaluate", "train", _MAKE, "Report how good a model bundle is."),
-        Verb("synth", "synth_cli:synth_app", "train", _MAKE, "Compute synthetic spectra."),
+        Verb("train", "train:train", "train", _MAKE, "Train and export a model bundle."),
+        Verb("evaluate", "evaluate:evaluate", "train", _MAKE, "Report how good a model bundle is."),
+        Verb("synth", "synth:synth_app", "train", _MAKE, "Compute synthetic spectra."),
     )
 }
 
@@ -176,12 +202,12 @@ _EXPECTED = {
     "cempstream.processors.readers.options": "UnreadableFile",
     "cempstream.processors.spectrum": "BadSpectrum",
     "cempstream.schemas.avro_schema": "SchemaError",
-    "cempstream.streams.embedded": "BrokerError",
-    "cempstream.streams.offsets": "StreamError",
-    "cempstream.streams.pipeline": "ModelBroken",
-    "cempstream.streams.prometheus_server": "MonitorError",
-    "cempstream.streams.publisher": "DeliveryFailed",
-    "cempstream.streams.topic_reader": "NoSuchTopic",
+    "cempstream.streams.rehearsal.embedded": "BrokerError",
+    "cempstream.streams.subscriber.start": "StreamError",
+    "cempstream.streams.scoring.pipeline": "ModelBroken",
+    "cempstream.streams.rehearsal.prometheus_server": "MonitorError",
+    "cempstream.streams.kafka.publisher": "DeliveryFailed",
+    "cempstream.streams.kafka.topic_reader": "NoSuchTopic",
     "pydantic": "ValidationError",
 }
 

@@ -14,7 +14,6 @@ from cempstream.models.bundle import Bundle
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.grids import EMULATOR_GRID
 from cempstream.models.emulator.labels import LABEL_NAMES
-from cempstream.models.emulator.stellar_library import library_files, read_library
 from cempstream.models.evaluation.baselines import BASELINES, Trees, index_cut
 from cempstream.models.evaluation.evaluation_night import STRATA, kept_batches, night_batches, profile_of
 from cempstream.models.evaluation.information import Sight, information
@@ -55,6 +54,7 @@ from cempstream.models.evaluation.report_spectra import attribution, denoiser
 from cempstream.models.evaluation.report_variants import transfer, variants
 from cempstream.models.evaluation.scored import Scored, score_batches
 from cempstream.models.simulator import SimulatedBatch, load_mix
+from cempstream.models.training.emulator.stellar_library import library_files, read_library
 from cempstream.models.training.stars import LibraryStars
 from cempstream.processors.chain import ProcessorChain
 from cempstream.processors.decide import Policy
@@ -183,7 +183,7 @@ class Evaluation:
         """The baseline; fitted anew where that is asked for."""
         name = self.bundle.card.name
         if self.fit_trees is not None:
-            from cempstream.models.training.trees import fit_trees, save_trees
+            from cempstream.models.evaluation.trees import fit_trees, save_trees
 
             save_trees(fit_trees(self.trees_night, name, 1), self.fit_trees)
             return Trees.load(name, self.fit_trees)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from cempstream.models.carbon_evolution import carbon_correction
 from cempstream.models.emulator.emulator import Emulator
-from cempstream.models.evolution import carbon_correction
 from cempstream.models.simulator import (
     Mix,
     Observed,

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from cempstream.models.emulator.emulator import Emulator
-from cempstream.models.emulator.evaluate import BANDS
 from cempstream.models.emulator.grids import line_spread_matrix
 from cempstream.models.emulator.labels import LABEL_NAMES, label_limits, move_into_range
+from cempstream.models.training.emulator.evaluate import BANDS
 from cempstream.processors.continuum import Normaliser
 from cempstream.processors.grid import Array, LogGrid
 from cempstream.processors.readers import ReadOptions, read_spectra

@@ -16,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cempstream.models.emulator.emulator import Emulator
-from cempstream.models.emulator.evaluate import BANDS
 from cempstream.models.evaluation.forward import (
     FEH_BINS,
     GRID,
@@ -28,6 +27,7 @@ from cempstream.models.evaluation.forward import (
     read_stars,
     score_bins,
 )
+from cempstream.models.training.emulator.evaluate import BANDS
 
 #: Stars of the page's overlays, by what they show.
 _SHOWN = (

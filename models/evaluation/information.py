@@ -12,7 +12,7 @@ from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.labels import LABEL_NAMES, LABELS, move_into_range
 from cempstream.models.evaluation.observed_sample import is_cemp, is_metal_poor
 from cempstream.models.evaluation.report import Section, Table, Value
-from cempstream.models.evaluation.statistics import Measured, statistic
+from cempstream.models.statistics import Measured, statistic
 from cempstream.processors.grid import Array, LogGrid
 
 #: Half of the step over which a derivative is taken, ``LABEL_NAMES`` in order.

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 from matplotlib.figure import Figure
 
-from cempstream.models.evaluation.statistics import Measured
+from cempstream.models.statistics import Measured
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _DPI = 72

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cempstream.models.evaluation.report import Section, Table, Value
-from cempstream.models.evaluation.statistics import Measured
+from cempstream.models.statistics import Measured
 
 
 @dataclass(frozen=True, slots=True)

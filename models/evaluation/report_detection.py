@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from cempstream.models.evaluation.evaluation_night import STRATA, stratum_of_truth
 from cempstream.models.evaluation.report import Picture, Section, Table, Value, draw
 from cempstream.models.evaluation.scored import Scored
-from cempstream.models.evaluation.statistics import (
+from cempstream.models.statistics import (
     Alarms,
     Measured,
     alarms,

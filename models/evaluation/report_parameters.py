@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from cempstream.models.evaluation.report import Picture, Section, Table, Value, draw
 from cempstream.models.evaluation.scored import Scored
-from cempstream.models.evaluation.statistics import Measured, share, statistic
+from cempstream.models.statistics import Measured, share, statistic
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import PARAMETERS, SUBCLASSES
 

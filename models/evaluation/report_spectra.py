@@ -20,8 +20,8 @@ from cempstream.models.evaluation.observed_sample import (
     without_faults,
 )
 from cempstream.models.evaluation.report import NoInput, Picture, Section, Table, Value, draw
-from cempstream.models.evaluation.statistics import Measured, share, statistic
 from cempstream.models.simulator import SurveyProfile
+from cempstream.models.statistics import Measured, share, statistic
 from cempstream.processors.batch import NormalisedBatch
 from cempstream.processors.chain import ProcessorChain
 from cempstream.processors.graph import Tensor

@@ -13,7 +13,7 @@ from cempstream.models.evaluation.baselines import tree_features
 from cempstream.models.evaluation.report import NoInput, Section, Table, Value
 from cempstream.models.evaluation.report_detection import PRIOR, RECALLS
 from cempstream.models.evaluation.scored import Scored
-from cempstream.models.evaluation.statistics import Measured, alarms, bootstrap_alarms, interval
+from cempstream.models.statistics import Measured, alarms, bootstrap_alarms, interval
 from cempstream.processors.chain import ProcessorChain
 from cempstream.processors.grid import Array
 
@@ -29,7 +29,7 @@ def variants(work: Path | None, chain: ProcessorChain, card: Card, kept: Path) -
             import torch  # noqa: F401
         except ModuleNotFoundError as error:
             raise NoInput("torch, which the extra 'train' brings") from error
-        from cempstream.models.training.variants import train_variants
+        from cempstream.models.evaluation.variants import train_variants
 
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(json.dumps(train_variants(work, chain, card), indent=1), encoding="utf-8")

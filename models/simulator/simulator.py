@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from cempstream.models.carbon_evolution import carbon_correction
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.labels import LABEL_NAMES
-from cempstream.models.evolution import carbon_correction
 from cempstream.models.simulator.light import model_flux, redden, scale_to_magnitude
 from cempstream.models.simulator.mix import Mix
 from cempstream.models.simulator.observe import Observed, observe

@@ -8,8 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from cempstream.models.carbon_evolution import carbon_correction
 from cempstream.models.emulator.labels import LABEL_NAMES, highest_cfe, move_into_range
-from cempstream.models.evolution import carbon_correction
 from cempstream.models.simulator.mix import CONTAMINANTS, RARE_KINDS, Mix, Population
 from cempstream.processors.grid import Array
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cempstream.models.evolution import carbon_correction
+from cempstream.models.carbon_evolution import carbon_correction
 from cempstream.models.simulator.mix import Mix
 from cempstream.models.simulator.sources import Sources, draw_sources
 from cempstream.processors.grid import Array

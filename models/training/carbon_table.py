@@ -1,4 +1,4 @@
-"""Fit the smooth table of carbon corrections that ``cempstream.models.evolution`` reads.
+"""Fit the smooth table of carbon corrections that ``cempstream.models.carbon_evolution`` reads.
 
 Input: the list of Placco et al. 2014 (ApJ 797, 21) as a CSV file with columns ``log(g)``, ``FeH``, ``CFe``
 and ``Del[C/Fe]``. Run: ``python -m cempstream.models.training.carbon_table placco2014_labels.csv.gz``.
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy.interpolate import RBFInterpolator
 
-from cempstream.models.evolution import TABLE_NAME
+from cempstream.models.carbon_evolution import TABLE_NAME
 from cempstream.processors.grid import Array
 
 _LOGG = np.array([0.0, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5, 3.0])

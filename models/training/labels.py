@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cempstream.models.carbon_evolution import carbon_correction
 from cempstream.models.emulator.labels import LABEL_NAMES, highest_cfe, lowest_logg, move_into_range
-from cempstream.models.evolution import carbon_correction
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import PARAMETERS
 

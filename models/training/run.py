@@ -11,12 +11,13 @@ import numpy as np
 
 from cempstream.models.card import Card, ScoreCard, TrainingCard
 from cempstream.models.emulator.emulator import Emulator
-from cempstream.models.emulator.stellar_library import Library, library_files, read_library
 from cempstream.models.training.augment import Conditions, Degrader
 from cempstream.models.training.broad_errors import BroadErrors
+from cempstream.models.training.carbon_information import carbon_information
 from cempstream.models.training.config import TrainingConfig
 from cempstream.models.training.curves import write_curves
 from cempstream.models.training.dataset import Dataset, Mix, generate
+from cempstream.models.training.emulator.stellar_library import Library, library_files, read_library
 from cempstream.models.training.export import export_networks
 from cempstream.models.training.fit import Report, train
 from cempstream.models.training.grad_cam import compare_attribution
@@ -28,7 +29,6 @@ from cempstream.models.training.observing import TEST_SAMPLE as TEST_SAMPLE
 from cempstream.models.training.observing import WILD_SAMPLE as WILD_SAMPLE
 from cempstream.models.training.stars import EmulatedStars, LibraryStars, StarSource
 from cempstream.models.training.templates import Templates, choose_templates
-from cempstream.models.training.where import carbon_information
 from cempstream.processors.continuum import Normaliser
 from cempstream.processors.grid import Array, LogGrid
 from cempstream.processors.rebin import Rebinner

@@ -9,10 +9,10 @@ import os
 import mode
 from faust.types import EventT, StreamT
 
-from cempstream.streams import faust_app
-from cempstream.streams.batches import EventBatch, EventBatches
-from cempstream.streams.faust_app import new_app, raw_topic, run_worker
-from cempstream.streams.publisher import OutMessage, Publisher
+from cempstream.streams.kafka.publisher import OutMessage, Publisher
+from cempstream.streams.worker import faust_app
+from cempstream.streams.worker.batches import EventBatch, EventBatches
+from cempstream.streams.worker.faust_app import new_app, raw_topic, run_worker
 
 BOOTSTRAP, GROUP = os.environ["BOOTSTRAP"], os.environ["GROUP"]
 SOURCE, TARGET = os.environ["SOURCE"], os.environ["TARGET"]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from cempstream.streams.embedded import Broker, EmbeddedBroker
+from cempstream.streams.rehearsal.embedded import Broker, EmbeddedBroker
 from tests.broker.kafka import KafkaBroker, why_not_installed
-from tests.topics import create_topics
+from tests.support.topics import create_topics
 
 
 def need_kafka() -> None:

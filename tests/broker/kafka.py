@@ -15,8 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cempstream.streams.child_process import ChildProcess
-from cempstream.streams.embedded import BrokerError, free_port, wait_until_serving
+from cempstream.streams.rehearsal.child_process import ChildProcess
+from cempstream.streams.rehearsal.embedded import BrokerError, free_port, wait_until_serving
 
 JARS = Path(os.environ.get("CEMP_KAFKA_JARS", Path(__file__).resolve().parents[2] / ".cache" / "kafka"))
 

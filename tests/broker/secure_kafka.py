@@ -10,7 +10,7 @@ from typing import Any
 
 from confluent_kafka.admin import AdminClient
 
-from cempstream.streams.embedded import BrokerError
+from cempstream.streams.rehearsal.embedded import BrokerError
 from tests.broker.kafka import KafkaBroker
 
 MECHANISM = "SCRAM-SHA-512"

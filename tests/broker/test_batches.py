@@ -15,8 +15,8 @@ from statistics import median
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from cempstream.streams.child_process import ChildProcess
-from cempstream.streams.embedded import Broker, EmbeddedBroker
+from cempstream.streams.rehearsal.child_process import ChildProcess
+from cempstream.streams.rehearsal.embedded import Broker, EmbeddedBroker
 
 # what Faust does by itself need not be shown on every broker
 only_on_kafka = pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cempstream.streams.cli import app
-from tests.night import Topics, WorkerProcess, send, wait_for
-from tests.spectra import template_packets
-from tests.waiting import wait_until
+from tests.support.night import Topics, WorkerProcess, send, wait_for
+from tests.support.spectra import template_packets
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -11,12 +11,13 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
-from cempstream.streams import client, offsets
-from cempstream.streams.client import AlertStream
-from cempstream.streams.embedded import free_port
-from cempstream.streams.offsets import StreamError
-from cempstream.streams.sieve import Undecodable, UndecodableError
-from tests.alerts import alert_packet
+from cempstream.streams.rehearsal.embedded import free_port
+from cempstream.streams.subscriber import client
+from cempstream.streams.subscriber import start as start_module
+from cempstream.streams.subscriber.client import AlertStream
+from cempstream.streams.subscriber.sieve import Undecodable, UndecodableError
+from cempstream.streams.subscriber.start import StreamError
+from tests.support.alerts import alert_packet
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -221,7 +222,7 @@ def test_a_missing_topic_is_named(bootstrap: str, new_topic: Callable[..., str])
 
 
 def test_a_missing_broker_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offsets, "_TIMEOUT_S", 1.0)
+    monkeypatch.setattr(start_module, "_TIMEOUT_S", 1.0)
     nowhere = f"127.0.0.1:{free_port()}"
     with pytest.raises(StreamError, match=rf"no broker answers.*{nowhere}"):
         AlertStream(nowhere).open()

@@ -9,8 +9,8 @@ from confluent_kafka import Producer
 
 from tests.broker.conftest import need_kafka
 from tests.broker.kafka import KafkaBroker
-from tests.night import Topics, WorkerProcess, headers, send, wait_for
-from tests.spectra import template_packets
+from tests.support.night import Topics, WorkerProcess, headers, send, wait_for
+from tests.support.spectra import template_packets
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 

@@ -9,10 +9,10 @@ import pytest
 from typer.testing import CliRunner
 
 from cempstream.models.bundle import BUNDLES
-from cempstream.streams.checkup import Status, check_topics
 from cempstream.streams.cli import app
+from cempstream.streams.kafka.topics import SIZE, TopicAdmin, TopicPlan, TopicState, plan_topics
+from cempstream.streams.operations.checkup import Status, check_topics
 from cempstream.streams.settings import KafkaSettings, TopicSettings
-from cempstream.streams.topics import SIZE, TopicAdmin, TopicPlan, TopicState, plan_topics
 
 pytestmark = pytest.mark.timeout(90)
 

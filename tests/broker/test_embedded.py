@@ -13,9 +13,9 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 
-from cempstream.streams import embedded
-from cempstream.streams.child_process import ChildProcess
-from cempstream.streams.embedded import BrokerError, EmbeddedBroker
+from cempstream.streams.rehearsal import embedded
+from cempstream.streams.rehearsal.child_process import ChildProcess
+from cempstream.streams.rehearsal.embedded import BrokerError, EmbeddedBroker
 
 
 def _is_listening(port: int) -> bool:
@@ -74,7 +74,7 @@ def test_it_listens_on_the_loopback_address_only() -> None:
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_it_dies_with_its_parent(number: signal.Signals) -> None:
     program = (
-        "import time; from cempstream.streams.embedded import EmbeddedBroker\n"
+        "import time; from cempstream.streams.rehearsal.embedded import EmbeddedBroker\n"
         "broker = EmbeddedBroker(); broker.start(); print(broker.bootstrap, flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:

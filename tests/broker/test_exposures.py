@@ -18,11 +18,11 @@ from typer.testing import CliRunner
 from cempstream.processors.spectrum import Spectrum
 from cempstream.schemas.codec import encode_spectrum
 from cempstream.schemas.exposure import Exposure, decode_exposure
-from cempstream.streams.child_process import ChildProcess
 from cempstream.streams.cli import app
-from cempstream.streams.embedded import free_port
-from tests.night import Topics, WorkerProcess, read_all, send, wait_for
-from tests.spectra import template_spectra
+from cempstream.streams.rehearsal.child_process import ChildProcess
+from cempstream.streams.rehearsal.embedded import free_port
+from tests.support.night import Topics, WorkerProcess, read_all, send, wait_for
+from tests.support.spectra import template_spectra
 
 pytestmark = pytest.mark.timeout(400)
 

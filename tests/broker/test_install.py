@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from cempstream.streams.embedded import Broker
+from cempstream.streams.kafka.topic_reader import count_messages
+from cempstream.streams.rehearsal.embedded import Broker
 from cempstream.streams.settings import KafkaSettings
-from cempstream.streams.topic_reader import count_messages
-from tests.night import Topics, WorkerProcess, send
-from tests.spectra import template_packets
+from tests.support.night import Topics, WorkerProcess, send
+from tests.support.spectra import template_packets
 
 pytestmark = [pytest.mark.install, pytest.mark.timeout(300)]
 

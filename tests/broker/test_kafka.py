@@ -9,8 +9,8 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.broker.conftest import need_kafka
 from tests.broker.kafka import KILLED_MS, KafkaBroker, KafkaCluster
-from tests.topics import create_topics
-from tests.waiting import wait_until
+from tests.support.topics import create_topics
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(300)]
 

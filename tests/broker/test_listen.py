@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 from confluent_kafka import Producer
 
-from tests.alerts import alert_packet
+from tests.support.alerts import alert_packet
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cempstream.streams.child_process import ChildProcess
-from cempstream.streams.embedded import EmbeddedBroker, free_port
-from tests.night import Topics, WorkerProcess
+from cempstream.streams.rehearsal.child_process import ChildProcess
+from cempstream.streams.rehearsal.embedded import EmbeddedBroker, free_port
+from tests.support.night import Topics, WorkerProcess
 
 pytestmark = [
     pytest.mark.timeout(120),

@@ -9,8 +9,8 @@ from confluent_kafka import Consumer
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
-from cempstream.streams.orphans import OrphanWatch
-from tests.night import Topics
+from cempstream.streams.worker.orphans import OrphanWatch
+from tests.support.night import Topics
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -7,8 +7,8 @@ from typer.testing import CliRunner
 
 from cempstream.processors.outcome import PARAMETERS
 from cempstream.streams.cli import app
-from cempstream.streams.offline import classify
-from tests.night import Topics, WorkerProcess, wait_for
+from cempstream.streams.scoring.files import classify
+from tests.support.night import Topics, WorkerProcess, wait_for
 
 pytestmark = [pytest.mark.shared, pytest.mark.timeout(240)]
 

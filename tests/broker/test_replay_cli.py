@@ -13,9 +13,9 @@ from typer.testing import CliRunner, Result
 
 from cempstream.schemas.codec import decode_spectrum
 from cempstream.streams.cli import app
+from cempstream.streams.kafka.topic_reader import read_topic
 from cempstream.streams.settings import KafkaSettings
-from cempstream.streams.topic_reader import read_topic
-from tests.fakes import GRID
+from tests.support.fakes import GRID
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -18,8 +18,8 @@ from cempstream.schemas.codec import decode_spectrum
 from cempstream.schemas.score import decode_score
 from cempstream.schemas.stamp import record_id
 from cempstream.streams.cli import app
-from tests.night import Topics, read_all
-from tests.spectra import template_packets
+from tests.support.night import Topics, read_all
+from tests.support.spectra import template_packets
 
 pytestmark = pytest.mark.timeout(180)
 

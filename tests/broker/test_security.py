@@ -15,15 +15,15 @@ from typer.testing import CliRunner
 
 from cempstream.schemas.score import decode_score
 from cempstream.streams.cli import app
-from cempstream.streams.client import AlertStream
-from cempstream.streams.offsets import StreamError
+from cempstream.streams.kafka.topic_reader import read_topic
 from cempstream.streams.settings import KafkaSettings
-from cempstream.streams.topic_reader import read_topic
+from cempstream.streams.subscriber.client import AlertStream
+from cempstream.streams.subscriber.start import StreamError
 from tests.broker.conftest import need_kafka
 from tests.broker.secure_kafka import ADMIN, MECHANISM, SecureKafka
-from tests.night import Topics, WorkerProcess
-from tests.spectra import template_packets
-from tests.topics import create_topics
+from tests.support.night import Topics, WorkerProcess
+from tests.support.spectra import template_packets
+from tests.support.topics import create_topics
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
 

@@ -19,9 +19,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from cempstream.models.bundle import BUNDLES, CARD_FILE, newest_bundle
 from cempstream.schemas.codec import encode_spectrum
 from cempstream.schemas.score import Score, decode_score
-from tests.night import Topics, WorkerProcess, read_all, send, wait_for
-from tests.spectra import template_packets, template_spectra
-from tests.topics import create_topics
+from tests.support.night import Topics, WorkerProcess, read_all, send, wait_for
+from tests.support.spectra import template_packets, template_spectra
+from tests.support.topics import create_topics
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from cempstream.schemas.codec import decode_spectrum
 from cempstream.streams.cli import app
+from cempstream.streams.kafka.topic_reader import read_topic
 from cempstream.streams.settings import KafkaSettings
-from cempstream.streams.topic_reader import read_topic
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -13,11 +13,11 @@ from confluent_kafka import Producer
 from cempstream.processors.outcome import Classification
 from cempstream.schemas.alert import decode_alert
 from cempstream.schemas.heartbeat import Heartbeat, decode_heartbeat
-from cempstream.streams.assemble import load_pipeline
+from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.settings import Settings
-from tests.night import Reader, Topics, WorkerProcess, headers, read_all, send, wait_for
-from tests.poison import poison
-from tests.spectra import template_packets, template_spectra
+from tests.support.night import Reader, Topics, WorkerProcess, headers, read_all, send, wait_for
+from tests.support.poison import poison
+from tests.support.spectra import template_packets, template_spectra
 
 pytestmark = pytest.mark.timeout(240)
 

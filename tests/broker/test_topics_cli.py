@@ -8,8 +8,8 @@ from confluent_kafka import Producer
 from typer.testing import CliRunner
 
 from cempstream.streams.cli import app
+from cempstream.streams.kafka.topics import TopicAdmin
 from cempstream.streams.settings import KafkaSettings
-from cempstream.streams.topics import TopicAdmin
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -11,11 +11,11 @@ from typer.testing import CliRunner, Result
 from cempstream.processors.outcome import Classification
 from cempstream.schemas.alert import decode_alert, encode_alert
 from cempstream.schemas.stamp import Stamp
-from cempstream.streams.assemble import load_pipeline
 from cempstream.streams.cli import app
+from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.settings import Settings
-from tests.night import send
-from tests.spectra import template_packets
+from tests.support.night import send
+from tests.support.spectra import template_packets
 
 pytestmark = pytest.mark.timeout(90)
 

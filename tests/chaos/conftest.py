@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from cempstream.streams.embedded import BrokerError
+from cempstream.streams.rehearsal.embedded import BrokerError
 from tests.broker.conftest import need_kafka
 from tests.broker.kafka import KILLED_MS, KafkaBroker
 from tests.chaos.backlog import numbered
 from tests.chaos.ledger_table import Table
-from tests.night import MAX_MESSAGE_BYTES
-from tests.spectra import template_packets
+from tests.support.night import MAX_MESSAGE_BYTES
+from tests.support.spectra import template_packets
 
 N_PACKETS = 3000
 

@@ -21,7 +21,7 @@ from cempstream.schemas.codec import peek_ids
 from cempstream.schemas.score import Score
 from cempstream.streams.settings import BatchSettings, KafkaSettings
 from tests.chaos.ledger_table import Row, Table
-from tests.night import Ledger, Topics, WorkerProcess, wait_for
+from tests.support.night import Ledger, Topics, WorkerProcess, wait_for
 
 #: Alerts are rare at the sky's own prior; at even odds some of a few hundred templates are candidates.
 EVEN = {"CEMP_POLICY__PRIOR": "0.5"}

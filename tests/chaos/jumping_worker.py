@@ -34,20 +34,21 @@ def main() -> None:
     signal.signal(SIGNAL, clock.jump)
     time.time = clock.time  # before the libraries take it under a name of their own
 
-    from cempstream.streams import heartbeat, outputs, worker
-    from cempstream.streams.faust_app import run_worker
-    from cempstream.streams.logs import LogFormat, LogLevel, configure_logging
+    from cempstream.streams.kafka import outputs
     from cempstream.streams.settings import Settings
+    from cempstream.streams.telemetry.logs import LogFormat, LogLevel, configure_logging
+    from cempstream.streams.worker import agent, heartbeat
+    from cempstream.streams.worker.faust_app import run_worker
 
     class JumpingDatetime(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
             return datetime.now(tz) + timedelta(seconds=clock.offset_s)
 
-    for module in (heartbeat, outputs, worker):
+    for module in (heartbeat, outputs, agent):
         vars(module)["datetime"] = JumpingDatetime
     configure_logging(LogLevel.INFO, LogFormat.TEXT)
-    run_worker(worker.create_app(Settings()))
+    run_worker(agent.create_app(Settings()))
 
 
 if __name__ == "__main__":

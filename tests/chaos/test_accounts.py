@@ -7,7 +7,7 @@ import pytest
 from tests.broker.kafka import KafkaBroker
 from tests.chaos.harness import close_case, n_missing
 from tests.chaos.ledger_table import Row, Table
-from tests.night import Topics, WorkerProcess, read_ledger, send
+from tests.support.night import Topics, WorkerProcess, read_ledger, send
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(300)]
 

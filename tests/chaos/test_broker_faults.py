@@ -25,8 +25,8 @@ from confluent_kafka.admin import (
 from tests.broker.kafka import KafkaBroker, KafkaCluster
 from tests.chaos.harness import EVEN, N_LATER, Supervisor, close_case, now, wait_scored
 from tests.chaos.ledger_table import Table
-from tests.night import MAX_MESSAGE_BYTES, Topics, WorkerProcess, send
-from tests.topics import create_topics
+from tests.support.night import MAX_MESSAGE_BYTES, Topics, WorkerProcess, send
+from tests.support.topics import create_topics
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(900)]
 

@@ -17,14 +17,14 @@ from cempstream.processors.grid import Array
 from cempstream.processors.spectrum import Reason
 from cempstream.schemas.codec import peek_ids
 from cempstream.schemas.score import decode_score
-from cempstream.streams.metrics import LATENCY_BUCKETS_S
+from cempstream.streams.telemetry.metrics import LATENCY_BUCKETS_S
 from tests.broker.kafka import KafkaBroker
 from tests.chaos.backlog import numbered
 from tests.chaos.harness import EVEN, close_case, now, wait_committed, wait_scored
 from tests.chaos.ledger_table import Row, Table
-from tests.night import Reader, Topics, WorkerProcess, headers, read_ledger, send
-from tests.poison import poison
-from tests.spectra import template_spectra
+from tests.support.night import Reader, Topics, WorkerProcess, headers, read_ledger, send
+from tests.support.poison import poison
+from tests.support.spectra import template_spectra
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(900)]
 

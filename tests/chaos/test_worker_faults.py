@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from cempstream.streams import faust_app, lag, orphans, worker
+from cempstream.streams.worker import agent, faust_app, lag, orphans
 from tests.broker.kafka import KafkaBroker
 from tests.chaos import jumping_worker
 from tests.chaos.harness import EVEN, N_LATER, Supervisor, close_case, now, wait_scored
 from tests.chaos.ledger_table import Table
-from tests.night import Topics, WorkerProcess, read_all, send
-from tests.poison import poison
-from tests.spectra import template_spectra
+from tests.support.night import Topics, WorkerProcess, read_all, send
+from tests.support.poison import poison
+from tests.support.spectra import template_spectra
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(900)]
 
@@ -128,8 +128,8 @@ def test_a_worker_without_partitions_ends_where_nobody_reads_them(
 
 def test_a_stall_is_over_within_two_minutes() -> None:
     """Of the waits that the tests before shorten: what waits is seen, found stale, and the end is bounded."""
-    seen_s = worker._ASK_INTERVAL_S + 3 * lag._TIMEOUT_S + worker._WATCH_INTERVAL_S
-    assert seen_s + worker.STALL_S + faust_app.STOP_DEADLINE_S <= 120
+    seen_s = agent._ASK_INTERVAL_S + 3 * lag._TIMEOUT_S + agent._WATCH_INTERVAL_S
+    assert seen_s + agent.STALL_S + faust_app.STOP_DEADLINE_S <= 120
     assert orphans.PATIENCE_S + 2 * (orphans._INTERVAL_S + 2 * orphans._TIMEOUT_S) <= 120
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from cempstream.streams.night_picture import ALERTS, PANELS
+from cempstream.streams.rehearsal.night_picture import ALERTS, PANELS
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 RULES = sorted((DEPLOY / "prometheus" / "rules").glob("*.yml"))

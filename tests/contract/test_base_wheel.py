@@ -55,7 +55,7 @@ def test_the_wheel_holds_every_layer_and_every_schema_once(wheel: Path) -> None:
                 assert f"cempstream/schemas/{kind}/{version}/{file}" in names
     for needed in (
         "cempstream/py.typed",
-        "cempstream/streams/client.py",
+        "cempstream/streams/subscriber/client.py",
         "cempstream/processors/spectrum.py",
     ):
         assert needed in names

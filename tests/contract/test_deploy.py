@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from cempstream.streams.cli import VERBS
-from cempstream.streams.exposures_cli import _PORT as EXPOSURES_PORT
-from cempstream.streams.prometheus_server import EVALUATION_S, SCRAPE_S
+from cempstream.streams.commands.exposures import _PORT as EXPOSURES_PORT
+from cempstream.streams.rehearsal.prometheus_server import EVALUATION_S, SCRAPE_S
 from cempstream.streams.settings import Settings
 from tests.contract.monitoring import DEPLOY, rules
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from cempstream.models.emulator.emulator import DATA, Emulator
-from cempstream.models.emulator.evaluate import BANDS, MEDIAN_LIMIT, Score, check_bars
 from cempstream.models.emulator.labels import LABELS
+from cempstream.models.training.emulator.evaluate import BANDS, MEDIAN_LIMIT, Score, check_bars
 
 MB = 1_000_000
 

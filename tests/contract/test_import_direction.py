@@ -74,7 +74,7 @@ def test_imports_run_one_way() -> None:
         ("processors/x.py", "def f():\n    import onnxruntime"),
         ("models/x.py", "from cempstream.schemas import registry"),
         ("models/x.py", "from cempstream import streams"),
-        ("schemas/x.py", "from cempstream.streams.client import AlertStream"),
+        ("schemas/x.py", "from cempstream.streams.subscriber.client import AlertStream"),
         ("schemas/x.py", "import confluent_kafka"),
         ("streams/x.py", "from processors.spectrum import Spectrum"),
     ],
@@ -99,7 +99,8 @@ def test_serving_runs_without_torch() -> None:
     serving = [
         path.removesuffix(".py").replace("/", ".")
         for path, tree in modules()
-        if path.startswith("streams/") and path not in ("streams/train_cli.py", "streams/synth_cli.py")
+        if path.startswith("streams/")
+        and path not in ("streams/commands/train.py", "streams/commands/synth.py")
         if not path.endswith("__init__.py")
     ]
     code = "import sys\n" + "".join(f"import cempstream.{name}\n" for name in serving)

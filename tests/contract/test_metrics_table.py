@@ -8,8 +8,8 @@ import sys
 import pytest
 from prometheus_client import Metric
 
-from cempstream.streams.exposure_watch import ExposureMetrics
-from cempstream.streams.metrics import Metrics, sky_cell
+from cempstream.streams.operations.exposure_watch import ExposureMetrics
+from cempstream.streams.telemetry.metrics import Metrics, sky_cell
 from tests.contract.monitoring import (
     DEPLOY,
     dashboard_queries,

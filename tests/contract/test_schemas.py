@@ -19,7 +19,7 @@ from cempstream.processors.spectrum import MAX_PIXELS, Spectrum
 from cempstream.schemas.alert import Alert, alert_to_json, decode_alert
 from cempstream.schemas.avro_schema import SchemaError, definitions
 from cempstream.schemas.codec import decode_spectrum, encode_spectrum
-from cempstream.schemas.evolution import broken_rules, unreadable
+from cempstream.schemas.compatibility import broken_rules, unreadable
 from cempstream.schemas.exposure import Exposure, decode_exposure, encode_exposure
 from cempstream.schemas.heartbeat import Heartbeat, decode_heartbeat, encode_heartbeat
 from cempstream.schemas.packets import HEADER_BYTES, MAX_PACKET_BYTES, PacketError

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cempstream.streams.cli import app
-from cempstream.streams.offline import classify
-from tests.spectra import template_spectra
+from cempstream.streams.scoring.files import classify
+from tests.support.spectra import template_spectra
 
 
 def invoke(*args: object) -> Result:

@@ -8,8 +8,8 @@ import numpy as np
 from typer.testing import CliRunner
 
 from cempstream.streams.cli import app
-from cempstream.streams.explain_cli import unique_stem
-from tests.spectra import template_spectra
+from cempstream.streams.commands.explain import unique_stem
+from tests.support.spectra import template_spectra
 
 
 def test_every_spectrum_gets_its_picture_and_its_page(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 
 from cempstream.processors.grid import Array
 from cempstream.streams.cli import app
-from tests.spectra import template_spectra
-from tests.survey_files import write_cess
+from tests.support.spectra import template_spectra
+from tests.support.survey_files import write_cess
 
 
 def classify(path: Path, *options: str) -> list[dict[str, str]]:

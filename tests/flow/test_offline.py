@@ -14,10 +14,10 @@ from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers import UnreadableFile
 from cempstream.processors.spectrum import Reason
 from cempstream.schemas.codec import decode_spectrum
-from cempstream.streams.offline import FileOutcome, classify_files
-from cempstream.streams.pipeline import Pipeline, Route
-from cempstream.streams.result_table import COLUMNS, SUFFIXES, open_table, table_row
-from tests.fakes import GRID, ThresholdChain, classification, make_spectrum
+from cempstream.streams.scoring.files import FileOutcome, classify_files
+from cempstream.streams.scoring.pipeline import Pipeline, Route
+from cempstream.streams.scoring.result_table import COLUMNS, SUFFIXES, open_table, table_row
+from tests.support.fakes import GRID, ThresholdChain, classification, make_spectrum
 
 POLICY = Policy("1", prior=3e-4, threshold=0.5)
 

@@ -17,10 +17,10 @@ from cempstream.models.bundle import BUNDLES, newest_bundle
 from cempstream.processors.outcome import Classification
 from cempstream.schemas.alert import alert_to_json, encode_alert
 from cempstream.schemas.stamp import Stamp
-from cempstream.streams.assemble import load_pipeline
 from cempstream.streams.cli import app
+from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.settings import Settings
-from tests.spectra import template_packets
+from tests.support.spectra import template_packets
 
 NOW = datetime.now(UTC)
 STAMP = Stamp("current", NOW, NOW, NOW)

@@ -22,8 +22,8 @@ from cempstream.schemas.packets import HEADER_BYTES, PacketError, survey_resolve
 from cempstream.schemas.registry import Kind, sample, schema, versions
 from cempstream.schemas.samples import sample_classification, sample_spectrum, sample_stamp
 from cempstream.schemas.score import decode_score
-from tests.poison import poison
-from tests.survey_files import star, write_cess, write_lamost_image, write_lamost_table, write_table
+from tests.support.poison import poison
+from tests.support.survey_files import star, write_cess, write_lamost_image, write_lamost_table, write_table
 
 #: An id that some survey's registry gave to our own schema.
 _SURVEYS_ID = 7

@@ -17,13 +17,13 @@ from urllib.request import Request, urlopen
 import pytest
 from confluent_kafka import Producer
 
-from cempstream.streams.night_picture import save_night
-from cempstream.streams.prometheus_server import PrometheusServer
+from cempstream.streams.rehearsal.night_picture import save_night
+from cempstream.streams.rehearsal.prometheus_server import PrometheusServer
 from tests.broker.conftest import need_kafka
 from tests.broker.kafka import KafkaBroker
-from tests.night import Topics, WorkerProcess, send
-from tests.spectra import template_packets
-from tests.waiting import wait_until
+from tests.support.night import Topics, WorkerProcess, send
+from tests.support.spectra import template_packets
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 

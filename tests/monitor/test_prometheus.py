@@ -17,14 +17,14 @@ from urllib.request import urlopen
 import pytest
 
 from cempstream.schemas.codec import encode_spectrum
-from cempstream.streams.child_process import ChildProcess
-from cempstream.streams.embedded import free_port
-from cempstream.streams.prometheus_server import MonitorError, PrometheusServer
+from cempstream.streams.rehearsal.child_process import ChildProcess
+from cempstream.streams.rehearsal.embedded import free_port
+from cempstream.streams.rehearsal.prometheus_server import MonitorError, PrometheusServer
 from tests.broker.conftest import need_kafka
 from tests.broker.kafka import KafkaBroker
 from tests.contract.monitoring import dashboard_queries, picture_queries, rule_queries
-from tests.night import Topics, WorkerProcess, send, wait_for
-from tests.spectra import template_spectra
+from tests.support.night import Topics, WorkerProcess, send, wait_for
+from tests.support.spectra import template_spectra
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 

@@ -12,8 +12,8 @@ import pytest
 
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.grids import EMULATOR_GRID
-from cempstream.models.emulator.stellar_library import Library, library_files, read_library
 from cempstream.models.simulator import draw_sources, load_mix
+from cempstream.models.training.emulator.stellar_library import Library, library_files, read_library
 from cempstream.processors.grid import vacuum_to_air
 
 pytestmark = pytest.mark.train
@@ -31,7 +31,7 @@ def library() -> Library:
 
 
 def train_once(library: Library, out: Path, n_steps: int) -> float:
-    from cempstream.models.emulator.train import Config, export, train
+    from cempstream.models.training.emulator.train import Config, export, train
 
     config = Config(n_components=20, n_continuum=6, n_hidden=32, n_members=1, n_steps=n_steps, batch=32)
     network, basis = train(library, config)
@@ -55,7 +55,7 @@ def test_training_learns_and_the_same_seed_gives_the_same_network(library: Libra
 
 def scores_again(library: Library, folder: Path, trained: float) -> None:
     """Scoring again finds the same, and follows a library that has lost stars to estimates."""
-    from cempstream.models.emulator.train import score_again
+    from cempstream.models.training.emulator.train import score_again
 
     assert score_again(library, folder)[0].median == trained
     half = np.arange(96) < 48

@@ -34,7 +34,12 @@ from cempstream.models.evaluation.report import (
     write_report,
 )
 from cempstream.models.evaluation.scored import Scored
-from cempstream.models.evaluation.statistics import (
+from cempstream.models.evaluation.trees import fit_trees, save_trees
+from cempstream.models.sessions import Provider
+from cempstream.models.simulator import SimulatedBatch, draw_sources, load_mix, simulate
+from cempstream.models.simulator.simulator import TRUTH_DTYPE
+from cempstream.models.simulator.sources import KINDS
+from cempstream.models.statistics import (
     Measured,
     alarms,
     effective_negatives,
@@ -43,12 +48,7 @@ from cempstream.models.evaluation.statistics import (
     statistic,
     tail_share,
 )
-from cempstream.models.sessions import Provider
-from cempstream.models.simulator import SimulatedBatch, draw_sources, load_mix, simulate
-from cempstream.models.simulator.simulator import TRUTH_DTYPE
-from cempstream.models.simulator.sources import KINDS
-from cempstream.models.training.trees import fit_trees, save_trees
-from cempstream.streams.assemble import build_chain
+from cempstream.streams.scoring.assemble import build_chain
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(900)]
 

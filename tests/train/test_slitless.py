@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 
 from cempstream.models.bundle import load_bundle  # noqa: E402
 from cempstream.models.emulator.grids import EMULATOR_GRID  # noqa: E402
+from cempstream.models.evaluation.variants import arms, train_variants  # noqa: E402
 from cempstream.models.sessions import Provider  # noqa: E402
 from cempstream.models.training.broad_errors import BroadErrors  # noqa: E402
 from cempstream.models.training.config import CONFIGS, read_config  # noqa: E402
@@ -19,9 +20,8 @@ from cempstream.models.training.networks import MID, Networks, Shape  # noqa: E4
 from cempstream.models.training.run import train_bundle  # noqa: E402
 from cempstream.models.training.slitless import csst_gv, draw_slitless, with_neighbours  # noqa: E402
 from cempstream.models.training.stars import Stars  # noqa: E402
-from cempstream.models.training.variants import arms, train_variants  # noqa: E402
 from cempstream.processors.grid import Array  # noqa: E402
-from cempstream.streams.assemble import build_chain  # noqa: E402
+from cempstream.streams.scoring.assemble import build_chain  # noqa: E402
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
 

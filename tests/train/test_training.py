@@ -32,7 +32,7 @@ from cempstream.models.training.stars import EmulatedStars, Stars  # noqa: E402
 from cempstream.processors.continuum import Normaliser  # noqa: E402
 from cempstream.processors.grid import Array, LogGrid, vacuum_to_air  # noqa: E402
 from cempstream.processors.rebin import Rebinner  # noqa: E402
-from cempstream.streams.train_cli import train as train_verb  # noqa: E402
+from cempstream.streams.commands.train import train as train_verb  # noqa: E402
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(600)]
 
@@ -393,7 +393,7 @@ def test_the_emulator_takes_every_label_that_is_drawn(emulated: EmulatedStars) -
 
 def test_the_attention_is_pointed_at_the_bands_of_carbon(emulated: EmulatedStars, degrader: Degrader) -> None:
     from cempstream.models.emulator.emulator import Emulator
-    from cempstream.models.training.where import carbon_information
+    from cempstream.models.training.carbon_information import carbon_information
 
     tame = Mix(conditions=Conditions((40.0, 40.0), 0.0), contaminants=0.0, per_instrument=96)
     seen = generate(emulated, degrader, 96, 8, mix=tame, instrument=lambda rng: lamost_like())

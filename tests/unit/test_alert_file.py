@@ -14,10 +14,10 @@ from cempstream.processors.spectrum import Reason
 from cempstream.schemas.alert import Alert
 from cempstream.schemas.registry import Kind, sample
 from cempstream.schemas.stamp import Tense
-from cempstream.streams.alert_file import AlertFile
-from cempstream.streams.offsets import parse_start, parse_time
-from cempstream.streams.sieve import AlertSieve, Undecodable, UndecodableError
-from tests.alerts import PUBLISHED_AT, alert_packet
+from cempstream.streams.subscriber.alert_file import AlertFile
+from cempstream.streams.subscriber.sieve import AlertSieve, Undecodable, UndecodableError
+from cempstream.streams.subscriber.start import parse_start, parse_time
+from tests.support.alerts import PUBLISHED_AT, alert_packet
 
 
 def line(name: str, **how: Any) -> bytes:

@@ -12,8 +12,8 @@ from aiokafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
 from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from cempstream.streams import batch_guard
-from cempstream.streams.batch_guard import BatchTooLarge, guard_batches
+from cempstream.streams.worker import batch_guard
+from cempstream.streams.worker.batch_guard import BatchTooLarge, guard_batches
 
 LIMIT = 200_000
 CODECS = {"gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from mode import Signal
 
-from cempstream.streams.batches import EventBatch, EventBatches, FlushReason
-from tests.virtual_time import virtual_time
+from cempstream.streams.worker.batches import EventBatch, EventBatches, FlushReason
+from tests.support.virtual_time import virtual_time
 
 pytestmark = pytest.mark.timeout(20)
 

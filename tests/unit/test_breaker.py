@@ -1,6 +1,6 @@
 """The breaker opens on a flood of dead letters, holds, probes, and closes on good packets."""
 
-from cempstream.streams.breaker import Breaker
+from cempstream.streams.worker.breaker import Breaker
 
 
 def test_stays_closed_at_its_share() -> None:

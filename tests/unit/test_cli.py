@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cempstream.streams.cli import VERBS, app
-from cempstream.streams.logs import (
+from cempstream.streams.telemetry.logs import (
     JsonFormatter,
     KeyValueFormatter,
     LogFormat,
@@ -128,7 +128,7 @@ def test_a_librarys_chatter_is_heard_only_on_request(level: str, is_heard: bool)
         configure_logging(LogLevel(level), LogFormat.TEXT)
         assert logging.getLogger("faust.worker").isEnabledFor(logging.INFO) is is_heard
         assert logging.getLogger("aiokafka").isEnabledFor(logging.WARNING)
-        assert logging.getLogger("cempstream.streams.worker").isEnabledFor(logging.INFO)
+        assert logging.getLogger("cempstream.streams.worker.agent").isEnabledFor(logging.INFO)
     finally:
         logging.captureWarnings(False)
         for name in ("aiokafka", "faust", "matplotlib", "mode"):

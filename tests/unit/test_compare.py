@@ -13,8 +13,8 @@ from rich.console import Console
 from cempstream.processors.decide import Policy
 from cempstream.processors.outcome import Classification, Estimate, Rejected
 from cempstream.processors.spectrum import Reason
-from cempstream.streams.compare import Comparer, Comparison, print_comparison
-from tests.fakes import classification, make_spectrum
+from cempstream.streams.operations.compare import Comparer, Comparison, print_comparison
+from tests.support.fakes import classification, make_spectrum
 
 POLICY = Policy("1", 3e-4, 0.5)
 BAD = Rejected(b"", Reason.PROCESSING_ERROR, "it broke")

@@ -10,10 +10,10 @@ import pytest
 from cempstream.schemas.alert import encode_alert
 from cempstream.schemas.samples import sample_classification, sample_spectrum, sample_stamp
 from cempstream.schemas.score import encode_score
-from cempstream.streams.arrivals import Arrival
-from cempstream.streams.demo_ledger import Ledger
-from cempstream.streams.demo_night import NightSpectrum
-from cempstream.streams.demo_table import Moment, alert_cells, status_line
+from cempstream.streams.rehearsal.arrivals import Arrival
+from cempstream.streams.rehearsal.ledger import Ledger
+from cempstream.streams.rehearsal.live_table import Moment, alert_cells, status_line
+from cempstream.streams.rehearsal.night_spectra import NightSpectrum
 from cempstream.streams.settings import TopicSettings
 
 TOPICS = TopicSettings()

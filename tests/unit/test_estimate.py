@@ -20,7 +20,7 @@ from cempstream.processors.estimate import (
 from cempstream.processors.grid import air_to_vacuum
 from cempstream.processors.readers import expand_paths, read_spectra
 from cempstream.processors.spectrum import Frame, Medium, Spectrum
-from tests.survey_files import star
+from tests.support.survey_files import star
 
 WAVE = 3850.0 + 0.9 * np.arange(3200)
 GOOD = np.ones(WAVE.size, dtype=bool)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cempstream.models.evolution import carbon_correction
+from cempstream.models.carbon_evolution import carbon_correction
 
 
 def test_reproduces_the_list_of_placco_2014_to_two_hundredths_of_a_dex(shared_data: Path) -> None:

@@ -12,8 +12,8 @@ from cempstream.schemas.codec import encode_spectrum
 from cempstream.schemas.exposure import Exposure, peek_exposure
 from cempstream.schemas.packets import HEADER_BYTES
 from cempstream.schemas.samples import sample_spectrum
-from cempstream.streams.exposure_watch import ExposureMetrics
-from cempstream.streams.exposures import LARGEST_EXPOSURE, ExposureBook, ExposureKey, Seen
+from cempstream.streams.operations.exposure_book import LARGEST_EXPOSURE, ExposureBook, ExposureKey, Seen
+from cempstream.streams.operations.exposure_watch import ExposureMetrics
 
 NOW = datetime(2026, 11, 20, 3, tzinfo=UTC)
 KEY = ExposureKey("desi", "e1", "1")

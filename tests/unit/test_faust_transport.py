@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from faust.types import TP
 
-from cempstream.streams.faust_app import new_app
-from cempstream.streams.faust_transport import Consumer, commit_all
+from cempstream.streams.worker.faust_app import new_app
+from cempstream.streams.worker.faust_transport import Consumer, commit_all
 
 pytestmark = pytest.mark.timeout(20)
 

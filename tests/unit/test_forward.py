@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from cempstream.models.emulator.emulator import Emulator
-from cempstream.models.emulator.evaluate import BANDS
 from cempstream.models.emulator.grids import EMULATOR_GRID, line_spread_matrix
 from cempstream.models.evaluation.forward import Comparison, ObservedStar, compare, read_stars
 from cempstream.models.evaluation.forward_page import write_page
 from cempstream.models.simulator.light import doppler
+from cempstream.models.training.emulator.evaluate import BANDS
 from cempstream.processors.grid import Array, LinearGrid
 from cempstream.processors.spectrum import Spectrum
 

@@ -10,7 +10,7 @@ import pytest
 _COUNT = """
 import resource
 import numpy as np
-from cempstream.streams.heap import keep_freed_memory
+from cempstream.streams.worker.heap import keep_freed_memory
 {keep}
 def batch():
     arrays = [np.full(250_000, 1.0, dtype=np.float32) for _ in range(30)]

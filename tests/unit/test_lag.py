@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
-from cempstream.streams.lag import Extent, LagMeter
+from cempstream.streams.worker.lag import Extent, LagMeter
 
 A, B = TP("spectra", 0), TP("spectra", 1)
 

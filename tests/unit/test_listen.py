@@ -15,10 +15,10 @@ from typer.testing import CliRunner, Result
 
 from cempstream.schemas.alert import Alert, decode_alert
 from cempstream.schemas.registry import Kind, latest, sample, sample_path
-from cempstream.streams.alert_view import alert_panel, position_text
 from cempstream.streams.cli import app
-from cempstream.streams.listen import read_properties
-from tests.alerts import alert_packet
+from cempstream.streams.commands.listen import read_properties
+from cempstream.streams.subscriber.alert_view import alert_panel, position_text
+from tests.support.alerts import alert_packet
 
 SAMPLE = sample_path(Kind.ALERT, latest(Kind.ALERT))
 

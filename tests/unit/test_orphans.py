@@ -12,8 +12,8 @@ import pytest
 from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, TopicPartition
 from faust.types import TP
 
-from cempstream.streams import orphans
-from cempstream.streams.orphans import OrphanWatch
+from cempstream.streams.worker import orphans
+from cempstream.streams.worker.orphans import OrphanWatch
 
 A, B = TP("spectra", 0), TP("spectra", 1)
 

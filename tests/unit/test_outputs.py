@@ -14,9 +14,9 @@ from cempstream.processors.decide import Policy
 from cempstream.schemas.alert import decode_alert
 from cempstream.schemas.score import decode_score
 from cempstream.schemas.stamp import record_id
-from cempstream.streams.outputs import MessageWriter, Origin
+from cempstream.streams.kafka.outputs import MessageWriter, Origin
 from cempstream.streams.settings import LimitSettings, TopicSettings
-from tests.fakes import classification, make_spectrum
+from tests.support.fakes import classification, make_spectrum
 
 TOPICS = TopicSettings()
 NOW = datetime.now(UTC)

@@ -19,16 +19,16 @@ from cempstream.processors.outcome import Estimate, NamedBand
 from cempstream.processors.spectrum import Flag
 from cempstream.schemas.alert import decode_alert, encode_alert
 from cempstream.schemas.samples import sample_classification, sample_stamp
-from cempstream.streams.finding import (
+from cempstream.streams.pictures.finding import (
     Finding,
     finding_of_alert,
     finding_of_classification,
     flux_trace,
     norm_trace,
 )
-from cempstream.streams.pages import Entry, write_explanation, write_index
-from cempstream.streams.pictures import draw_finding, save_picture, spread_apart
-from cempstream.streams.wording import estimate_text, position_text, probability_text
+from cempstream.streams.pictures.pages import Entry, write_explanation, write_index
+from cempstream.streams.pictures.picture import draw_finding, save_picture, spread_apart
+from cempstream.streams.pictures.wording import estimate_text, position_text, probability_text
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import pytest
 from cempstream.processors.decide import Policy
 from cempstream.processors.outcome import Classification, Rejected
 from cempstream.processors.spectrum import BadSpectrum, Reason, Spectrum
-from cempstream.streams.pipeline import ModelBroken, Pipeline, Route
-from tests.fakes import ThresholdChain, make_spectrum
+from cempstream.streams.scoring.pipeline import ModelBroken, Pipeline, Route
+from tests.support.fakes import ThresholdChain, make_spectrum
 
 POLICY = Policy("1", prior=3e-4, threshold=0.5)
 

@@ -7,7 +7,7 @@ import time
 
 from confluent_kafka import Producer
 
-from cempstream.streams.publisher import Publisher
+from cempstream.streams.kafka.publisher import Publisher
 
 
 def statistics_of_a_producer() -> str:

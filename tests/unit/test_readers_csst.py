@@ -11,7 +11,7 @@ import pytest
 from cempstream.processors.grid import Array
 from cempstream.processors.readers import UnreadableFile, read_spectra
 from cempstream.processors.spectrum import Spectrum
-from tests.survey_files import write_cess
+from tests.support.survey_files import write_cess
 
 WAVES = {
     "GU": np.linspace(2460, 4190, 400),

@@ -11,7 +11,7 @@ from astropy.io import fits
 from cempstream.processors.grid import Array, LinearGrid
 from cempstream.processors.readers import ReadOptions, expand_paths, read_spectra
 from cempstream.processors.spectrum import Spectrum
-from tests.survey_files import gaussian_resolution, write_desi
+from tests.support.survey_files import gaussian_resolution, write_desi
 
 WAVES = {
     "B": 3600 + 0.8 * np.arange(2751),

@@ -17,7 +17,7 @@ from cempstream.processors.grid import LogGrid
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers import ReadOptions, UnreadableFile, expand_paths, read_spectra
 from cempstream.processors.spectrum import Spectrum
-from tests.survey_files import star, write_cess, write_lamost_image
+from tests.support.survey_files import star, write_cess, write_lamost_image
 
 RUBBISH = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -15,7 +15,7 @@ from cempstream.processors.grid import Array, LogGrid
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers import ReadOptions, UnreadableFile, expand_paths, read_spectra
 from cempstream.processors.spectrum import Reason, Spectrum
-from tests.survey_files import write_lamost_image, write_lamost_table
+from tests.support.survey_files import write_lamost_image, write_lamost_table
 
 GRID = LogGrid(3.5682, 1e-4, 3909)
 

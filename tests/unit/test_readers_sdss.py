@@ -11,7 +11,7 @@ import pytest
 from cempstream.processors.grid import Array, LogGrid
 from cempstream.processors.readers import expand_paths, read_spectra
 from cempstream.processors.spectrum import Spectrum
-from tests.survey_files import write_sdss
+from tests.support.survey_files import write_sdss
 
 GRID = LogGrid(3.5798, 1e-4, 3842)
 

@@ -12,7 +12,7 @@ from cempstream.processors.grid import Array, LinearGrid, LogGrid, air_to_vacuum
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers import ReadOptions, UnreadableFile, read_spectra
 from cempstream.processors.spectrum import Reason, Spectrum
-from tests.survey_files import star, write_table
+from tests.support.survey_files import star, write_table
 
 WAVE = 3900.0 + 0.9 * np.arange(3200)
 STATED = {"medium": np.array("air"), "frame": np.array("rest"), "resolving_power": np.array(2000.0)}

@@ -7,8 +7,8 @@ import pytest
 
 from cempstream.models import sessions
 from cempstream.models.sessions import OrtGraph, Provider
-from cempstream.streams.assemble import build_chain
-from tests.spectra import mid_bundle
+from cempstream.streams.scoring.assemble import build_chain
+from tests.support.spectra import mid_bundle
 
 
 def test_provenance_names_the_provider_that_runs_and_not_the_one_asked_for(

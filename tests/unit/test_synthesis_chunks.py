@@ -9,7 +9,6 @@ import pytest
 from typer.testing import CliRunner
 
 from cempstream.models.emulator.labels import LABEL_NAMES
-from cempstream.models.emulator.stellar_library import read_library
 from cempstream.models.synthesis.chunks import (
     LibraryRows,
     chunk_path,
@@ -22,7 +21,8 @@ from cempstream.models.synthesis.grid import run_grid
 from cempstream.models.synthesis.labels import EVERYTHING, STRATA, sobol_labels
 from cempstream.models.synthesis.linelists import LineSet
 from cempstream.models.synthesis.spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
-from cempstream.streams.synth_cli import synth_app
+from cempstream.models.training.emulator.stellar_library import read_library
+from cempstream.streams.commands.synth import synth_app
 
 
 def rows_of(

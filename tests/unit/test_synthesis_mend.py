@@ -17,7 +17,7 @@ from cempstream.models.synthesis.linelists import LineSet, MoogLines
 from cempstream.models.synthesis.spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
 from cempstream.models.synthesis.synspec import RawSpectrum, SynspecRunner
 from cempstream.processors.grid import Array
-from cempstream.streams.synth_cli import synth_app
+from cempstream.streams.commands.synth import synth_app
 
 STAR = Star(5000.0, 2.5, -2.0, 1.0, 0.5, 0.4, 0.3, 0.5, 0.0, 20.0, 1.5)
 #: A strong line and a weak one, far from each other.

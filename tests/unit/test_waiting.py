@@ -1,6 +1,6 @@
 """Lag in seconds, from the packets' own times."""
 
-from cempstream.streams.waiting import WaitingTime
+from cempstream.streams.worker.waiting import WaitingTime
 
 PLACE = ("lamost.spectra.v1", 0)
 

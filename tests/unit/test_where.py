@@ -6,7 +6,7 @@ import pytest
 
 from cempstream.schemas.alert import decode_alert
 from cempstream.schemas.registry import Kind, sample
-from cempstream.streams.where import FilterError, compile_where
+from cempstream.streams.subscriber.where import FilterError, compile_where
 
 #: p_cemp 0.97, S/N 40, [Fe/H] -2.41 (-2.53 … -2.28), [Ba/Fe] NaN, survey "sample", G = 14.82, cemp_s.
 ALERT = decode_alert(sample(Kind.ALERT))

@@ -1,0 +1,134 @@
+"""``cempstream bundle``: which versions there are, how two differ on a night, and which one is served."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cempstream.models.bundle import BUNDLES, BundleError, load_bundle
+from cempstream.models.promotion import active_version, promotions, versions
+from cempstream.models.promotion import promote as promote_version
+from cempstream.models.promotion import rollback as roll_back_version
+from cempstream.schemas.score import decode_score
+from cempstream.streams.kafka.topic_reader import read_topic
+from cempstream.streams.operations.compare import Comparer, Scored, print_comparison, read_score
+from cempstream.streams.overrides import Bootstrap, settings_with
+from cempstream.streams.settings import KafkaSettings
+from cempstream.streams.subscriber.start import parse_time
+
+bundle_app = typer.Typer(
+    help="Compare bundles on a night, and choose which one is served.", no_args_is_help=True
+)
+
+Root = Annotated[
+    Path | None, typer.Option(help="Folder of bundles; else CEMP_MODELS__ROOT, else the package's.")
+]
+
+
+@bundle_app.command("list")
+def list_bundles(root: Root = None) -> None:
+    """List the versions of every bundle; what a worker serves at its next start is marked."""
+    folder = _root(root)
+    table = Table(box=None)
+    for heading in ("bundle", "", "since", "serves R", "trained on", "MFLOP a spectrum"):
+        table.add_column(heading)
+    for name in sorted({path.parent.parent.name for path in folder.glob("*/*/card.json")}):
+        active, made = active_version(folder, name), promotions(folder, name)
+        served = active or versions(folder, name)[-1]
+        for version in versions(folder, name):
+            since = made[-1].at.strftime("%Y-%m-%d %H:%M UTC") if version == active else ""
+            mark = "" if version != served else "active" if active else "served"
+            try:
+                card = load_bundle(folder / name / version).card
+            except BundleError as error:
+                table.add_row(f"{name}/{version}", "broken", since, str(error))
+                continue
+            table.add_row(
+                f"{name}/{version}",
+                mark,
+                since,
+                f"{card.served[0]:g}–{card.served[1]:g}",
+                f"{card.training.n_spectra} spectra",
+                f"{sum(graph.mflop for graph in card.graphs.values()):.1f}",
+            )
+    Console().print(table)
+
+
+@bundle_app.command()
+def compare(
+    bootstrap: Bootstrap = None,
+    since: Annotated[str | None, typer.Option(help="From when on, as 2026-11-20T03:00Z.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare a night's scores with those of the shadow that ran beside them, spectrum by spectrum."""
+    settings = settings_with(kafka={"bootstrap": bootstrap})
+    start = parse_time(since) if since else None
+    shadow, new = _read_scores(settings.kafka, settings.topics.scores_shadow, start)
+    if not shadow:
+        typer.echo(f"nothing in {settings.topics.scores_shadow}: has a worker run with --shadow?", err=True)
+        raise typer.Exit(1)
+    first, old = _read_scores(settings.kafka, settings.topics.scores, start)
+    comparer = Comparer(old or "none", new)
+    common = first.keys() & shadow.keys()
+    for record_id in sorted(common):
+        comparer.add_read(first[record_id], shadow[record_id])
+    found = comparer.report()
+    alone = {"only_old": len(first) - len(common), "only_new": len(shadow) - len(common)}
+    if as_json:
+        typer.echo(json.dumps({**alone, **found.to_json()}, indent=1, allow_nan=False, ensure_ascii=False))
+        return
+    print_comparison(found, Console())
+    typer.echo(
+        f"scored by one alone: {alone['only_old']} by the first (rejected by the shadow, or before and after "
+        f"it ran), {alone['only_new']} by the shadow"
+    )
+
+
+@bundle_app.command()
+def promote(bundle: Annotated[str, typer.Argument(help="NAME/VERSION")], root: Root = None) -> None:
+    """Make a version the one that workers serve, from their next start on."""
+    name, slash, version = bundle.partition("/")
+    if not slash:
+        there = ", ".join(f"{name}/{v}" for v in versions(_root(root), name)) or "none"
+        raise typer.BadParameter(f"say which version of {name}; there are {there}")
+    promote_version(_root(root), name, version)
+    _say_active(_root(root), name)
+
+
+@bundle_app.command()
+def rollback(
+    name: Annotated[str, typer.Argument(help="Name of the bundle, mid for one.")], root: Root = None
+) -> None:
+    """Take the last promotion back: the version before it is served again."""
+    roll_back_version(_root(root), name)
+    _say_active(_root(root), name)
+
+
+def _root(root: Path | None) -> Path:
+    return root or settings_with().models.root or BUNDLES
+
+
+def _say_active(root: Path, name: str) -> None:
+    active = active_version(root, name)
+    typer.echo(f"{name}/{active} is active in {root}; restart the workers one by one, and they serve it")
+
+
+def _read_scores(
+    kafka: KafkaSettings, topic: str, since: datetime | None
+) -> tuple[Mapping[str, Scored], str]:
+    """Return a topic's scores by record, the last of each, and the bundle that made most of them."""
+    scores: dict[str, Scored] = {}
+    bundles: Counter[str] = Counter()
+    for message in read_topic(kafka, topic, since=since):
+        score = decode_score(message.value() or b"")
+        scores[score.record_id] = read_score(score)
+        bundles[score.bundle] += 1
+    return scores, " + ".join(name for name, _ in bundles.most_common())

@@ -1,0 +1,106 @@
+"""``cempstream classify``: files in, a table out."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cempstream.models.sessions import Provider
+from cempstream.processors.readers import ReadOptions, UnreadableFile, expand_paths
+from cempstream.processors.spectrum import Frame, Medium
+from cempstream.streams.overrides import settings_with
+from cempstream.streams.scoring.assemble import load_pipeline
+from cempstream.streams.scoring.files import classify_files
+from cempstream.streams.scoring.result_table import SUFFIXES, open_table, table_row
+
+Files = Annotated[
+    list[Path], typer.Argument(help="Files of spectra, or folders of them.", show_default=False)
+]
+MediumOption = Annotated[
+    Medium | None, typer.Option(help="Of the wavelengths; else the file's or the data's.")
+]
+FrameOption = Annotated[Frame | None, typer.Option(help="Of the wavelengths; else the file's or the data's.")]
+ResolvingPower = Annotated[float | None, typer.Option(help="λ/FWHM; else the file's or the data's.")]
+Survey = Annotated[str | None, typer.Option(help="Short name of the survey; else the file's.")]
+
+
+def classify(
+    files: Files,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write: .csv, .jsonl or .parquet; else CSV to stdout.")
+    ] = None,
+    medium: MediumOption = None,
+    frame: FrameOption = None,
+    resolving_power: ResolvingPower = None,
+    survey: Survey = None,
+    provider: Annotated[Provider | None, typer.Option(help="Where the networks run.")] = None,
+    bundle: Annotated[list[str] | None, typer.Option(help="Model bundle; may be given again.")] = None,
+) -> None:
+    """Classify the spectra of files: one row per spectrum, in order. Needs no broker."""
+    if out is not None and out.suffix not in SUFFIXES:
+        raise typer.BadParameter(f"{out}: the table's name must end in {', '.join(SUFFIXES)}")
+    if out is not None and not out.parent.is_dir():
+        raise typer.BadParameter(f"{out}: there is no folder {out.parent}")
+    options = read_options(medium, frame, resolving_power, survey)
+    settings = settings_with(models={"provider": provider, "bundles": tuple(bundle) if bundle else None})
+    pipeline = load_pipeline(settings)
+    paths = expand_paths(files)
+    n_unreadable = 0
+    counts: Counter[str] = Counter()
+    with progress_bar() as progress, open_table(out, sys.stdout) as write:
+        task = progress.add_task("files", total=len(paths))
+
+        def complain(error: UnreadableFile) -> None:
+            nonlocal n_unreadable
+            n_unreadable += 1
+            typer.echo(str(error), err=True)
+
+        results = classify_files(
+            paths,
+            pipeline,
+            options=options,
+            batch_size=settings.batch.size,
+            on_unreadable=complain,
+            on_file=lambda path: progress.advance(task),
+        )
+        for result in results:
+            row = table_row(result.path, result.spectrum, result.outcome)
+            counts[str(row["status"])] += 1
+            counts["candidates"] += row["is_candidate"] is True
+            write(row)
+    typer.echo(
+        f"{counts['scored'] + counts['rejected']} spectra of {len(paths)} files: {counts['scored']} scored, "
+        f"{counts['rejected']} rejected, {counts['candidates']} candidates; {n_unreadable} files unreadable",
+        err=True,
+    )
+    if n_unreadable:
+        raise typer.Exit(1)
+
+
+def read_options(
+    medium: Medium | None, frame: Frame | None, resolving_power: float | None, survey: str | None
+) -> ReadOptions:
+    """Return what the command line says of the files."""
+    try:
+        return ReadOptions(medium=medium, frame=frame, resolving_power=resolving_power, survey=survey)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def progress_bar() -> Progress:
+    """Return a progress bar on stderr, which says nothing where that is no terminal."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )

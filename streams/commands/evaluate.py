@@ -1,0 +1,59 @@
+"""``cempstream evaluate``: one report of all that a bundle can and cannot do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cempstream.models.bundle import BUNDLES, CARD_FILE, load_bundle, newest_bundle
+from cempstream.models.sessions import Provider
+from cempstream.streams.scoring.assemble import build_chain
+
+
+def evaluate(
+    bundle: Annotated[str, typer.Option(help="Bundle by its name, or a folder of one.")] = "mid",
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("evaluation"),
+    library: Annotated[
+        list[Path] | None, typer.Option(help="File or folder of the synthetic library; may be given again.")
+    ] = None,
+    real: Annotated[Path | None, typer.Option(help="Folder of real spectra.")] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="Folder of a training run, on whose data small variants are trained.")
+    ] = None,
+    fit_trees: Annotated[
+        Path | None, typer.Option(help="Fit the baseline of trees anew and write it into this folder.")
+    ] = None,
+    cache: Annotated[
+        Path | None, typer.Option(help="Scored spectra, which are not made twice; <out>/cache.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Write this section alone, by its key; may be given again.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A hundredth of the night: a trial.")] = False,
+) -> None:
+    """Evaluate a bundle: one page with plots, and all its numbers as JSON."""
+    from cempstream.models.evaluation.evaluate import FULL, QUICK, Evaluation
+    from cempstream.models.evaluation.report import chosen
+
+    given = Path(bundle)
+    folder = given if (given / CARD_FILE).is_file() else newest_bundle(BUNDLES, bundle)
+    loaded = load_bundle(folder)
+    evaluation = Evaluation(
+        bundle=loaded,
+        chain=build_chain(loaded, Provider.CPU, threads=1),
+        cache=cache or out / "cache",
+        size=QUICK if quick else FULL,
+        stellar_library=tuple(library or ()),
+        real=real,
+        work=work,
+        fit_trees=fit_trees,
+    )
+    try:
+        questions = chosen(evaluation.questions, only or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--only") from None
+    page, numbers = evaluation.write(questions, out, lambda title: typer.echo(title, err=True))
+    typer.echo(page)
+    typer.echo(numbers)

@@ -1,0 +1,98 @@
+"""``cempstream exposures``: watch whether every spectrum of an exposure is accounted for, and list them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from cempstream.schemas.exposure import Exposure
+from cempstream.streams.operations.exposure_watch import ExposureWatch, read_exposures
+from cempstream.streams.overrides import Bootstrap, settings_with
+from cempstream.streams.settings import Settings
+from cempstream.streams.subscriber.start import parse_time
+from cempstream.streams.telemetry.health import HealthServer
+
+exposures_app = typer.Typer(
+    help="Say of each exposure whether all of it has been scored.", no_args_is_help=True
+)
+
+_PORT = 9465
+
+
+@exposures_app.command()
+def watch(
+    bootstrap: Bootstrap = None,
+    timeout_s: Annotated[
+        float, typer.Option(min=1.0, help="Report an exposure to which nothing was added for so long.")
+    ] = 900.0,
+    lookback_s: Annotated[
+        float, typer.Option(min=0.0, help="How far back to read at the start: longer than an exposure takes.")
+    ] = 3600.0,
+    host: Annotated[str, typer.Option(help="Where /metrics, /live and /ready listen.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Their port; 0: any free one.")] = _PORT,
+) -> None:
+    """Read every outcome and publish an event per exposure; one process serves any number of workers."""
+    settings = settings_with(kafka={"bootstrap": bootstrap})
+    asyncio.run(_watch(settings, timeout_s, lookback_s, host, port))
+
+
+@exposures_app.command("list")
+def list_(
+    bootstrap: Bootstrap = None,
+    since: Annotated[str | None, typer.Option(help="Only from this time on: 2026-11-20T03:00.")] = None,
+    incomplete: Annotated[
+        bool, typer.Option("--incomplete", help="Only those that did not become complete.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
+) -> None:
+    """List the exposures that were reported, each as it was last."""
+    settings = settings_with(kafka={"bootstrap": bootstrap})
+    try:
+        start = parse_time(since) if since else None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    last: dict[tuple[str, str, str], Exposure] = {}
+    for event in read_exposures(settings.kafka, settings.topics.exposures, start):
+        key = (event.survey, event.exposure_id, event.reduction_version)
+        if key not in last or last[key].status != "complete":
+            last[key] = event
+    events = [event for event in last.values() if not incomplete or event.status != "complete"]
+    if as_json:
+        for event in events:
+            typer.echo(json.dumps(event.model_dump(mode="json") | {"n_missing": event.n_missing}))
+        return
+    table = Table("exposure", "survey", "status", box=None)
+    for heading in ("expected", "scored", "dead letters", "missing", "alerts", "latency"):
+        table.add_column(heading, justify="right")
+    for event in events:
+        counts = (event.n_expected, event.n_scored, event.n_dead_letters, event.n_missing, event.n_alerts)
+        latency = "" if event.latency_seconds is None else f"{event.latency_seconds:.1f} s"
+        table.add_row(event.exposure_id, event.survey, event.status, *map(str, counts), latency)
+    Console().print(table)
+
+
+async def _watch(settings: Settings, timeout_s: float, lookback_s: float, host: str, port: int) -> None:
+    watching = ExposureWatch(settings.kafka, settings.topics, timeout_s=timeout_s, lookback_s=lookback_s)
+    health = HealthServer(
+        watching.metrics.registry,
+        host,
+        port,
+        is_live=watching.is_live,
+        is_ready=watching.is_ready,
+        on_probe=lambda: None,
+    )
+    ending = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ending.set)
+    health.start()
+    try:
+        await watching.run(ending)
+    finally:
+        health.stop()

@@ -1,0 +1,170 @@
+"""``cempstream replay``: publish the spectra of files as their survey would, or score a night again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress
+
+from cempstream.processors.outcome import Rejected
+from cempstream.processors.readers import ReadOptions, UnreadableFile, expand_paths, read_spectra
+from cempstream.processors.spectrum import Spectrum
+from cempstream.schemas.stamp import Tense
+from cempstream.streams.commands.classify import (
+    FrameOption,
+    MediumOption,
+    ResolvingPower,
+    Survey,
+    progress_bar,
+    read_options,
+)
+from cempstream.streams.commands.replay_topic import Night, replay_night
+from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
+from cempstream.streams.kafka.publisher import OutMessage, Publisher
+from cempstream.streams.kafka.topics import MAX_INPUT_BYTES, TopicAdmin
+from cempstream.streams.overrides import Bootstrap, settings_with
+from cempstream.streams.subscriber.start import parse_time
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the spectra of a replay."""
+
+    n_sent: int = 0
+    n_failed: int = 0
+    n_unreadable: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    complaints: list[str] = field(default_factory=list)
+
+
+def replay(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Files of spectra, or folders of them.", show_default=False)
+    ] = None,
+    bootstrap: Bootstrap = None,
+    topic: Annotated[
+        str | None, typer.Option(help="Where to send files; else CEMP_TOPICS__SPECTRA's first.")
+    ] = None,
+    from_topic: Annotated[
+        str | None, typer.Option(help="Score a recorded night again: the packets of this topic.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="First time of the night: 2026-11-20T03:00 (UTC).")
+    ] = None,
+    end: Annotated[str | None, typer.Option(help="Time at which the night ends; else now.")] = None,
+    bundle: Annotated[
+        list[str] | None, typer.Option(help="Score the night with this: mid, mid/1.1.0; may be given again.")
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(help="Compare --bundle with this one on the night, and publish nothing."),
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write the comparison to this file, as JSON.")] = None,
+    rate: Annotated[
+        float, typer.Option(min=0.0, help="Spectra a second; 0: as fast as the broker takes them.")
+    ] = 0.0,
+    tense: Annotated[
+        Tense, typer.Option(help="What results are marked as; current ones are stamped as reduced now.")
+    ] = "archival",
+    medium: MediumOption = None,
+    frame: FrameOption = None,
+    resolving_power: ResolvingPower = None,
+    survey: Survey = None,
+) -> None:
+    """Publish the spectra of files as packets, or score a recorded night again, which pages nobody."""
+    if (files is None) == (from_topic is None):
+        raise typer.BadParameter("give files, or --from-topic with --start: one of the two")
+    options = read_options(medium, frame, resolving_power, survey)
+    if from_topic is not None:
+        night = _night(from_topic, start, end)
+        replay_night(night, bootstrap, tense, bundle=bundle, against=against, report=report)
+        return
+    if start or end or bundle or against or report:
+        raise typer.BadParameter("--start, --end, --bundle, --against and --report go with --from-topic")
+    _replay_files(files or [], bootstrap, topic, rate, tense, options)
+
+
+def _night(topic: str, start: str | None, end: str | None) -> Night:
+    if start is None:
+        raise typer.BadParameter("--from-topic needs --start: the night's first time")
+    try:
+        night = Night(topic, parse_time(start), parse_time(end) if end else datetime.now(UTC))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if night.start >= night.end:
+        raise typer.BadParameter(f"the night ends ({night.end:%FT%TZ}) before it starts")
+    return night
+
+
+def _replay_files(
+    files: Sequence[Path],
+    bootstrap: str | None,
+    topic: str | None,
+    rate: float,
+    tense: Tense,
+    options: ReadOptions,
+) -> None:
+    settings = settings_with(kafka={"bootstrap": bootstrap})
+    target = topic or settings.topics.spectra[0]
+    if target not in TopicAdmin(settings.kafka).metadata().topics:
+        raise typer.BadParameter(
+            f"there is no topic {target!r}; `cempstream topics create --topic {target}` makes it"
+        )
+    publisher = Publisher(
+        settings.kafka.bootstrap,
+        max_message_bytes=MAX_INPUT_BYTES,
+        client_config=settings.kafka.client_config(),
+    )
+    paths = expand_paths(files)
+    tally = Tally()
+    began_s = time.monotonic()
+    with progress_bar() as progress:
+        spectra = _read(paths, options, tally, progress)
+        asyncio.run(_send(publisher, (spectrum_message(s, target, tense) for s in spectra), rate, tally))
+    elapsed_s = time.monotonic() - began_s
+    for complaint in tally.complaints:
+        typer.echo(complaint, err=True)
+    for problem, count in tally.refused.items():
+        typer.echo(f"{count} spectra not sent: {problem}", err=True)
+    typer.echo(
+        f"{tally.n_sent} sent to {target}, {tally.n_failed} failed, {tally.refused.total()} unfit, "
+        f"{tally.n_unreadable} files unreadable; {elapsed_s:.1f} s, {tally.n_sent / elapsed_s:.0f} spectra/s"
+    )
+    if tally.n_failed or tally.n_unreadable:
+        raise typer.Exit(1)
+
+
+async def _send(publisher: Publisher, messages: Iterator[OutMessage], rate: float, tally: Tally) -> None:
+    async with publisher:
+        async for n_messages, error in send_at_rate(publisher, messages, rate):
+            n_failed = error.n_failed if error else 0
+            tally.n_sent += n_messages - n_failed
+            tally.n_failed += n_failed
+            if error:
+                tally.complaints.append(str(error))
+
+
+def _read(
+    paths: Sequence[Path], options: ReadOptions, tally: Tally, progress: Progress
+) -> Iterator[Spectrum]:
+    """Read file after file; what is unfit to be sent is counted."""
+    task = progress.add_task("files", total=len(paths))
+    for path in paths:
+        try:
+            for read in read_spectra(path, options):
+                if isinstance(read, Rejected):
+                    tally.refused[f"{read.reason.value}: {read.detail}"] += 1
+                else:
+                    yield read
+        except UnreadableFile as error:
+            tally.n_unreadable += 1
+            tally.complaints.append(str(error))
+        progress.advance(task)

@@ -1,0 +1,187 @@
+"""Read what a topic holds now, from its beginning or a time, to its end."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicPartition,
+)
+
+from cempstream.streams.kafka.topics import NoBroker
+from cempstream.streams.settings import KafkaSettings
+from cempstream.streams.subscriber.start import is_about_a_group
+
+_TIMEOUT_S = 10.0
+_POLL_S = 0.1
+_CHUNK = 256
+#: Producers' clocks and retries put the messages of a partition out of order by less than this.
+_DISORDER_MS = 600_000
+
+
+class NoSuchTopic(LookupError):
+    """The broker does not have the topic."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"there is no topic {topic!r}: `cempstream topics create` makes ours")
+
+
+@contextmanager
+def open_consumer(kafka: KafkaSettings) -> Iterator[Consumer]:
+    """Open a consumer that belongs to no group and leaves no trace."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka.bootstrap,
+            **kafka.client_config(),
+            "group.id": "cempstream-reader",  # required by librdkafka, never used: nothing is committed
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            "fetch.wait.max.ms": 100,
+            "log_level": 0,  # what goes wrong comes as an exception
+        }
+    )
+    try:
+        yield consumer
+    finally:
+        consumer.close()
+
+
+def partitions_of(consumer: Consumer, topic: str) -> list[int]:
+    """Return the numbers of a topic's partitions.
+
+    Raises
+    ------
+    NoSuchTopic
+        There is none of that name.
+    """
+    try:
+        known = consumer.list_topics(timeout=_TIMEOUT_S).topics
+    except KafkaException as error:
+        raise NoBroker(f"no broker answers: {error.args[0].str()}") from None
+    if topic not in known:
+        raise NoSuchTopic(topic)
+    return sorted(known[topic].partitions)
+
+
+def read_topic(
+    kafka: KafkaSettings, topic: str, *, since: datetime | None = None, until: datetime | None = None
+) -> Iterator[Message]:
+    """Yield the messages that a topic holds, in the order of each partition, and end.
+
+    The end of a partition is where Fetch says it is; ListOffsets is not asked, because not every broker
+    answers it rightly.
+
+    Parameters
+    ----------
+    since
+        Start at the first message of this time or later.
+    until
+        Leave out messages of this time or later, and end each partition soon after the first of them.
+    """
+    with open_consumer(kafka) as consumer:
+        starts = [TopicPartition(topic, i, OFFSET_BEGINNING) for i in partitions_of(consumer, topic)]
+        since_ms = 0 if since is None else round(since.timestamp() * 1000)
+        until_ms = math.inf if until is None else until.timestamp() * 1000
+        if since is not None:
+            starts = at_time(consumer, starts, since_ms)
+        consumer.assign(starts)
+        unfinished = {start.partition for start in starts}
+        heard_at_s = time.monotonic()
+        while unfinished:
+            messages = _consume(consumer)
+            if messages:
+                heard_at_s = time.monotonic()
+            elif time.monotonic() - heard_at_s > _TIMEOUT_S:
+                raise KafkaException(
+                    KafkaError(KafkaError._TIMED_OUT, f"nothing from {topic!r} for {_TIMEOUT_S:g} s")
+                )
+            for message in messages:
+                if _is_end(message):
+                    place = _place(message)
+                    unfinished.discard(place[1])
+                    consumer.pause([TopicPartition(*place)])
+                elif since_ms <= message.timestamp()[1] < until_ms:
+                    yield message
+                elif message.timestamp()[1] >= until_ms + _DISORDER_MS:
+                    place = _place(message)
+                    unfinished.discard(place[1])
+                    consumer.pause([TopicPartition(*place)])
+
+
+def count_messages(kafka: KafkaSettings, topics: Sequence[str]) -> dict[str, int]:
+    """Return how many messages each topic holds, by the watermarks that Fetch returns."""
+    counts = dict.fromkeys(topics, 0)
+    with open_consumer(kafka) as consumer:
+        waiting = {(topic, i) for topic in topics for i in partitions_of(consumer, topic)}
+        consumer.assign([TopicPartition(topic, i, OFFSET_BEGINNING) for topic, i in waiting])
+        deadline_s = time.monotonic() + _TIMEOUT_S
+        while waiting and time.monotonic() < deadline_s:
+            messages = _consume(consumer)
+            # One message or the end is enough: the answer that it came in said where its partition ends.
+            for message in messages:
+                _is_end(message)  # raises on any other error
+            seen = {_place(message) for message in messages} & waiting
+            consumer.pause([TopicPartition(topic, i) for topic, i in seen])
+            for topic, i in seen:
+                low, high = consumer.get_watermark_offsets(TopicPartition(topic, i), cached=True)
+                counts[topic] += max(0, high - max(0, low))
+            waiting -= seen
+    return counts
+
+
+def read_one(kafka: KafkaSettings, topic: str, partition: int, offset: int) -> Message | None:
+    """Return the message at one place; None where there is none."""
+    with open_consumer(kafka) as consumer:
+        if partition not in partitions_of(consumer, topic):
+            return None
+        place = TopicPartition(topic, partition, offset)
+        consumer.assign([place])
+        deadline_s = time.monotonic() + _TIMEOUT_S
+        while time.monotonic() < deadline_s:
+            _, end = consumer.get_watermark_offsets(place, cached=True)
+            if 0 <= end <= offset:
+                return None
+            message = consumer.poll(_POLL_S)
+            if message is not None and not is_about_a_group(message.error()):
+                return None if _is_end(message) or message.offset() != offset else message
+    return None
+
+
+def _consume(consumer: Consumer) -> list[Message]:
+    messages = consumer.consume(_CHUNK, timeout=_POLL_S)
+    return [message for message in messages if not is_about_a_group(message.error())]
+
+
+def _is_end(message: Message) -> bool:
+    """Say whether this is the end of a partition and no message; any other error is raised."""
+    error = message.error()
+    if error is None:
+        return False
+    if error.code() != KafkaError._PARTITION_EOF:
+        raise KafkaException(error)
+    return True
+
+
+def _place(message: Message) -> tuple[str, int]:
+    topic, partition = message.topic(), message.partition()
+    assert topic is not None, "whatever was consumed has a place"
+    assert partition is not None, "whatever was consumed has a place"
+    return topic, partition
+
+
+def at_time(consumer: Consumer, starts: list[TopicPartition], since_ms: int) -> list[TopicPartition]:
+    """Return where each partition reaches a time; its end where it never does."""
+    asked = [TopicPartition(start.topic, start.partition, since_ms) for start in starts]
+    found = consumer.offsets_for_times(asked, timeout=_TIMEOUT_S)
+    return [TopicPartition(p.topic, p.partition, p.offset if p.offset >= 0 else OFFSET_END) for p in found]

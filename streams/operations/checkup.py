@@ -1,0 +1,277 @@
+"""What can be wrong with a stream before a single spectrum is read: each check says what, and what to do."""
+
+from __future__ import annotations
+
+import platform
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib.metadata import version
+from typing import Any
+
+import onnxruntime
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Message, Producer
+
+from cempstream.models.bundle import BundleError, load_bundle
+from cempstream.models.pinned import find_bundle
+from cempstream.models.sessions import ProviderUnavailable
+from cempstream.processors.graph import ModelError
+from cempstream.streams.kafka.topics import (
+    IN_SYNC,
+    RETENTION,
+    SIZE,
+    TIMESTAMPS,
+    NoBroker,
+    TopicAdmin,
+    TopicPlan,
+    TopicState,
+)
+from cempstream.streams.scoring.assemble import load_routes
+from cempstream.streams.settings import KafkaSettings, ModelSettings, PolicySettings, Settings, TopicSettings
+
+#: An alert's spectrum is at most 64 KiB, in JSON half as much again; lines and attribution stand beside it.
+_LEAST_RESULT_BYTES = 512 * 1024
+_CREATE = "cempstream topics create"
+_ALTER = "cempstream topics create --alter"
+_SAFE_REPLICATION = 3
+
+#: Clocks further apart than these make latencies doubtful, and false.
+_CLOCK_WARN_S = 0.1
+_CLOCK_FAIL_S = 2.0
+_PROBE_TIMEOUT_S = 10.0
+
+
+class Status(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes
+    ----------
+    subject
+        broker, topics, models, provider, clock or package.
+    remedy
+        What to do; empty where all is well.
+    """
+
+    status: Status
+    subject: str
+    said: str
+    remedy: str = ""
+
+
+def check_all(settings: Settings) -> Iterator[Finding]:
+    """Look at everything that a worker with these settings needs."""
+    yield Finding(
+        Status.OK, "package", f"cempstream {version('cempstream')} on Python {platform.python_version()}"
+    )
+    yield from check_models(settings.models)
+    yield from check_provider(settings.models, settings.policy)
+    try:
+        admin = TopicAdmin(settings.kafka)
+        metadata = admin.metadata()
+    except NoBroker as error:
+        yield Finding(
+            Status.FAIL,
+            "broker",
+            str(error),
+            "start it, or give its address: CEMP_KAFKA__BOOTSTRAP or --bootstrap",
+        )
+        return
+    n_brokers = len(metadata.brokers)
+    yield Finding(
+        Status.OK, "broker", f"{n_brokers} at {settings.kafka.bootstrap}, cluster {metadata.cluster_id}"
+    )
+    yield from check_topics(settings.topics, admin.states(_names(settings.topics)), n_brokers)
+    yield check_clock(settings.kafka, admin)
+
+
+def check_models(models: ModelSettings) -> Iterator[Finding]:
+    """Hold every bundle's files against its card, the shadow's among them."""
+    for name in (*models.bundles, *([models.shadow] if models.shadow is not None else [])):
+        try:
+            bundle = load_bundle(find_bundle(name, models.root))
+        except BundleError as error:
+            yield Finding(
+                Status.FAIL,
+                "models",
+                str(error),
+                "reinstall cempstream, or set CEMP_MODELS__BUNDLES and __ROOT",
+            )
+            continue
+        low, high = bundle.card.served
+        yield Finding(
+            Status.OK,
+            "models",
+            f"{bundle.name}: {len(bundle.graphs)} graphs are those of the card; serves R = {low:g}–{high:g}",
+        )
+
+
+def check_provider(models: ModelSettings, policy: PolicySettings) -> Iterator[Finding]:
+    """Open every graph where it shall run, and score a bundle's reference spectrum there."""
+    for name in models.bundles:
+        try:
+            (route,) = load_routes(models.model_copy(update={"bundles": (name,)}), policy)
+            route.chain([route.reference], route.policy(route.reference.survey))
+        except BundleError:
+            continue  # said by check_models
+        except ProviderUnavailable as error:
+            yield Finding(Status.FAIL, "provider", str(error), "mend that, or choose another with --provider")
+            return
+        except ModelError as error:
+            said = f"{name} fails on its own reference spectrum: {error}"
+            yield Finding(Status.FAIL, "provider", said, "choose another bundle")
+        else:
+            said = f"{route.chain.name} runs on {models.provider} (onnxruntime {onnxruntime.__version__})"
+            yield Finding(Status.OK, "provider", said)
+
+
+def check_topics(topics: TopicSettings, states: dict[str, TopicState], n_brokers: int) -> Iterator[Finding]:
+    """Hold the broker's topics against what the worker needs of them."""
+    missing = [name for name in _names(topics) if name not in states]
+    if missing:
+        yield Finding(Status.FAIL, "topics", f"{', '.join(missing)} absent", _CREATE)
+    problems = 0
+    for finding in _topic_problems(topics, states, n_brokers):
+        problems += 1
+        yield finding
+    if not missing and not problems:
+        yield Finding(Status.OK, "topics", f"{len(states)} with room for every packet and dead letter")
+
+
+def _topic_problems(
+    topics: TopicSettings, states: dict[str, TopicState], n_brokers: int
+) -> Iterator[Finding]:
+    largest = {name: states[name].number(SIZE) for name in topics.spectra if name in states}
+    dlq = states.get(topics.dlq)
+    dlq_bytes = dlq.number(SIZE) if dlq else None
+    for name, n_bytes in largest.items():
+        if dlq_bytes is not None and n_bytes is not None and dlq_bytes <= n_bytes:
+            yield Finding(
+                Status.FAIL,
+                "topics",
+                f"{topics.dlq} takes {dlq_bytes} bytes and {name} {n_bytes}: a dead letter could be refused",
+                _ALTER,
+            )
+    for name in (topics.scores, topics.alerts, topics.alerts_json, topics.alerts_archival):
+        n_bytes = states[name].number(SIZE) if name in states else None
+        if n_bytes is not None and n_bytes < _LEAST_RESULT_BYTES:
+            yield Finding(
+                Status.FAIL, "topics", f"{name} takes {n_bytes} bytes: an alert could be refused", _ALTER
+            )
+    n_copies = min(_SAFE_REPLICATION, n_brokers)
+    thin = [state.name for state in states.values() if state.replication < n_copies]
+    if thin:
+        yield Finding(
+            Status.WARN,
+            "topics",
+            f"{', '.join(thin)} may not survive a broker: fewer than {n_copies} copies",
+            "raise their replication with kafka-reassign-partitions",
+        )
+    for state in states.values():
+        in_sync = state.number(IN_SYNC)
+        if state.replication >= _SAFE_REPLICATION and in_sync is not None and in_sync < 2:
+            yield Finding(
+                Status.WARN,
+                "topics",
+                f"{state.name}: {IN_SYNC} is {in_sync}; one broker's word is enough",
+                _ALTER,
+            )
+    for name in topics.spectra:
+        if name in states and states[name].n_partitions == 1:
+            yield Finding(
+                Status.WARN,
+                "topics",
+                f"{name} has one partition: a second worker would idle",
+                f"{_ALTER} --partitions 8",
+            )
+    kept = dlq.number(RETENTION) if dlq else None
+    for name in topics.spectra:
+        own = states[name].number(RETENTION) if name in states else None
+        if kept is not None and own is not None and 0 < kept < own:
+            yield Finding(Status.WARN, "topics", f"{topics.dlq} forgets sooner than {name}", _ALTER)
+
+
+def check_clock(kafka: KafkaSettings, admin: TopicAdmin) -> Finding:
+    """Compare our clock with the broker's, by a message that the broker stamps in a topic made for it."""
+    plan = TopicPlan(f"cemp.doctor.{uuid.uuid4().hex[:8]}", 1, 1, {TIMESTAMPS: "LogAppendTime"})
+    try:
+        admin.create([plan])
+    except KafkaException as error:
+        return Finding(
+            Status.WARN,
+            "clock",
+            f"not compared: no topic can be made ({error.args[0].str()})",
+            "compare by hand: date -u",
+        )
+    try:
+        offset_s, error_s = _clock_offset(kafka, plan.name)
+    except (KafkaException, TimeoutError) as error:
+        return Finding(Status.WARN, "clock", f"not compared: {error}", "compare by hand: date -u")
+    finally:
+        admin.delete(plan.name)
+    if offset_s is None:
+        return Finding(
+            Status.WARN,
+            "clock",
+            "not compared: this broker does not stamp messages",
+            "compare by hand: date -u",
+        )
+    said = f"the broker's is {offset_s:+.3f} s from ours (± {error_s:.3f} s)"
+    excess_s = abs(offset_s) - error_s
+    remedy = "synchronise both (chrony or ntpd)"
+    if excess_s > _CLOCK_FAIL_S:
+        return Finding(Status.FAIL, "clock", said, remedy)
+    return (
+        Finding(Status.WARN, "clock", said, remedy)
+        if excess_s > _CLOCK_WARN_S
+        else Finding(Status.OK, "clock", said)
+    )
+
+
+def _clock_offset(kafka: KafkaSettings, topic: str) -> tuple[float | None, float]:
+    """Return the broker's clock less ours, and the most that it may be wrong by, in seconds."""
+    stamps: list[tuple[float, int, int]] = []
+
+    def delivered(error: Any, message: Message) -> None:
+        if error is not None:
+            raise KafkaException(error)
+        kind, milliseconds = message.timestamp()
+        stamps.append((time.time(), kind, milliseconds))
+
+    producer = Producer(
+        {
+            "bootstrap.servers": kafka.bootstrap,
+            "acks": "all",
+            "linger.ms": 0,
+            "log_level": 0,
+            **kafka.client_config(),
+        }
+    )
+    best: tuple[float | None, float] = (None, float("inf"))
+    # The first message also opens the connection; of the others the quickest tells most.
+    for _ in range(4):
+        sent_s = time.time()
+        producer.produce(topic, b"", on_delivery=delivered)
+        if producer.flush(_PROBE_TIMEOUT_S):
+            raise TimeoutError("the broker did not confirm a message")
+        arrived_s, kind, milliseconds = stamps[-1]
+        if kind != TIMESTAMP_LOG_APPEND_TIME:
+            return None, 0.0
+        error_s = (arrived_s - sent_s) / 2 + 0.001
+        if error_s < best[1]:
+            best = (milliseconds / 1000 - (sent_s + arrived_s) / 2, error_s)
+    return best
+
+
+def _names(topics: TopicSettings) -> tuple[str, ...]:
+    return (*topics.spectra, *topics.written, topics.exposures)

@@ -1,0 +1,251 @@
+"""Read every outcome as it is published, and say of each exposure whether it is complete.
+
+One reader for all partitions and workers: an exposure's spectra are spread over them by star. It holds no
+group and commits nothing: started again it reads a while back, and its own topic tells it what was said.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import get_args
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from cempstream.schemas.exposure import (
+    Exposure,
+    ExposureStatus,
+    decode_exposure,
+    encode_exposure,
+    peek_exposure,
+)
+from cempstream.schemas.packets import PacketError, unpack
+from cempstream.schemas.registry import Kind
+from cempstream.streams.kafka.dead_letters import header_pairs
+from cempstream.streams.kafka.publisher import OutMessage, Publisher
+from cempstream.streams.kafka.topic_reader import at_time, open_consumer, partitions_of, read_topic
+from cempstream.streams.operations.exposure_book import ExposureBook, ExposureKey, Seen
+from cempstream.streams.settings import KafkaSettings, TopicSettings
+from cempstream.streams.subscriber.start import is_about_a_group
+from cempstream.streams.telemetry import notices
+from cempstream.streams.telemetry.metrics import LATENCY_BUCKETS_S, SURVEY_LABELS, survey_label
+
+logger = logging.getLogger(__name__)
+
+_CHUNK = 500
+_POLL_S = 0.25
+_NEW_PARTITIONS_EVERY_S = 30.0
+_STALL_S = 60.0
+
+
+class ExposureMetrics:
+    """What Prometheus is told of exposures, in a registry of their own."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        self.registry = registry = registry or CollectorRegistry()
+        self.exposures = Counter(
+            "cemp_exposures", "Exposures reported, by how.", ["survey", "status"], registry=registry
+        )
+        self.missing = Counter(
+            "cemp_exposure_missing_spectra",
+            "Spectra without an outcome in exposures reported as incomplete.",
+            ["survey"],
+            registry=registry,
+        )
+        self.latency = Histogram(
+            "cemp_exposure_latency_seconds",
+            "From an exposure's first reduction to its last outcome, of complete ones.",
+            ["survey"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self.open = Gauge("cemp_exposures_open", "Exposures that wait for spectra.", registry=registry)
+        self.oldest = Gauge(
+            "cemp_exposure_oldest_open_seconds",
+            "Since when nothing was added to the open exposure that waits longest.",
+            registry=registry,
+        )
+        self.unattributed = Counter(
+            "cemp_exposure_unattributed",
+            "Outcomes of which nothing tells the exposure.",
+            ["kind"],
+            registry=registry,
+        )
+
+        # A counter that appears with its first count has not increased: the first fault would go unseen.
+        for survey in SURVEY_LABELS:
+            self.missing.labels(survey)
+            for status in get_args(ExposureStatus):
+                self.exposures.labels(survey, status)
+
+    def count(self, event: Exposure) -> None:
+        """Count an event that has been delivered."""
+        survey = survey_label(event.survey)
+        self.exposures.labels(survey, event.status).inc()
+        if event.status == "incomplete":
+            self.missing.labels(survey).inc(event.n_missing)
+        elif event.latency_seconds is not None and event.latency_seconds >= 0:
+            self.latency.labels(survey).observe(event.latency_seconds)
+
+
+class ExposureWatch:
+    """Watch the exposures of a stream.
+
+    Parameters
+    ----------
+    timeout_s, book
+        See `ExposureBook`.
+    lookback_s
+        How far back to read at the start: longer than any exposure takes.
+    """
+
+    def __init__(
+        self, kafka: KafkaSettings, topics: TopicSettings, *, timeout_s: float, lookback_s: float
+    ) -> None:
+        self._kafka = kafka
+        self._topics = topics
+        self._lookback = timedelta(seconds=lookback_s)
+        self.book = ExposureBook(timeout_s)
+        self.metrics = ExposureMetrics()
+        self.publisher = Publisher(kafka.bootstrap, client_config=kafka.client_config())
+        self._behind: set[tuple[str, int]] = set()
+        self._known: set[tuple[str, int]] = set()
+        self._has_caught_up = False
+        self._moved_at_s = time.monotonic()
+
+    def is_live(self) -> str | None:
+        """Say what is wrong, None where it reads."""
+        idle_s = time.monotonic() - self._moved_at_s
+        return f"nothing was asked of the broker for {idle_s:.0f} s" if idle_s > _STALL_S else None
+
+    def is_ready(self) -> str | None:
+        """Say why nothing can be called incomplete yet."""
+        return None if self._has_caught_up else "still reading what was published before the start"
+
+    async def run(self, ending: asyncio.Event) -> None:
+        """Watch until `ending` is set.
+
+        Raises
+        ------
+        KafkaException, DeliveryFailed, NoSuchTopic
+            The broker went or refuses; whoever supervises starts us again.
+        """
+        since = datetime.now(UTC) - self._lookback
+        for event in await asyncio.to_thread(self._told_before, since):
+            self.book.remember(event)
+        async with self.publisher:
+            with open_consumer(self._kafka) as consumer:
+                await asyncio.to_thread(self._assign, consumer, since)
+                looked_at_s = time.monotonic()
+                while not ending.is_set():
+                    messages = await asyncio.to_thread(consumer.consume, _CHUNK, _POLL_S)
+                    self._moved_at_s = time.monotonic()
+                    await self._handle(messages)
+                    if self._moved_at_s - looked_at_s > _NEW_PARTITIONS_EVERY_S:
+                        await asyncio.to_thread(self._take_new_partitions, consumer)
+                        looked_at_s = self._moved_at_s
+
+    async def _handle(self, messages: Sequence[Message]) -> None:
+        now = datetime.now(UTC)
+        events = [event for seen in self._outcomes(messages) for event in self.book.take(seen, now)]
+        if self._has_caught_up:
+            events += self.book.overdue(now)
+        if events:
+            await self.publisher.publish([self._message(event) for event in events])
+        for event in events:
+            self.metrics.count(event)
+            if event.status == "incomplete":
+                n_seen = event.n_expected - event.n_missing
+                notices.exposure_incomplete(event.survey, event.exposure_id, n_seen, event.n_expected)
+        self.metrics.open.set(self.book.n_open)
+        self.metrics.oldest.set(self.book.oldest_s(now))
+
+    def _outcomes(self, messages: Sequence[Message]) -> Iterator[Seen]:
+        for message in messages:
+            error = message.error()
+            if error is None:
+                is_score = message.topic() == self._topics.scores
+                seen = self._read_score(message) if is_score else self._read_dead_letter(message)
+                if seen is not None:
+                    yield seen
+            elif error.code() == KafkaError._PARTITION_EOF:
+                self._behind.discard((message.topic() or "", message.partition() or 0))
+                self._has_caught_up |= not self._behind
+            elif not is_about_a_group(error):
+                raise KafkaException(error)
+
+    def _read_score(self, message: Message) -> Seen | None:
+        try:
+            # Not `decode_score`: its checks take three times as long, and our own worker wrote it.
+            record = unpack(Kind.SCORE, message.value() or b"")
+        except PacketError as problem:
+            logger.error("a score cannot be read: %s", problem)
+            self.metrics.unattributed.labels("score").inc()
+            return None
+        if record["tense"] != "current" or not record.get("exposure_size"):
+            return None
+        return Seen(
+            ExposureKey(record["survey"], record["exposure_id"], record["reduction_version"]),
+            record["exposure_size"],
+            record["spectrum_id"],
+            is_scored=True,
+            is_alert=record["decision"]["is_candidate"],
+            reduced_at=record["reduced_at"],
+            published_at=record["published_at"],
+        )
+
+    def _read_dead_letter(self, message: Message) -> Seen | None:
+        if dict(header_pairs(message.headers())).get("orig.header.tense", b"current") != b"current":
+            return None
+        packet = peek_exposure(message.value() or b"")
+        if packet is None:
+            self.metrics.unattributed.labels("dead_letter").inc()
+            return None
+        if not packet.exposure_size:
+            return None
+        return Seen(
+            ExposureKey(packet.survey, packet.exposure_id, packet.reduction_version),
+            packet.exposure_size,
+            packet.spectrum_id,
+            is_scored=False,
+            is_alert=False,
+            reduced_at=None,
+            published_at=datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
+        )
+
+    def _message(self, event: Exposure) -> OutMessage:
+        headers = (("survey", event.survey.encode()), ("status", event.status.encode()))
+        key = f"{event.survey}/{event.exposure_id}".encode()
+        return OutMessage(self._topics.exposures, key, encode_exposure(event), headers)
+
+    def _told_before(self, since: datetime) -> list[Exposure]:
+        return list(read_exposures(self._kafka, self._topics.exposures, since))
+
+    def _partitions(self, consumer: Consumer) -> Iterable[tuple[str, int]]:
+        for topic in (self._topics.scores, self._topics.dlq):
+            yield from ((topic, number) for number in partitions_of(consumer, topic))
+
+    def _assign(self, consumer: Consumer, since: datetime) -> None:
+        self._known = set(self._partitions(consumer))
+        self._behind = set(self._known)
+        starts = [TopicPartition(*place) for place in sorted(self._known)]
+        consumer.assign(at_time(consumer, starts, round(since.timestamp() * 1000)))
+
+    def _take_new_partitions(self, consumer: Consumer) -> None:
+        new = set(self._partitions(consumer)) - self._known
+        self._known |= new
+        if new:
+            consumer.incremental_assign([TopicPartition(*place, OFFSET_BEGINNING) for place in sorted(new)])
+
+
+def read_exposures(kafka: KafkaSettings, topic: str, since: datetime | None) -> Iterator[Exposure]:
+    """Yield the events about exposures that a topic holds; what cannot be read is logged."""
+    for message in read_topic(kafka, topic, since=since):
+        try:
+            yield decode_exposure(message.value() or b"")
+        except PacketError as problem:
+            logger.error("an event about an exposure cannot be read: %s", problem)

@@ -1,0 +1,141 @@
+"""A recorded night scored again: the packets of a topic between two times, through a bundle or two.
+
+What comes of it keeps its ``record_id``, is marked as archival and goes to the scores and to the topic of
+archival alerts, never to a live one; what cannot be scored was a dead letter that night and is counted only.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import islice
+
+from confluent_kafka import Message
+
+from cempstream.processors.outcome import Classification, Outcome
+from cempstream.schemas.stamp import Tense
+from cempstream.streams.kafka.dead_letters import header_pairs
+from cempstream.streams.kafka.outputs import MessageWriter, Origin
+from cempstream.streams.kafka.publisher import Publisher
+from cempstream.streams.operations.compare import Comparer
+
+_PLANTED = ("injection", "test")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Packet:
+    """A recorded packet and where it lies."""
+
+    value: bytes = field(repr=False)
+    origin: Origin
+
+
+@dataclass(slots=True)
+class Again:
+    """What became of the packets of a night.
+
+    Attributes
+    ----------
+    n_planted
+        Injections and tests of that night; they are no stars and are left out.
+    """
+
+    n_scored: int = 0
+    n_candidates: int = 0
+    n_planted: int = 0
+    rejected: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def n_read(self) -> int:
+        """Packets that were scored or rejected."""
+        return self.n_scored + self.rejected.total()
+
+    def count(self, outcomes: Iterable[Outcome]) -> None:
+        """Count the outcomes of a batch."""
+        for outcome in outcomes:
+            if isinstance(outcome, Classification):
+                self.n_scored += 1
+                self.n_candidates += outcome.decision.is_candidate
+            else:
+                self.rejected[outcome.reason.value] += 1
+
+
+Scorer = Callable[[Sequence[bytes]], list[Outcome]]
+
+
+def recorded_packets(messages: Iterable[Message], again: Again) -> Iterator[Packet]:
+    """Yield the night's own packets; what was planted in it is counted and left out."""
+    for message in messages:
+        origin = _origin(message)
+        if origin.tense in _PLANTED:
+            again.n_planted += 1
+        else:
+            yield Packet(message.value() or b"", origin)
+
+
+async def publish_again(
+    packets: Iterator[Packet],
+    score: Scorer,
+    writer: MessageWriter,
+    publisher: Publisher,
+    again: Again,
+    *,
+    tense: Tense,
+    batch_size: int,
+) -> None:
+    """Score packets and publish what comes of them, marked with a tense; a batch at a time.
+
+    Raises
+    ------
+    DeliveryFailed
+        The broker did not take every message.
+    ModelBroken
+        The models fail on good spectra.
+    """
+    async with publisher:
+        while batch := list(islice(packets, batch_size)):
+            ingested_at = datetime.now(UTC)
+            outcomes = score([packet.value for packet in batch])
+            again.count(outcomes)
+            scored = [
+                (outcome, _marked(packet.origin, tense))
+                for packet, outcome in zip(batch, outcomes, strict=True)
+                if isinstance(outcome, Classification)
+            ]
+            messages = writer(
+                [outcome for outcome, _ in scored],
+                [origin for _, origin in scored],
+                ingested_at,
+                datetime.now(UTC),
+            )
+            await publisher.publish(messages)
+
+
+def compare_again(
+    packets: Iterator[Packet], old: Scorer, new: Scorer, comparer: Comparer, again: Again, *, batch_size: int
+) -> None:
+    """Score packets twice and compare; `again` counts what the new bundle says. Nothing is published."""
+    while batch := list(islice(packets, batch_size)):
+        values = [packet.value for packet in batch]
+        before, after = old(values), new(values)
+        again.count(after)
+        for one, other in zip(before, after, strict=True):
+            comparer.add(one, other)
+
+
+def _marked(origin: Origin, tense: Tense) -> Origin:
+    headers = tuple(header for header in origin.headers if header[0] != "tense")
+    return replace(origin, headers=(*headers, ("tense", tense.encode())))
+
+
+def _origin(message: Message) -> Origin:
+    return Origin(
+        topic=message.topic() or "",
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        timestamp_ms=message.timestamp()[1],
+        key=message.key(),
+        headers=tuple(header_pairs(message.headers())),
+    )

@@ -1,0 +1,119 @@
+"""A whole stream for a demonstration or a measurement: a broker, topics of its own and one worker."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cempstream.streams.kafka.topics import TopicAdmin, plan_topics
+from cempstream.streams.overrides import settings_with
+from cempstream.streams.rehearsal.embedded import EmbeddedBroker
+from cempstream.streams.rehearsal.worker_process import WorkerProcess
+from cempstream.streams.settings import KafkaSettings, TopicSettings
+
+_PARTITIONS = 2
+
+#: The embedded broker's group join takes half the session timeout.
+_EMBEDDED_SESSION = {"CEMP_KAFKA__SESSION_TIMEOUT_S": "6", "CEMP_KAFKA__HEARTBEAT_INTERVAL_S": "1.5"}
+_SESSION = {"CEMP_KAFKA__SESSION_TIMEOUT_S": "10", "CEMP_KAFKA__HEARTBEAT_INTERVAL_S": "3"}
+
+
+class LocalStream:
+    """Start broker, topics and worker; end them all when the block ends, however it ends.
+
+    Parameters
+    ----------
+    purpose
+        First part of the topics' names.
+    bootstrap
+        A Kafka broker to use, with topics of a new name, deleted at the end; None: the embedded one.
+    worker_settings
+        ``CEMP_<GROUP>__<FIELD>`` to value, for the worker.
+    worker_log
+        Where the worker's log is kept.
+    """
+
+    def __init__(
+        self,
+        purpose: str,
+        bootstrap: str | None,
+        worker_settings: Mapping[str, str],
+        *,
+        worker_log: Path | None = None,
+    ) -> None:
+        self._bootstrap = bootstrap
+        self._worker_settings = worker_settings
+        self._worker_log = worker_log
+        self._stack = ExitStack()
+        tag = f"{purpose}.{uuid.uuid4().hex[:8]}"
+        self.topics = TopicSettings(
+            spectra=(f"{tag}.spectra.v1",),
+            scores=f"{tag}.scores.v1",
+            alerts=f"{tag}.alerts.v1",
+            alerts_json=f"{tag}.alerts.json.v1",
+            scores_shadow=f"{tag}.scores.shadow.v1",
+            alerts_archival=f"{tag}.alerts.archival.v1",
+            dlq=f"{tag}.dlq.v1",
+            heartbeat=f"{tag}.heartbeat.v1",
+            exposures=f"{tag}.exposures.v1",
+        )
+        self.kafka: KafkaSettings
+        self.broker_name: str
+        self.worker: WorkerProcess
+
+    @property
+    def source(self) -> str:
+        """Topic of the spectra."""
+        return self.topics.spectra[0]
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            if self._bootstrap is None:
+                broker = stack.enter_context(EmbeddedBroker())
+                self.broker_name, bootstrap, session = broker.name, broker.bootstrap, _EMBEDDED_SESSION
+            else:
+                self.broker_name, bootstrap, session = "Kafka", self._bootstrap, _SESSION
+            self.kafka = settings_with(kafka={"bootstrap": bootstrap}).kafka
+            admin = TopicAdmin(self.kafka)
+            admin.metadata()  # says plainly where no broker answers; creating topics would only time out
+            plans = plan_topics(self.topics, n_partitions=_PARTITIONS, replication=1, retention_days=1)
+            admin.create(plans)
+            if self._bootstrap is not None:
+                stack.callback(_delete, admin, [plan.name for plan in plans])
+            self.worker = stack.enter_context(
+                WorkerProcess(
+                    {
+                        **session,
+                        **self._worker_settings,
+                        **topic_environment(self.topics),
+                        "CEMP_KAFKA__BOOTSTRAP": bootstrap,
+                        "CEMP_KAFKA__GROUP": self.source,
+                    },
+                    self._worker_log,
+                )
+            )
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+
+def topic_environment(topics: TopicSettings) -> dict[str, str]:
+    """Return topics as a process's environment names them."""
+    return {
+        f"CEMP_TOPICS__{name.upper()}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in topics.model_dump().items()
+    }
+
+
+def _delete(admin: TopicAdmin, names: list[str]) -> None:
+    for future in admin.client.delete_topics(names).values():
+        future.result(10)

@@ -1,0 +1,113 @@
+"""A worker as a process of its own, as it runs in production, watched from outside."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+from cempstream.streams.rehearsal.child_process import ChildProcess
+from cempstream.streams.rehearsal.embedded import free_port
+
+_POLL_S = 0.1
+_STOP_TIMEOUT_S = 30.0
+
+
+class WorkerFailed(RuntimeError):
+    """The worker ended or never became ready; the message holds the end of its log."""
+
+
+class WorkerProcess:
+    """``cempstream worker`` as a child, settings by its environment.
+
+    Parameters
+    ----------
+    settings
+        ``CEMP_<GROUP>__<FIELD>`` to its value; they win over the environment's.
+    log_path
+        Where its log is kept; None: in memory, as far as `WorkerFailed` quotes it.
+    """
+
+    def __init__(self, settings: Mapping[str, str], log_path: Path | None = None) -> None:
+        self.port = free_port()
+        self._process = ChildProcess(
+            [sys.executable, "-m", "cempstream", "worker"],
+            env={**os.environ, **settings, "CEMP_METRICS__PORT": str(self.port)},
+            log_path=log_path,
+        )
+
+    def wait_ready(self, timeout_s: float, on_wait: Callable[[], None] = lambda: None) -> None:
+        """Return once it consumes.
+
+        Raises
+        ------
+        WorkerFailed
+            It ended, or `timeout_s` passed.
+        """
+        deadline_s = time.monotonic() + timeout_s
+        while self._get("/ready")[0] != 200:
+            self.check()
+            if time.monotonic() > deadline_s:
+                raise WorkerFailed(f"the worker is not ready after {timeout_s:g} s: {self._log()}")
+            on_wait()
+            time.sleep(_POLL_S)
+
+    def check(self) -> None:
+        """Raise `WorkerFailed` where it has ended."""
+        if not self._process.is_running:
+            raise WorkerFailed(f"the worker ended with status {self._process.returncode}: {self._log()}")
+
+    def metric(self, name: str) -> float:
+        """Return a metric, summed over its labels; 0 where it is not there."""
+        lines = (line for line in self._get("/metrics")[1].splitlines() if line.startswith(name))
+        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line[len(name)] in " {")
+
+    def cpu_s(self) -> float:
+        """Return the CPU time that it has used, user and system, in seconds."""
+        # The name in parentheses may hold blanks; what follows it is counted from the state, field 3.
+        fields = self._proc("stat").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def memory_bytes(self) -> tuple[int, int]:
+        """Return resident memory, now and at most so far."""
+        values = {
+            name: int(value.split()[0]) * 1024
+            for name, _, value in (line.partition(":") for line in self._proc("status").splitlines())
+            if name in ("VmRSS", "VmHWM")
+        }
+        return values["VmRSS"], values["VmHWM"]
+
+    def stop(self) -> None:
+        """Ask it to end in order, as its supervisor would."""
+        self._process.stop(timeout_s=_STOP_TIMEOUT_S)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _proc(self, name: str) -> str:
+        return Path(f"/proc/{self._process.pid}/{name}").read_text()
+
+    def _log(self) -> str:
+        lines = self._process.log_tail().splitlines()
+        return " / ".join(lines[-3:]) or "it printed nothing"
+
+    def _get(self, path: str) -> tuple[int, str]:
+        """Ask its health server; status 0 where nothing answers."""
+        try:
+            with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except HTTPError as error:
+            return error.code, ""
+        except (URLError, OSError):
+            return 0, ""

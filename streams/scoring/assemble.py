@@ -1,0 +1,129 @@
+"""From settings to a pipeline: bundles loaded, checked, warmed and put behind their routes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import partial
+
+import numpy as np
+
+from cempstream.models.bundle import Bundle, load_bundle
+from cempstream.models.carbon_evolution import carbon_correction
+from cempstream.models.card import Card
+from cempstream.models.pinned import find_bundle
+from cempstream.models.sessions import OrtGraph, Provider
+from cempstream.processors.bands import CEMP_BANDS, resolved_bands
+from cempstream.processors.chain import Limits, ProcessorChain, StageTimer, untimed
+from cempstream.processors.classify import BandNamer, Classifier
+from cempstream.processors.continuum import Normaliser
+from cempstream.processors.decide import Policy
+from cempstream.processors.denoise import Denoiser
+from cempstream.processors.features import FeatureExtractor
+from cempstream.processors.grid import Array
+from cempstream.processors.lines import LineMeter
+from cempstream.processors.outcome import Provenance
+from cempstream.processors.rebin import Rebinner
+from cempstream.processors.regress import Regressor
+from cempstream.processors.spectrum import Spectrum
+from cempstream.processors.templates import TemplateMatcher
+from cempstream.processors.velocity import VelocityFinder
+from cempstream.schemas.codec import decode_spectrum
+from cempstream.streams.scoring.pipeline import Pipeline, Route
+from cempstream.streams.settings import ModelSettings, PolicySettings, Settings
+
+#: S/N per pixel of the spectrum on which a bundle proves that it works.
+_REFERENCE_SNR = 50.0
+#: Good fraction of a bundle's grid below which a spectrum is refused.
+_LEAST_COVERAGE = 0.052
+#: At lower resolution a shift is the wavelength zero point's before it is the star's.
+_LEAST_VELOCITY_POWER = 500.0
+
+
+def load_pipeline(settings: Settings, timer: StageTimer = untimed) -> Pipeline:
+    """Load every bundle of the settings and warm it.
+
+    Raises
+    ------
+    BundleError
+        A bundle is missing or is not what its card says.
+    ProviderUnavailable
+        The networks do not run on the provider asked for.
+    """
+    routes = load_routes(settings.models, settings.policy)
+    for route in routes:
+        for n_spec in (1, settings.batch.size):
+            route.chain([route.reference] * n_spec, route.policy(route.reference.survey))
+    decode = partial(decode_spectrum, max_packet_bytes=settings.limits.max_packet_bytes)
+    return Pipeline(decode, routes, timer)
+
+
+def load_routes(models: ModelSettings, policy: PolicySettings) -> list[Route]:
+    """Load the bundles: the newest version of a name unless it says which."""
+    bundles = [load_bundle(find_bundle(name, models.root)) for name in models.bundles]
+    return [
+        Route(
+            chain=build_chain(bundle, models.provider, threads=models.threads),
+            resolving_power=bundle.card.served,
+            policy=partial(_policy, policy, bundle.card),
+            reference=reference_spectrum(bundle),
+        )
+        for bundle in bundles
+    ]
+
+
+def build_chain(bundle: Bundle, provider: Provider, *, threads: int = 0) -> ProcessorChain:
+    """Put a bundle's graphs and tables into the processors."""
+    card, grid = bundle.card, bundle.card.grid.grid
+    graphs = {name: OrtGraph(name, model, provider, threads=threads) for name, model in bundle.graphs.items()}
+    bank = bundle.templates
+    # A template without all its labels (a hot star has no [C/Fe]) serves velocities, not the match.
+    labelled = np.isfinite(bank.labels[:, :3]).all(axis=1)
+    edges = np.array(card.attribution_edges_aa)
+    return ProcessorChain(
+        name=bundle.name,
+        rebin=Rebinner(grid, card.resolving_power, min_pixels=round(_LEAST_COVERAGE * grid.n_pix)),
+        normalise=Normaliser(card.sigma_pix),
+        find_velocity=VelocityFinder(grid, bank.norm[bank.velocity]),
+        denoise=Denoiser(graphs["denoise"]),
+        extract=FeatureExtractor(
+            graphs["features"],
+            LineMeter(grid, resolved_bands(CEMP_BANDS, card.resolving_power)),
+            TemplateMatcher(bank.norm[labelled], bank.labels[labelled]),
+        ),
+        classify=Classifier(graphs["classify"], card.cemp.calibration, card.cemp_corrected.calibration),
+        regress=Regressor(graphs["regress"], card.intervals.table, corrected_cfe, card.unmeasured),
+        name_bands=BandNamer(edges),
+        attribution_edges_aa=edges,
+        limits=Limits(ood_score=card.ood.threshold, ranges=card.ranges, low_coverage=card.low_coverage),
+        measures_velocity=card.resolving_power > _LEAST_VELOCITY_POWER,
+        provenance=tuple(
+            # the provider that the session says, not the one that was asked for
+            Provenance(f"{card.name}.{name}", card.version, graph.sha256, graphs[name].provider.value)
+            for name, graph in card.graphs.items()
+        ),
+    )
+
+
+def reference_spectrum(bundle: Bundle) -> Spectrum:
+    """Return a template of the bundle as a spectrum: one that its models must be able to score."""
+    grid = bundle.card.grid.grid
+    flux = bundle.templates.norm[0].astype(np.float32)
+    return Spectrum(
+        spectrum_id="reference",
+        survey="reference",
+        grid=grid,
+        flux=flux,
+        ivar=np.full(grid.n_pix, _REFERENCE_SNR**2, dtype=np.float32),
+        resolving_power=bundle.card.resolving_power,
+        reduced_at=datetime(2000, 1, 1, tzinfo=UTC),
+        frame="rest",
+    )
+
+
+def corrected_cfe(logg: Array, feh: Array, cfe: Array) -> Array:
+    """Return [C/Fe] as the star was born with it."""
+    return cfe + carbon_correction(logg, feh, cfe)
+
+
+def _policy(policy: PolicySettings, card: Card, survey: str) -> Policy:
+    return policy.policy(survey, card.threshold(policy.prior_of(survey)))

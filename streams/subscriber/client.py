@@ -1,0 +1,342 @@
+"""The subscriber's client: alerts from Kafka as typed values.
+
+    with AlertStream("broker:9092", start="2026-11-20T03:00Z", where="p_cemp > 0.95 and snr > 20") as stream:
+        for alert in stream:
+            point_the_telescope_at(alert.ra, alert.dec)
+            alert.ack()
+
+Delivery is at least once: what a named group did not acknowledge comes again, and a repeat is known by its
+``alert_id`` and dropped.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from types import TracebackType
+from typing import Any, Literal, Self
+from uuid import uuid4
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from cempstream.schemas.alert import Alert
+from cempstream.streams.subscriber.sieve import N_REMEMBERED, TENSES, AlertSieve, OnError, UndecodableError
+from cempstream.streams.subscriber.start import (
+    HOPELESS,
+    Place,
+    StartingPoints,
+    StreamError,
+    is_about_a_group,
+    parse_start,
+    parse_time,
+    partitions_of,
+    place_of,
+    starting_points,
+)
+
+logger = logging.getLogger(__name__)
+
+ALERTS_TOPIC = "cemp.alerts.v1"
+
+_POLL_S = 0.25
+#: So long after `until` the broker may still bring what was sent before it.
+_GRACE = timedelta(seconds=2)
+_NEW_PARTITIONS_EVERY_S = 60.0
+_COMMITTED_TIMEOUT_S = 15.0
+
+#: What a caller may not set, because acknowledging depends on it.
+_OURS = ("bootstrap.servers", "group.id", "enable.auto.commit", "enable.auto.offset.store")
+
+
+class _Partition:
+    """How far one partition has been read and dealt with.
+
+    Attributes
+    ----------
+    not_before_ms
+        Messages of an earlier time are passed over.
+    is_at_end
+        Nothing was there behind the last message.
+    is_over
+        `until` has been reached.
+    """
+
+    def __init__(self, not_before_ms: int = 0) -> None:
+        self.not_before_ms = not_before_ms
+        self.is_at_end = False
+        self.is_over = False
+        self.next_offset = 0
+        self.unacknowledged: set[int] = set()
+
+    @property
+    def resume_at(self) -> int:
+        """The offset from which another member of the group would have to read."""
+        return min(self.unacknowledged, default=self.next_offset)
+
+
+class AlertStream:
+    """Alerts from Kafka, as an iterator and a context manager.
+
+    Parameters
+    ----------
+    bootstrap
+        ``host:port[,host:port…]``.
+    topics
+        Topics of alerts, Avro or JSON.
+    start
+        ``"earliest"``, ``"latest"``, a time (ISO 8601 or datetime: what was published since), or ``-100``
+        for the last hundred messages. A named group starts so the first time only (with ``-100`` in every
+        partition), later behind what it has acknowledged.
+    until
+        A time at which to end, ``"now"`` to end where the topics end, or None to wait for ever.
+    where
+        Filter, for example ``"p_cemp > 0.95 and snr > 20"``.
+    group
+        Name under which alerts are acknowledged, and shared between its readers. Without one a reader gets
+        everything and the broker remembers nothing.
+    tenses
+        Which alerts; injections and tests are left out unless asked for.
+    on_error
+        ``"raise"`` an `UndecodableError`, or a function that is given each `Undecodable`.
+    n_remembered
+        How many alerts back a repeat is known as one.
+    config
+        More of librdkafka's configuration: ``security.protocol``, ``sasl.username`` and so on.
+
+    Raises
+    ------
+    ValueError
+        `start`, `until`, `where` or `config` cannot be understood.
+    StreamError
+        From opening and iterating: broker, topic or permission is missing.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str,
+        topics: Iterable[str] = (ALERTS_TOPIC,),
+        *,
+        start: str | int | datetime = "latest",
+        until: str | datetime | None = None,
+        where: str | None = None,
+        group: str | None = None,
+        tenses: Iterable[str] = TENSES,
+        on_error: OnError = "raise",
+        n_remembered: int = N_REMEMBERED,
+        config: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.topics = (topics,) if isinstance(topics, str) else tuple(topics)
+        self._start = parse_start(start)
+        self._until = _parse_until(until)
+        self._group = group
+        self._sieve = AlertSieve(where, tenses, on_error, n_remembered)
+        self._config = _consumer_config(bootstrap, group, config or {})
+        self._consumer: Consumer | None = None
+        self._messages: Iterator[Message] = iter(())
+        self._points = StartingPoints({}, {})
+        self._partitions: dict[Place, _Partition] = {}
+        self._has_assignment = False
+        self._is_closed = False
+        self._problem: KafkaError | None = None
+
+    def open(self) -> None:
+        """Connect and find where to start; iterating and ``with`` do it by themselves."""
+        if self._consumer is not None or self._is_closed:
+            return
+        self._points = starting_points(self._config, self.topics, self._start)
+        self._consumer = Consumer({**self._config, "error_cb": self._note}, logger=logger)
+        if self._group is None:
+            self._assign(self._consumer, [TopicPartition(*at) for at in self._points.offsets])
+        else:
+            self._consumer.subscribe(list(self.topics), on_assign=self._assign, on_revoke=self._forget)
+        self._messages = self._read(self._consumer)
+
+    def close(self) -> None:
+        """Tell the broker what was acknowledged, and leave; there are no alerts after that."""
+        self._is_closed = True
+        self._messages = iter(())
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Alert]:
+        return self
+
+    def __next__(self) -> Alert:
+        self.open()
+        for message in self._messages:
+            place, offset = place_of(message)
+            partition = self._partitions[place]
+            partition.next_offset = offset + 1
+            try:
+                alert = self._sieve(message.value() or b"", *place, offset)
+            except UndecodableError:
+                self._store(place)
+                raise
+            if alert is None:
+                self._store(place)
+                continue
+            if self._group is not None:
+                partition.unacknowledged.add(offset)
+                alert.on_ack(partial(self._acknowledge, place, offset))
+            return alert
+        raise StopIteration
+
+    def _acknowledge(self, place: Place, offset: int) -> None:
+        if place in self._partitions:  # else it belongs to another reader of the group by now
+            self._partitions[place].unacknowledged.discard(offset)
+            self._store(place)
+
+    def _store(self, place: Place) -> None:
+        """Let librdkafka commit, within a second, how far this partition has been dealt with."""
+        if self._group is None or self._consumer is None:
+            return
+        try:
+            self._consumer.store_offsets(offsets=[TopicPartition(*place, self._partitions[place].resume_at)])
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE:  # taken from us in this moment
+                raise
+
+    def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Start every partition at what the group acknowledged, or else at the starting point."""
+        points = self._points
+        committed = consumer.committed(partitions, timeout=_COMMITTED_TIMEOUT_S) if self._group else []
+        known = {(part.topic, part.partition): part.offset for part in committed if part.offset >= 0}
+        starts = []
+        for part in partitions:
+            place = (part.topic, part.partition)
+            # A partition that did not exist when we started is new from its first message on.
+            starts.append(
+                TopicPartition(*place, known.get(place, points.offsets.get(place, OFFSET_BEGINNING)))
+            )
+            not_before_ms = 0 if place in known or place not in points.offsets else points.not_before_ms
+            self._partitions[place] = _Partition(not_before_ms)
+        consumer.assign(starts)
+        self._has_assignment = True
+
+    def _forget(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        for part in partitions:
+            self._partitions.pop((part.topic, part.partition), None)
+
+    def _read(self, consumer: Consumer) -> Iterator[Message]:
+        """Yield the messages within the range asked for, and end where it ends."""
+        if isinstance(self._start, int) and self._group is None:
+            yield from self._last_messages(consumer, -self._start)
+        looked_at_s = time.monotonic()
+        while not self._is_over():
+            message = consumer.poll(_POLL_S)
+            if message is not None and self._is_wanted(consumer, message):
+                yield message
+            if self._problem is not None:
+                raise StreamError(f"{self._config['bootstrap.servers']}: {self._problem.str()}")
+            if self._group is None and time.monotonic() - looked_at_s > _NEW_PARTITIONS_EVERY_S:
+                self._take_new_partitions(consumer)
+                looked_at_s = time.monotonic()
+
+    def _last_messages(self, consumer: Consumer, n_last: int) -> Iterator[Message]:
+        """Yield the newest `n_last` of all partitions, in the order of their times, then what came since."""
+        ends = self._points.ends
+        unfinished = {place for place, offset in self._points.offsets.items() if offset < ends[place]}
+        newest: list[tuple[int, Place, int, Message]] = []
+        since: list[Message] = []
+        while unfinished:
+            message = consumer.poll(_POLL_S)
+            if self._problem is not None:
+                raise StreamError(f"{self._config['bootstrap.servers']}: {self._problem.str()}")
+            if message is None or not self._is_wanted(consumer, message):
+                continue
+            place, offset = place_of(message)
+            if offset >= ends[place]:
+                since.append(message)
+            else:
+                heapq.heappush(newest, (message.timestamp()[1], place, offset, message))
+                if len(newest) > n_last:
+                    heapq.heappop(newest)
+            if offset >= ends[place] - 1:
+                unfinished.discard(place)
+        yield from (message for *_, message in sorted(newest))
+        yield from since
+
+    def _is_wanted(self, consumer: Consumer, message: Message) -> bool:
+        """Take note of errors and of the ends of partitions; say whether this is a message within range."""
+        error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            self._note(error)
+            return False
+        partition = self._partitions.get(place_of(message)[0])
+        if partition is None or partition.is_over:
+            return False
+        partition.is_at_end = error is not None
+        if error is not None:
+            return False
+        time_ms = message.timestamp()[1]
+        if isinstance(self._until, datetime) and time_ms >= self._until.timestamp() * 1000:
+            partition.is_over = True
+            consumer.pause([TopicPartition(*place_of(message)[0])])
+            return False
+        return time_ms >= partition.not_before_ms
+
+    def _is_over(self) -> bool:
+        if self._until is None or not self._has_assignment:
+            return False
+        has_passed = self._until == "now" or datetime.now(UTC) > self._until + _GRACE
+        for partition in self._partitions.values():
+            partition.is_over |= partition.is_at_end and has_passed
+        return all(partition.is_over for partition in self._partitions.values())
+
+    def _take_new_partitions(self, consumer: Consumer) -> None:
+        try:
+            places = partitions_of(consumer, self.topics)
+        except StreamError as error:  # the broker is away; it is asked again
+            logger.warning("%s", error)
+            return
+        new = [place for place in places if place not in self._partitions]
+        for place in new:
+            self._partitions[place] = _Partition()
+        if new:
+            consumer.incremental_assign([TopicPartition(*place, OFFSET_BEGINNING) for place in new])
+
+    def _note(self, error: KafkaError) -> None:
+        """Keep an error that waiting does not mend; librdkafka reconnects by itself after the others."""
+        if self._group is None and is_about_a_group(error):
+            return
+        if error.fatal() or error.code() in HOPELESS:
+            self._problem = error
+        else:
+            logger.warning("%s", error.str())
+
+
+def _parse_until(until: str | datetime | None) -> datetime | Literal["now"] | None:
+    if until is None or until == "now":
+        return until  # type: ignore[return-value] # "now" is what it equals
+    return parse_time(until)
+
+
+def _consumer_config(bootstrap: str, group: str | None, more: Mapping[str, Any]) -> dict[str, Any]:
+    for name in _OURS:
+        if name in more:
+            raise ValueError(f"'{name}' is set by the stream itself and cannot stand in config")
+    return {
+        "auto.offset.reset": "earliest",  # what the broker has dropped meanwhile cannot be helped
+        "auto.commit.interval.ms": 1000,
+        **more,
+        "bootstrap.servers": bootstrap,
+        # Without a group librdkafka still wants a name; a broker that refuses it is not listened to.
+        "group.id": group or f"cempstream-{uuid4()}",
+        "enable.auto.commit": group is not None,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+    }

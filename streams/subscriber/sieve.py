@@ -1,0 +1,114 @@
+"""From a message to an alert that a subscriber wants, or to none: what all sources of alerts share."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from cempstream.processors.spectrum import Reason
+from cempstream.schemas.alert import Alert, alert_from_json, decode_alert
+from cempstream.schemas.packets import PacketError
+from cempstream.streams.subscriber.where import Predicate, compile_where
+
+#: What a subscriber gets unless it asks for more: neither planted spectra nor tests.
+TENSES = ("current", "archival")
+
+#: Enough to know every repeat of a worker's restart.
+N_REMEMBERED = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Undecodable:
+    """A message that is no alert we can read; it is never passed over in silence.
+
+    Attributes
+    ----------
+    source, partition, offset
+        Topic and place; of a file its name, 0 and the line's number.
+    """
+
+    source: str
+    partition: int
+    offset: int
+    reason: Reason
+    detail: str
+    packet: bytes = field(repr=False)
+
+    def __str__(self) -> str:
+        return f"{self.source}/{self.partition}@{self.offset}: {self.reason}: {self.detail}"
+
+
+class UndecodableError(ValueError):
+    """Raised for an `Undecodable`; whoever iterates on comes to the next message.
+
+    Attributes
+    ----------
+    undecodable
+        The message and its place.
+    """
+
+    def __init__(self, undecodable: Undecodable) -> None:
+        super().__init__(str(undecodable))
+        self.undecodable = undecodable
+
+
+#: Raise an `UndecodableError`, or give each `Undecodable` to a function.
+OnError: TypeAlias = Literal["raise"] | Callable[[Undecodable], None]
+
+
+class AlertSieve:
+    """Read messages, drop repeats, keep the tenses asked for and what passes the filter.
+
+    Parameters
+    ----------
+    where
+        Filter, see `cempstream.streams.subscriber.where`; None keeps everything.
+    tenses
+        Values of ``alert_tense`` that are kept.
+    on_error
+        What becomes of an `Undecodable`.
+    n_remembered
+        How many alerts back a repeat is known as one.
+
+    Raises
+    ------
+    FilterError
+        The filter cannot be understood.
+    """
+
+    def __init__(
+        self,
+        where: str | None = None,
+        tenses: Iterable[str] = TENSES,
+        on_error: OnError = "raise",
+        n_remembered: int = N_REMEMBERED,
+    ) -> None:
+        self._passes: Predicate = compile_where(where) if where else lambda alert: True
+        self._tenses = frozenset(tenses)
+        self._on_error = on_error
+        self._n_remembered = n_remembered
+        self._seen: OrderedDict[str, None] = OrderedDict()
+
+    def __call__(self, packet: bytes, source: str, partition: int, offset: int) -> Alert | None:
+        """Return the alert of a message (Avro or JSON), or None where it is not wanted."""
+        try:
+            alert = alert_from_json(packet) if packet[:1] == b"{" else decode_alert(packet)
+        except PacketError as error:
+            bad = Undecodable(source, partition, offset, error.reason, error.detail, packet)
+            if self._on_error == "raise":
+                raise UndecodableError(bad) from error
+            self._on_error(bad)
+            return None
+        is_wanted = alert.alert_tense in self._tenses and not self._is_repeat(alert.alert_id)
+        return alert if is_wanted and self._passes(alert) else None
+
+    def _is_repeat(self, alert_id: str) -> bool:
+        if alert_id in self._seen:
+            self._seen.move_to_end(alert_id)
+            return True
+        self._seen[alert_id] = None
+        if len(self._seen) > self._n_remembered:
+            self._seen.popitem(last=False)
+        return False

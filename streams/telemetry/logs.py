@@ -1,0 +1,83 @@
+"""Logs: one line per event that a person acts on, on stderr, as key=value or as JSON."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from enum import StrEnum
+
+#: Attributes that every record has; what a caller gives with ``extra=`` is the rest.
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+#: Libraries that tell at info what nobody acts on: every rejoin, every service that stops.
+_TALKATIVE = (
+    "aiokafka", "faust", "matplotlib", "mode",
+    # Services of Faust's that are ours speak under our names.
+    "cempstream.streams.worker.faust_app", "cempstream.streams.worker.faust_transport",
+)  # fmt: skip
+
+
+class LogFormat(StrEnum):
+    """How a line is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+class LogLevel(StrEnum):
+    """From which level on a line is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class KeyValueFormatter(logging.Formatter):
+    """``time=… level=… logger=… message="…" key=value``; what ``extra=`` held comes last."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line."""
+        return " ".join(f"{name}={_plain(value)}" for name, value in _fields(self, record).items())
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line, with the same fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return one line."""
+        return json.dumps(_fields(self, record), default=str, ensure_ascii=False)
+
+
+def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
+    """Send all logs to stderr; called once, by the command line."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if log_format is LogFormat.JSON else KeyValueFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING if level is LogLevel.INFO else logging.NOTSET)
+
+
+def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "message": record.getMessage(),
+    }
+    fields |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    if record.exc_info:
+        fields["exception"] = formatter.formatException(record.exc_info)
+    return fields
+
+
+def _plain(value: object) -> str:
+    """Quote what would not read as one word."""
+    text = str(value)
+    if text and not any(c.isspace() or c in '"=' for c in text):
+        return text
+    return json.dumps(text, ensure_ascii=False)

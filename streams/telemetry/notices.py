@@ -1,0 +1,140 @@
+"""What a person acts on, one line of the log each, with its ``event`` and the ids of what it speaks of.
+
+Nothing here is called for a spectrum that is scored. What to do about each stands in ``deploy/RUNBOOK.md``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+
+from cempstream.processors.outcome import Rejected
+from cempstream.streams.kafka.outputs import Origin
+
+logger = logging.getLogger(__name__)
+
+
+class Event(StrEnum):
+    """The closed set of events."""
+
+    STARTED = "started"
+    STOPPED = "stopped"
+    DEAD_LETTER = "dead_letter"
+    MODEL_BROKEN = "model_broken"
+    SHADOW_FAILED = "shadow_failed"
+    BREAKER_OPENED = "breaker_opened"
+    BREAKER_CLOSED = "breaker_closed"
+    PARTITIONS_CHANGED = "partitions_changed"
+    PARTITIONS_UNREAD = "partitions_unread"
+    EXPOSURE_INCOMPLETE = "exposure_incomplete"
+
+
+def started(bundles: Sequence[str], provider: str, metrics_url: str, shadow: str | None = None) -> None:
+    """Models are warm and the metrics port is open."""
+    _log(
+        logging.INFO,
+        Event.STARTED,
+        "the worker has started",
+        bundle=",".join(bundles),
+        provider=provider,
+        shadow=shadow,
+        metrics=metrics_url,
+    )
+
+
+def stopped(bundles: Sequence[str], n_scored: int, n_dead_letters: int, n_alerts: int) -> None:
+    """The worker takes nothing more, in order or not."""
+    _log(
+        logging.INFO,
+        Event.STOPPED,
+        "the worker has stopped",
+        bundle=",".join(bundles),
+        n_scored=n_scored,
+        n_dead_letters=n_dead_letters,
+        n_alerts=n_alerts,
+    )
+
+
+def dead_letter(rejected: Rejected, origin: Origin) -> None:
+    """A packet could not be scored and lies in the dead-letter topic."""
+    _log(
+        logging.WARNING,
+        Event.DEAD_LETTER,
+        rejected.detail,
+        reason=rejected.reason.value,
+        spectrum_id=rejected.spectrum_id,
+        exposure_id=rejected.exposure_id,
+        survey=rejected.survey,
+        topic=origin.topic,
+        partition=origin.partition,
+        offset=origin.offset,
+    )
+
+
+def model_broken(problem: str) -> None:
+    """The models fail on good spectra: the worker ends with nothing of the batch acknowledged."""
+    _log(logging.CRITICAL, Event.MODEL_BROKEN, problem)
+
+
+def shadow_failed(bundle: str, problem: str) -> None:
+    """The shadow bundle scores no more, or its scores are not delivered; the night goes on without it."""
+    _log(logging.ERROR, Event.SHADOW_FAILED, problem, bundle=bundle)
+
+
+def breaker_opened(share: float, probe_after_s: float) -> None:
+    """Too many dead letters: consumption is held."""
+    _log(
+        logging.ERROR,
+        Event.BREAKER_OPENED,
+        f"over {100 * share:.0f} % of recent packets are dead letters; probing every {probe_after_s:g} s",
+    )
+
+
+def breaker_closed() -> None:
+    """Packets are good again."""
+    _log(logging.WARNING, Event.BREAKER_CLOSED, "packets are good again")
+
+
+def partitions_changed(lost: Iterable[tuple[str, int]], gained: Iterable[tuple[str, int]]) -> None:
+    """Partitions went to or came from another worker; a loss is a warning."""
+    is_lost, is_gained = _places(lost), _places(gained)
+    _log(
+        logging.WARNING if is_lost else logging.INFO,
+        Event.PARTITIONS_CHANGED,
+        "partitions were taken away" if is_lost else "partitions were assigned",
+        lost=is_lost or None,
+        gained=is_gained or None,
+    )
+
+
+def partitions_unread(orphans: Iterable[tuple[str, int]]) -> None:
+    """This worker was given nothing while these partitions are nobody's: it ends."""
+    _log(
+        logging.CRITICAL,
+        Event.PARTITIONS_UNREAD,
+        "partitions are read by no worker and none was assigned to this one: ending, to be started again",
+        partitions=_places(orphans),
+    )
+
+
+def exposure_incomplete(survey: str, exposure_id: str, n_seen: int, n_expected: int) -> None:
+    """Spectra of an exposure have not come in time."""
+    _log(
+        logging.WARNING,
+        Event.EXPOSURE_INCOMPLETE,
+        f"{n_expected - n_seen} of {n_expected} spectra are missing",
+        survey=survey,
+        exposure_id=exposure_id,
+        n_seen=n_seen,
+        n_expected=n_expected,
+    )
+
+
+def _log(level: int, event: Event, message: str, **fields: object) -> None:
+    known = {name: value for name, value in fields.items() if value is not None}
+    logger.log(level, "%s", message, extra={"event": event.value, **known})
+
+
+def _places(places: Iterable[tuple[str, int]]) -> str:
+    return ",".join(f"{topic}/{partition}" for topic, partition in sorted(places))

@@ -1,0 +1,151 @@
+"""A Faust app with the settings that a spectrum worker needs, and the process that runs it.
+
+Every setting here answers something measured; see the comments. Both ways to start it end the same way:
+``faust -A module worker`` and `run_worker`.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+import faust
+import mode
+from faust.types import TopicT, TransportT
+
+from cempstream.streams.worker.faust_transport import Transport
+
+logger = logging.getLogger(__name__)
+
+STOP_DEADLINE_S = 25.0
+"""An orderly end may take this long; Kubernetes kills after 30 s."""
+
+
+class BoundedWorker(faust.Worker):
+    """A Faust worker that ends within `STOP_DEADLINE_S`, whatever the broker does.
+
+    With the broker gone Faust waits for it without end, also after a crash, and no supervisor restarts a
+    process that has not ended.
+    """
+
+    async def on_stop(self) -> None:
+        """Start the clock; Faust calls it first, on a signal and after a crash."""
+        deadline = threading.Timer(STOP_DEADLINE_S, _give_up)
+        deadline.daemon = True
+        deadline.start()
+        await super().on_stop()
+
+
+def _give_up() -> NoReturn:
+    logger.critical(
+        "no orderly end within %g s: ending at once, uncommitted work is repeated", STOP_DEADLINE_S
+    )
+    os._exit(1)
+
+
+class App(faust.App):
+    """A Faust app without tables, so without their folders on disk, and with something to prepare.
+
+    Attributes
+    ----------
+    preparation
+        Called once, before the broker is asked for anything: a worker without models takes no partition.
+    """
+
+    preparation: Callable[[], None] | None = None
+
+    def prepare(self) -> None:
+        """Do the preparation, unless it is done."""
+        preparation, self.preparation = self.preparation, None
+        if preparation is not None:
+            preparation()
+
+    async def on_first_start(self) -> None:
+        """Prepare also where Faust's own command line starts the app."""
+        self.prepare()
+        await super().on_first_start()
+
+    def _create_directories(self) -> None:
+        """Create nothing."""
+
+    def _new_transport(self) -> TransportT:
+        return Transport(self.conf.broker_consumer, self)
+
+
+def new_app(
+    group: str,
+    bootstrap: str,
+    *,
+    session_timeout_s: float = 10.0,
+    heartbeat_s: float = 3.0,
+    commit_interval_s: float = 0.25,
+    max_fetch_bytes: int = 4 * 1024 * 1024,
+    max_buffered: int = 1024,
+    **options: Any,
+) -> App:
+    """Return the app of one consumer group.
+
+    Parameters
+    ----------
+    group
+        Consumer group, and the app's id.
+    bootstrap
+        ``host:port[,host:port…]``.
+    session_timeout_s, heartbeat_s
+        When the broker gives a silent worker's partitions away, and how often the worker speaks. The
+        embedded broker's group join takes half the session timeout: 6 s and 1.5 s there.
+    commit_interval_s
+        How often acknowledged offsets are committed: what a kill repeats.
+    max_fetch_bytes
+        Per partition and fetch. Faust's 1 MiB is 33 LAMOST packets of 31 KB, less than a batch.
+    max_buffered
+        Packets that Faust may hold before it stops fetching; 1,024 LAMOST packets are 32 MB.
+    options
+        Further Faust settings (credentials and the like); they override the above.
+    """
+    settings: dict[str, Any] = {
+        "broker": ";".join(f"kafka://{address}" for address in bootstrap.split(",")),
+        "broker_commit_interval": commit_interval_s,
+        "broker_session_timeout": session_timeout_s,
+        "broker_heartbeat_interval": heartbeat_s,
+        "consumer_auto_offset_reset": "earliest",
+        "consumer_max_fetch_size": max_fetch_bytes,
+        "stream_buffer_maxsize": max_buffered,
+        # Waiting for an empty stream has no bound: a worker held by its breaker would hold up every
+        # rebalance. `EventBatches` finishes what is in flight, within a bound.
+        "stream_wait_empty": False,
+        # A failed agent ends the process; the default restarts it on a stream that stays silent.
+        "agent_supervisor": mode.CrashingSupervisor,
+        "Worker": BoundedWorker,
+        "web_enabled": False,
+        "worker_redirect_stdouts": False,
+        # Neither a leader's topic nor changelogs are needed, nor Faust's own assignor that serves them.
+        "topic_disable_leader": True,
+        "topic_allow_declare": False,
+        "table_standby_replicas": 0,
+    }
+    return App(group, **{**settings, **options})
+
+
+def raw_topic(app: faust.App, *names: str) -> TopicT:
+    """Return these topics as one whose events are bytes: a typed one crashes on a malformed packet."""
+    return app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
+
+
+def run_worker(app: faust.App) -> NoReturn:
+    """Run the app until SIGTERM or SIGINT (exit 0) or a failure (exit 1), logging as already configured.
+
+    Raises
+    ------
+    SystemExit
+        Always.
+    """
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    app.finalize()
+    worker = app.Worker(loop=loop, quiet=True, override_logging=False, stdout=sys.stderr, stderr=sys.stderr)
+    worker.spinner = None  # it writes escape codes even where there is no terminal
+    worker.execute_from_commandline()

@@ -1,0 +1,115 @@
+"""The worker's sign of life, once a second: a subscriber can tell silence from death.
+
+A heartbeat that cannot be delivered never stops the worker: what stops it is a spectrum's outcome that
+cannot be. Its age in ``/metrics`` says that it is missing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from cempstream.schemas.heartbeat import Heartbeat, WorkerState, encode_heartbeat
+from cempstream.streams.kafka.publisher import DeliveryFailed, OutMessage, Publisher
+from cempstream.streams.telemetry.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a worker has done since it started."""
+
+    n_scored: int = 0
+    n_dead_letters: int = 0
+    n_alerts: int = 0
+    last_spectrum_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pulse:
+    """What the heartbeat says of the stream now.
+
+    Attributes
+    ----------
+    lag_messages, lag_seconds
+        None before the broker has said how far its topics reach.
+    """
+
+    state: WorkerState
+    lag_messages: int | None
+    lag_seconds: float | None
+
+
+class Heart:
+    """Send heartbeats.
+
+    Parameters
+    ----------
+    bundles
+        What is served, as ``name/version``.
+    provider
+        ONNX Runtime execution provider.
+    topics
+        What is read.
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        metrics: Metrics,
+        topic: str,
+        *,
+        bundles: Sequence[str],
+        provider: str,
+        topics: Sequence[str],
+        code_version: str,
+    ) -> None:
+        self._publisher = publisher
+        self._metrics = metrics
+        self._topic = topic
+        self._bundles = tuple(bundles)
+        self._provider = provider
+        self._topics = tuple(topics)
+        self._code_version = code_version
+        self._worker_id = f"{socket.gethostname()}:{os.getpid()}"
+        self._started_at = datetime.now(UTC)
+        self._is_failing = False
+
+    def compose(self, pulse: Pulse, tally: Tally, sent_at: datetime) -> Heartbeat:
+        """Return the heartbeat of this moment."""
+        return Heartbeat(
+            worker_id=self._worker_id,
+            sent_at=sent_at,
+            started_at=self._started_at,
+            state=pulse.state,
+            code_version=self._code_version,
+            bundles=self._bundles,
+            provider=self._provider,
+            topics=self._topics,
+            lag_messages=pulse.lag_messages,
+            lag_seconds=pulse.lag_seconds,
+            last_spectrum_at=tally.last_spectrum_at,
+            n_in=tally.n_scored + tally.n_dead_letters,
+            n_scored=tally.n_scored,
+            n_dead_letters=tally.n_dead_letters,
+            n_alerts=tally.n_alerts,
+        )
+
+    async def beat(self, pulse: Pulse, tally: Tally) -> None:
+        """Send one heartbeat and return when the broker has it, or has not in time."""
+        packet = encode_heartbeat(self.compose(pulse, tally, datetime.now(UTC)))
+        try:
+            await self._publisher.publish([OutMessage(self._topic, self._worker_id.encode(), packet)])
+        except DeliveryFailed as error:
+            if not self._is_failing:  # one line for an outage, not one a second
+                logger.warning("no heartbeat is delivered: %s", error)
+            self._is_failing = True
+        else:
+            self._is_failing = False
+            self._metrics.heartbeat.set(time.time())
