@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit kafka-test monitor-test night chaos fuzz train-test install-test report-forward report deploy-check train-setup wheel lock clean
+.PHONY: help demo test lint format types unit kafka-test monitor-test night chaos fuzz train-test install-test report-forward report docs docs-test deploy-check train-setup wheel lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -34,7 +34,7 @@ types: $(VENV)/.project ## mypy --strict
 # Most of these tests wait for processes of their own, so three at a time keep two cores busy.
 JOBS ?= 3
 unit: $(VENV)/.project
-	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not kafka and not chaos and not train and not install" \
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not kafka and not chaos and not train and not docs and not install" \
 		--ignore tests/chaos --ignore tests/train $(ARGS)
 
 kafka-test: $(VENV)/.project ## Tests on Apache Kafka (needs Java 17 and, once, Maven)
@@ -74,6 +74,13 @@ BUNDLE ?= mid
 report: $(VENV)/.train ## Evaluate BUNDLE on simulated nights and the real sky (REAL=folder), a page in runs/report
 	$(BIN)/cempstream evaluate --bundle $(BUNDLE) --real $(REAL) --out runs/report $(ARGS)
 
+SITE ?= site
+docs: $(VENV)/.docs ## Build the documentation into site/ and run its notebooks
+	NO_MKDOCS_2_WARNING=1 EXECUTE_NOTEBOOKS=true $(BIN)/mkdocs build --strict --site-dir $(abspath $(SITE))
+
+docs-test: $(VENV)/.docs ## Tests of the documentation: it builds, and its pages fetch nothing
+	$(BIN)/pytest -m "docs" $(ARGS)
+
 deploy-check: $(VENV)/.project ## Manifests, boards and Dockerfile against their makers' rules
 	$(PIP) install uv
 	$(BIN)/uv run --no-project deploy/validate.py
@@ -88,9 +95,10 @@ lock: $(VENV)/.project ## Renew the lock files from pyproject.toml
 	$(call lock,requirements.lock,--extra dev)
 	$(call lock,requirements-train.lock,--extra dev --extra train)
 	$(call lock,requirements-fuzz.lock,--extra dev --extra fuzz)
+	$(call lock,requirements-docs.lock,--extra dev --extra docs)
 
 clean: ## Remove the environment and what was built
-	rm -rf $(VENV) dist build demo-output night-output
+	rm -rf $(VENV) dist build site demo-output night-output
 
 # One resolution for every Python from 3.11 on and every platform; hatchling and editables build the project.
 define lock
@@ -116,4 +124,8 @@ $(VENV)/.train: $(VENV)/.project requirements-train.lock
 
 $(VENV)/.fuzz: $(VENV)/.project requirements-fuzz.lock
 	$(PIP) install --no-compile --require-hashes --requirement requirements-fuzz.lock
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.project requirements-docs.lock
+	$(PIP) install --no-compile --require-hashes --requirement requirements-docs.lock
 	@touch $@

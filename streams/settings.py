@@ -27,18 +27,26 @@ class Group(BaseModel):
 class KafkaSettings(Group):
     """Where the broker is and how to reach it."""
 
-    bootstrap: str = "127.0.0.1:9092"
-    group: str = "cempstream"
-    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
-    username: str | None = None
-    password: SecretStr | None = None
-    password_file: Path | None = None
-    ca_file: Path | None = None
-    session_timeout_s: float = Field(default=10.0, gt=0)
-    heartbeat_interval_s: float = Field(default=3.0, gt=0)
+    bootstrap: str = Field(default="127.0.0.1:9092", description="brokers, `host:port[,host:port…]`")
+    group: str = Field(
+        default="cempstream", description="consumer group; workers of one group share the stream"
+    )
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="or `SSL`, `SASL_PLAINTEXT`, `SASL_SSL`"
+    )
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        default="SCRAM-SHA-512", description="or `SCRAM-SHA-256`, `PLAIN`"
+    )
+    username: str | None = Field(default=None, description="for SASL")
+    password: SecretStr | None = Field(default=None, description="for SASL; better in a file")
+    password_file: Path | None = Field(default=None, description="file that holds the password")
+    ca_file: Path | None = Field(default=None, description="certificates of the broker's authority (PEM)")
+    session_timeout_s: float = Field(default=10.0, gt=0, description="how soon a dead worker is noticed")
+    heartbeat_interval_s: float = Field(
+        default=3.0, gt=0, description="how often a worker reports to its group; a third of the timeout"
+    )
     metadata_max_age_s: float = Field(default=30.0, gt=0, description="how soon new partitions are seen")
-    commit_interval_s: float = Field(default=0.25, gt=0, description="bounds the repeats after a crash")
+    commit_interval_s: float = Field(default=0.25, gt=0, description="limits the repeats after a crash")
     fetch_max_bytes: int = Field(default=4 * MIB, ge=MIB, description="per partition; a batch is 2–4 MiB")
 
     def secret(self) -> str | None:
@@ -66,17 +74,30 @@ class KafkaSettings(Group):
 class TopicSettings(Group):
     """Names of the topics; a new major schema version is a new topic."""
 
-    spectra: tuple[str, ...] = ("lamost.spectra.v1",)
-    scores: str = "cemp.scores.v1"
-    alerts: str = "cemp.alerts.v1"
-    alerts_json: str = "cemp.alerts.json.v1"
-    alerts_archival: str = Field(
-        default="cemp.alerts.archival.v1", description="of nights scored again; nobody is paged by these"
+    spectra: tuple[str, ...] = Field(
+        default=("lamost.spectra.v1",), description="input, one packet per spectrum; a JSON list of topics"
     )
-    scores_shadow: str = Field(default="cemp.scores.shadow.v1", description="of the shadow bundle")
-    dlq: str = "cemp.dlq.v1"
-    heartbeat: str = "cemp.heartbeat.v1"
-    exposures: str = "cemp.exposures.v1"
+    scores: str = Field(default="cemp.scores.v1", description="every outcome, without its spectrum")
+    alerts: str = Field(default="cemp.alerts.v1", description="candidates, as Avro")
+    alerts_json: str = Field(default="cemp.alerts.json.v1", description="candidates, as self-describing JSON")
+    alerts_archival: str = Field(
+        default="cemp.alerts.archival.v1", description="candidates of nights scored again; they page no one"
+    )
+    scores_shadow: str = Field(
+        default="cemp.scores.shadow.v1", description="what the shadow bundle says of the same spectra"
+    )
+    dlq: str = Field(
+        default="cemp.dlq.v1",
+        description="dead letters: packets that could not be scored, with headers, origin and reason",
+    )
+    heartbeat: str = Field(
+        default="cemp.heartbeat.v1",
+        description="one packet a second, so that a quiet stream is known to live",
+    )
+    exposures: str = Field(
+        default="cemp.exposures.v1",
+        description="one packet per exposure: spectra in, scored, dead letters, candidates, latency",
+    )
 
     @property
     def written(self) -> tuple[str, ...]:
@@ -94,7 +115,7 @@ class TopicSettings(Group):
 class BatchSettings(Group):
     """How packets are gathered."""
 
-    size: int = Field(default=64, ge=1, le=1024)
+    size: int = Field(default=64, ge=1, le=1024, description="spectra in a batch")
     within_s: float = Field(default=0.025, ge=0, le=1.0, description="longest wait of a batch's first packet")
     concurrent: int = Field(default=2, ge=1, le=64, description="batches classified at once, a core each")
     max_in_flight: int = Field(default=4, ge=1, le=64, description="batches taken and not yet delivered")
@@ -103,27 +124,46 @@ class BatchSettings(Group):
 class LimitSettings(Group):
     """What is refused before it costs anything."""
 
-    max_packet_bytes: int = Field(default=4 * MIB, ge=1024)
-    dead_letter_head_bytes: int = Field(default=64 * 1024, ge=0)
+    max_packet_bytes: int = Field(
+        default=4 * MIB, ge=1024, description="larger packets become dead letters, unread"
+    )
+    dead_letter_head_bytes: int = Field(
+        default=64 * 1024, ge=0, description="how much of such a packet is kept"
+    )
 
 
 class ModelSettings(Group):
     """Which bundles are served, and where."""
 
-    bundles: tuple[str, ...] = ("mid", "low")
-    shadow: str | None = Field(default=None, description="bundle that scores beside them and alerts nobody")
-    root: Path | None = Field(default=None, description="folder of bundles; None: those of the package")
-    provider: Provider = Provider.CPU
-    threads: int = Field(default=1, ge=0, description="ONNX Runtime's, of each batch under way")
+    bundles: tuple[str, ...] = Field(
+        default=("mid", "low"),
+        description="a JSON list; of each name the promoted version, else the newest; `mid/1.4.0` pins one",
+    )
+    shadow: str | None = Field(
+        default=None, description="a bundle that scores the same spectra to its own topic, without alerts"
+    )
+    root: Path | None = Field(default=None, description="folder of bundles; by default the package's")
+    provider: Provider = Field(
+        default=Provider.CPU, description="or `cuda`, `tensorrt`; one that does not load stops the start"
+    )
+    threads: int = Field(default=1, ge=0, description="threads of ONNX Runtime for each batch")
 
 
 class PolicySettings(Group):
-    """Whom to alert; thresholds follow from the bundle's card unless set."""
+    """Which spectra become alerts; thresholds follow from the bundle's card unless set."""
 
-    version: str = "1"
-    prior: float = Field(default=3e-4, gt=0, lt=1, description="fraction of CEMP stars among the spectra")
-    threshold: float | None = Field(default=None, gt=0, lt=1)
-    survey_priors: Mapping[str, float] = {}
+    version: str = Field(default="1", description="name of this policy, written into every alert")
+    prior: float = Field(
+        default=3e-4,
+        gt=0,
+        lt=1,
+        description="fraction of CEMP stars in a survey that does not select; keep it for one that selects "
+        "metal-poor stars, which has more of the carbon-normal ones too",
+    )
+    threshold: float | None = Field(
+        default=None, gt=0, lt=1, description="smallest `p_cemp` that is alerted; by default the card's"
+    )
+    survey_priors: Mapping[str, float] = Field(default={}, description="priors by survey, a JSON object")
 
     def prior_of(self, survey: str) -> float:
         """Return the prior of a survey."""
@@ -137,16 +177,18 @@ class PolicySettings(Group):
 class MetricsSettings(Group):
     """Where Prometheus finds the numbers; loopback unless set."""
 
-    host: str = "127.0.0.1"
-    port: int = Field(default=9464, ge=0, le=65535, description="0: any free port")
+    host: str = Field(default="127.0.0.1", description="address of `/metrics`, `/live` and `/ready`")
+    port: int = Field(default=9464, ge=0, le=65535, description="their port; 0: any free one")
 
 
 class BreakerSettings(Group):
     """When too many dead letters stop consumption."""
 
-    share: float = Field(default=0.2, gt=0, le=1)
-    window: int = Field(default=1000, ge=10)
-    probe_after_s: float = Field(default=30.0, gt=0)
+    share: float = Field(default=0.2, gt=0, le=1, description="share of dead letters that stops consumption")
+    window: int = Field(
+        default=1000, ge=10, description="number of recent packets that the share is taken of"
+    )
+    probe_after_s: float = Field(default=30.0, gt=0, description="time after which one batch is tried again")
 
 
 class Settings(BaseSettings):

@@ -1,0 +1,171 @@
+"""The reference, made from the code when the site is built: commands, settings, schemas, Python names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+import cempstream
+from cempstream.schemas.registry import Kind, latest, schema_text, versions
+from cempstream.streams.cli import VERBS
+from cempstream.streams.settings import Settings, TopicSettings
+
+Row = tuple[str, ...]
+
+
+def commands() -> str:
+    """Return the page of all verbs with their arguments and options."""
+    parts = [
+        "# Commands",
+        "`--log-level` and `--log-format json` work with every verb. Logs go to stderr, output to stdout. "
+        "A line says what is wrong, with exit status 1 or 2.",
+    ]
+    panels = dict.fromkeys(verb.panel for verb in VERBS.values())
+    for panel in panels:
+        parts.append(f"## {panel}")
+        for verb in VERBS.values():
+            if verb.panel == panel:
+                parts.append(f"### cempstream {verb.name}")
+                parts.append(f"Needs the extra `{verb.extra}`." if verb.extra else "In the base install.")
+                parts += _command(verb.load(), f"cempstream {verb.name}")
+    return "\n\n".join(parts) + "\n"
+
+
+def _command(command: Any, path: str) -> Iterator[str]:
+    yield _cell(command.help)
+    children: Mapping[str, Any] = getattr(command, "commands", {})
+    if children:
+        for name, child in children.items():
+            yield f"#### {path} {name}"
+            yield from _command(child, f"{path} {name}")
+        return
+    context = command.make_context(path, [], resilient_parsing=True)
+    records = [param.get_help_record(context) for param in command.params if param.name != "help"]
+    yield _table(
+        ("option", "meaning"), [(f"`{names}`", _cell(text)) for names, text in filter(None, records)]
+    )
+
+
+def settings() -> str:
+    """Return the page of all environment variables with their defaults."""
+    parts = [
+        "# Settings",
+        "A worker reads its settings once, at its start, from the environment: `CEMP_<GROUP>__<FIELD>`. "
+        "A misspelt name or an impossible value stops the start, and the message names it. "
+        "Options of the command line win over the environment.",
+    ]
+    for group, of_group in Settings.model_fields.items():
+        model = of_group.annotation
+        assert isinstance(model, type)
+        assert issubclass(model, BaseModel)
+        parts += [f"## {group.capitalize()}", _cell(model.__doc__)]
+        rows = [
+            (f"`CEMP_{group}__{name}`".upper(), _default(field), _cell(field.description))
+            for name, field in model.model_fields.items()
+        ]
+        parts.append(_table(("variable", "default", "meaning"), rows))
+    return "\n\n".join(parts) + "\n"
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True)
+    if value is None or value is PydanticUndefined:
+        return ""
+    if isinstance(value, str | int | float):
+        return f"`{value}`"
+    return f"`{json.dumps(value)}`"
+
+
+def schemas() -> str:
+    """Return the page of all packets, field by field."""
+    parts = [
+        "# Topics and schemas",
+        "Every packet is Avro with a short header. The schemas travel with the package, so no schema "
+        "registry is needed. A published version never changes: a new minor version adds optional fields, "
+        "a new major version gets a new topic. `cempstream schema show KIND` prints a schema, and "
+        "`cempstream schema diff KIND OLDER` what changed since.",
+    ]
+    topics = TopicSettings.model_fields.values()
+    rows = [(_default(topic), _cell(topic.description)) for topic in topics]
+    parts += ["## Topics", _table(("topic", "holds"), rows)]
+    for kind in Kind:
+        newest = latest(kind)
+        parts.append(f"## {kind.capitalize()}")
+        parts.append(f"Version {newest}. Published: {', '.join(map(str, versions(kind)))}.")
+        parts += _record(json.loads(schema_text(kind, newest)), str(kind))
+    return "\n\n".join(parts) + "\n"
+
+
+def _record(schema: Mapping[str, Any], path: str) -> Iterator[str]:
+    yield _cell(schema.get("doc"))
+    fields = schema["fields"]
+    rows = [(f"`{field['name']}`", _type(field["type"]), _cell(field.get("doc"))) for field in fields]
+    yield _table(("field", "type", "meaning"), rows)
+    for field in fields:
+        for inner in _records_in(field["type"]):
+            yield f"### {path}.{field['name']}"
+            yield from _record(inner, f"{path}.{field['name']}")
+
+
+def _records_in(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield the records that are defined within a field's type."""
+    if isinstance(schema, list):
+        for option in schema:
+            yield from _records_in(option)
+    elif isinstance(schema, dict):
+        if schema["type"] == "record":
+            yield schema
+        else:
+            yield from _records_in(schema.get("items") or schema.get("values"))
+
+
+def _type(schema: Any) -> str:
+    if isinstance(schema, str):
+        return schema.rpartition(".")[2]
+    if isinstance(schema, list):
+        return " or ".join(_type(option) for option in sorted(schema, key=lambda option: option == "null"))
+    match schema["type"]:
+        case "array":
+            return f"list of {_type(schema['items'])}"
+        case "map":
+            return f"map to {_type(schema['values'])}"
+        case "enum":
+            return "one of " + ", ".join(f"`{symbol}`" for symbol in schema["symbols"])
+        case "record" | "fixed":
+            return str(schema["name"])
+    return str(schema.get("logicalType", schema["type"]))
+
+
+def python() -> str:
+    """Return the page of the public Python names; mkdocstrings fills it."""
+    parts = [
+        "# Python",
+        "What most programs need is imported from `cempstream`. Each name is loaded when it is first used, "
+        "so a subscriber needs no more than the base install.",
+    ]
+    parts += [f"::: cempstream.{name}" for name in cempstream.__all__]
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(head: Row, rows: list[Row]) -> str:
+    lines = [head, ("---",) * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _cell(text: str | None, *, is_code: bool = False) -> str:
+    """Return text that keeps to one cell of a table and shows what a browser would take for a tag."""
+    one_line = " ".join((text or "").split()).replace("|", r"\|")
+    return one_line if is_code else one_line.replace("<", "&lt;").replace("[", r"\[")
+
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "reference/commands.md": commands,
+    "reference/settings.md": settings,
+    "reference/schemas.md": schemas,
+    "reference/python.md": python,
+}
