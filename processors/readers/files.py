@@ -14,11 +14,26 @@ from cempstream.processors.readers.npz import read_npz
 from cempstream.processors.readers.options import ReadOptions
 from cempstream.processors.readers.sdss import is_sdss, read_sdss
 from cempstream.processors.readers.source import Source, open_source
-from cempstream.processors.readers.tables import read_csv, read_fits_table, table_index
+from cempstream.processors.readers.tables import read_csv, read_fits_table, table_indices
 from cempstream.processors.spectrum import Spectrum
 
-#: What is looked for in folders; a file that is named is read whatever its name.
-SUFFIXES = (".fits", ".fit", ".fts", ".h5", ".hdf5", ".hdf", ".npz", ".csv", ".tsv", ".txt", ".dat")
+#: What stands beside spectra in a folder and is none; whatever else is there is read, or is said.
+DOCUMENTS = (
+    ".md", ".rst", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".html", ".htm", ".css", ".js", ".py",
+    ".pyc", ".ipynb", ".sh", ".log", ".tex", ".json", ".jsonl", ".parquet", ".yaml", ".yml", ".toml", ".ini", ".cfg",
+    ".md5", ".sha1", ".sha256", ".tmp", ".bak", ".part", ".lock", ".onnx",
+)  # fmt: skip
+_DOCUMENT_NAMES = (
+    "readme",
+    "license",
+    "licence",
+    "copying",
+    "changelog",
+    "makefile",
+    "checksums",
+    "sha256sums",
+    "md5sums",
+)
 
 _FITS_MAGIC, _HDF5_MAGIC, _ZIP_MAGICS = b"SIMPLE  =", b"\x89HDF\r\n\x1a\n", (b"PK\x03\x04", b"PK\x05\x06")
 _DEFAULTS = ReadOptions()
@@ -28,7 +43,8 @@ def read_spectra(path: Path | str, options: ReadOptions = _DEFAULTS) -> Iterator
     """Read the spectra of a file, in its order.
 
     Formats: LAMOST low resolution (image or table), SDSS and BOSS, DESI (coadd, spectra, cframe), CSST as the
-    CESS emulator writes it, FITS tables, CSV, npz; each also packed as ``.gz``.
+    CESS emulator writes it, FITS tables, CSV, npz; each also packed as ``.gz``, ``.bz2``, ``.xz`` or alone in
+    a ``.zip``. docs/formats.md says how each states medium, frame, noise, mask and identity.
 
     Parameters
     ----------
@@ -45,9 +61,18 @@ def read_spectra(path: Path | str, options: ReadOptions = _DEFAULTS) -> Iterator
     Raises
     ------
     UnreadableFile
-        Where the file as a whole cannot be read; mostly before the first spectrum.
+        Where the file as a whole cannot be read, mostly before the first spectrum, or holds none.
     """
     source = open_source(Path(path))
+    is_empty = True
+    for read in _read(source, options):
+        is_empty = False
+        yield read
+    if is_empty:
+        raise source.unreadable("holds no spectra", "give a file with at least one")
+
+
+def _read(source: Source, options: ReadOptions) -> Iterator[Spectrum | Rejected]:
     if source.head.startswith(_FITS_MAGIC):
         yield from _read_fits(source, options)
     elif source.head.startswith(_HDF5_MAGIC):
@@ -68,13 +93,15 @@ def _read_fits(source: Source, options: ReadOptions) -> Iterator[Spectrum | Reje
         elif is_desi(file):
             yield from read_desi(file, options)
         else:
-            index = table_index(file)
-            if index is None:
+            tables = table_indices(file)
+            if not tables:
                 raise source.unreadable(
                     f"is a FITS file of no known kind (extensions {', '.join(file.names[:8])})",
                     "give a LAMOST, SDSS or DESI file, or a table with wave, flux and ivar",
                 )
-            yield from read_fits_table(file, index, options)
+            for index in tables:
+                label = file.names[index] or str(index) if len(tables) > 1 else ""
+                yield from read_fits_table(file, index, options, label=label)
     finally:
         file.close()
 
@@ -82,19 +109,21 @@ def _read_fits(source: Source, options: ReadOptions) -> Iterator[Spectrum | Reje
 def expand_paths(paths: Iterable[Path | str]) -> list[Path]:
     """Return the files that some files and folders stand for: in the order given, a folder's own sorted.
 
-    A folder stands for every file of spectra in it and below, by suffix; hidden ones are left out. What does
-    not exist is kept, for whoever reads it to complain of.
+    A folder stands for every file in it and below that may be one of spectra: hidden ones and documents are
+    left out. What does not exist, and a folder in which nothing is left, are kept, for whoever reads them to
+    complain of.
     """
     files: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            found = (p for p in path.rglob("*") if p.is_file() and _is_wanted(p.relative_to(path)))
-            files.extend(sorted(found))
+            found = sorted(p for p in path.rglob("*") if p.is_file() and _is_wanted(p.relative_to(path)))
+            files.extend(found or [path])
         else:
             files.append(path)
     return files
 
 
 def _is_wanted(path: Path) -> bool:
-    name = path.name.lower().removesuffix(".gz")
-    return name.endswith(SUFFIXES) and not any(part.startswith(".") for part in path.parts)
+    name = path.name.lower()
+    is_document = name.endswith(DOCUMENTS) or name.split(".")[0] in _DOCUMENT_NAMES
+    return not is_document and not any(part.startswith(".") for part in path.parts)

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
+from zipfile import BadZipFile, ZipFile
 
 from cempstream.processors.readers.options import UnreadableFile
 
-_GZIP_MAGIC = b"\x1f\x8b"
+#: Suffixes of packed files; what is packed is known by content, they are only cut off names.
+PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip", ".z")
+
+_GZIP_MAGIC, _BZIP2_MAGIC, _XZ_MAGIC = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
+_ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
+_FOREIGN = (
+    (b"\x1f\x9d", "packed by compress", "unpack it first: gzip -d"),
+    (b"\x28\xb5\x2f\xfd", "packed by zstd", "unpack it first: zstd -d"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it first"),
+    (b"Rar!", "a rar archive", "unpack it first"),
+    (b"%PDF", "a PDF", "give a file of spectra"),
+)
+#: A zip of a .fits.gz is unpacked twice; nothing sound is packed deeper.
+_MOST_LAYERS = 2
+#: What the densest setting of xz takes.
+_XZ_MEMORY_BYTES = 128 << 20
+#: What the unpackers raise on damaged files.
+_DAMAGE = (OSError, RuntimeError, ValueError, zlib.error, lzma.LZMAError, BadZipFile, NotImplementedError)
 
 #: More than any survey's file of spectra unpacks to.
 MAX_UNPACKED_BYTES = 1 << 30
@@ -28,24 +48,28 @@ class Source:
     Attributes
     ----------
     unpacked
-        The content of a ``.gz`` file; None where the file itself is to be read.
+        The content of a packed file; None where the file itself is to be read.
     size
         Bytes of the (unpacked) content.
+    packed_size
+        Bytes of the file itself, by which is judged what may come out of it.
     head
-        Its first bytes, by which its format is known.
+        The content's first bytes, by which its format is known.
     """
 
     path: Path
     unpacked: bytes | None = field(repr=False)
     size: int
+    packed_size: int
     head: bytes = field(repr=False)
     modified_at: datetime
 
     @property
     def stem(self) -> str:
-        """File name without ``.gz`` and the suffix before it."""
+        """File name without ``.gz`` or the like and the suffix before it."""
         name = self.path.name
-        return Path(name[:-3] if name.lower().endswith(".gz") else name).stem or name
+        bare = Path(name).stem if name.lower().endswith(PACKED_SUFFIXES) else name
+        return Path(bare).stem or name
 
     @property
     def uri(self) -> str:
@@ -86,7 +110,7 @@ def open_source(path: Path) -> Source:
     try:
         status = path.stat()
         if path.is_dir():
-            raise UnreadableFile(path, "is a folder", "name the files in it")
+            raise UnreadableFile(path, "is a folder without files of spectra", "name files or another folder")
         if not path.is_file():
             raise UnreadableFile(path, "is not a regular file", "name a file of spectra")
         with path.open("rb") as stream:
@@ -99,29 +123,89 @@ def open_source(path: Path) -> Source:
     modified_at = datetime.fromtimestamp(status.st_mtime, UTC)
     if not head:
         raise UnreadableFile(path, "is empty", "fetch it again")
-    if not head.startswith(_GZIP_MAGIC):
-        return Source(path, None, status.st_size, head, modified_at)
-    unpacked = _unpack(path, status.st_size)
-    if not unpacked:
-        raise UnreadableFile(path, "is empty once unpacked", "fetch it again")
-    return Source(path, unpacked, len(unpacked), unpacked[:4096], modified_at)
+    _refuse_foreign(path, head)
+    unpacked: bytes | None = None
+    for _ in range(_MOST_LAYERS):
+        layer = _unpack(path, unpacked, head, status.st_size)
+        if layer is None:
+            break
+        unpacked, head = layer, layer[:4096]
+        if not unpacked:
+            raise UnreadableFile(path, "is empty once unpacked", "fetch it again")
+        _refuse_foreign(path, head)
+    size = status.st_size if unpacked is None else len(unpacked)
+    return Source(path, unpacked, size, status.st_size, head, modified_at)
 
 
-def _unpack(path: Path, packed_bytes: int) -> bytes:
-    limit = min(MAX_UNPACKED_BYTES, max(_FREE_BYTES, _MAX_RATIO * packed_bytes))
+def unpacked_limit(packed_bytes: int) -> int:
+    """Return how many bytes may be unpacked from a file of this size, whatever packs them."""
+    return min(MAX_UNPACKED_BYTES, max(_FREE_BYTES, _MAX_RATIO * packed_bytes))
+
+
+def _refuse_foreign(path: Path, head: bytes) -> None:
+    """Say what a file is that is known and not read."""
+    if head[257:262] == b"ustar":
+        raise UnreadableFile(path, "is a tar archive, which is not read", "unpack it first: tar -xf")
+    for magic, name, remedy in _FOREIGN:
+        if head.startswith(magic):
+            raise UnreadableFile(path, f"is {name}, which is not read", remedy)
+
+
+def _unpack(path: Path, content: bytes | None, head: bytes, packed_bytes: int) -> bytes | None:
+    """Take one layer of packing off; None where there is none."""
+    if not head.startswith((_GZIP_MAGIC, _BZIP2_MAGIC, _XZ_MAGIC, *_ZIP_MAGICS)):
+        return None
+    limit = unpacked_limit(packed_bytes)
     try:
-        with path.open("rb") as stream:
-            stream.seek(max(0, packed_bytes - 4))
-            stated = int.from_bytes(stream.read(4), "little")
-        if stated <= limit or packed_bytes < 18:
-            with gzip.open(path) as packed:
-                unpacked = packed.read(limit + 1)
-            if len(unpacked) <= limit:
-                return unpacked
-    except (OSError, EOFError, zlib.error) as error:
-        raise UnreadableFile(path, f"is a damaged gzip file ({error})", "fetch it again") from error
+        with path.open("rb") if content is None else BytesIO(content) as stream:
+            if head.startswith(_GZIP_MAGIC):
+                unpacked = gzip.GzipFile(fileobj=stream).read(limit + 1)
+            elif head.startswith(_BZIP2_MAGIC):
+                unpacked = bz2.BZ2File(stream).read(limit + 1)
+            elif head.startswith(_XZ_MAGIC):
+                unpacked = _unpack_xz(stream.read(), limit)
+            else:
+                single = _single_member(path, stream, limit)
+                if single is None:
+                    return None
+                unpacked = single
+    except EOFError as error:
+        raise UnreadableFile(path, "is cut off: its end is missing", "fetch it again") from error
+    except _DAMAGE as error:
+        raise UnreadableFile(
+            path, f"is damaged: it cannot be unpacked ({error})", "fetch it again"
+        ) from error
+    if len(unpacked) <= limit:
+        return unpacked
     raise UnreadableFile(
         path,
         f"unpacks {packed_bytes} bytes to more than {limit / 1e6:.0f} MB",
-        "give a gzip file of spectra, or unpack it first",
+        "give a packed file of spectra, or unpack it first",
     )
+
+
+def _unpack_xz(packed: bytes, limit: int) -> bytes:
+    unpacking = lzma.LZMADecompressor(memlimit=_XZ_MEMORY_BYTES)
+    unpacked = unpacking.decompress(packed, limit + 1)
+    if not unpacking.eof and len(unpacked) <= limit:
+        raise EOFError
+    return unpacked
+
+
+def _single_member(path: Path, stream: BinaryIO, limit: int) -> bytes | None:
+    """Return the one file of a zip; None where it is an npz, which is a zip of arrays.
+
+    Of a file that unpacks to more than the limit one byte more is returned.
+    """
+    try:
+        archive = ZipFile(stream)
+    except BadZipFile as error:  # the list of its files stands at its end
+        raise UnreadableFile(path, "is a zip or npz file that is cut off", "fetch it again") from error
+    with archive:
+        files = [info for info in archive.infolist() if not info.is_dir()]
+        if not files or any(info.filename.endswith(".npy") for info in files):
+            return None
+        if len(files) > 1:
+            raise UnreadableFile(path, f"is a zip of {len(files)} files", "unpack it and name them")
+        with archive.open(files[0]) as member:
+            return member.read(limit + 1)

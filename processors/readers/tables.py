@@ -42,18 +42,27 @@ _REMARK = re.compile(r"#\s*([A-Za-z_]+)\s*[:=]\s*(\S+)\s*")
 _DELIMITERS = (",", ";", "\t", None)
 
 
-def table_index(file: FitsFile) -> int | None:
-    """Return the first table with wavelengths and flux; None where there is none."""
+def table_indices(file: FitsFile) -> list[int]:
+    """Return the tables with wavelengths and flux that have rows; where all are empty, none."""
+    found = []
     for index in range(1, len(file)):
-        if file.is_table(index):
+        if file.is_table(index) and file.cards(index).integer("NAXIS2"):
             names = {split_unit(name)[0] for name in file.columns(index)}
             if "flux" in names and first_of(WAVE_NAMES, names):
-                return index
-    return None
+                found.append(index)
+    return found
 
 
-def read_fits_table(file: FitsFile, index: int, options: ReadOptions) -> Iterator[Spectrum | Rejected]:
-    """Read the spectra of a FITS table in their order."""
+def read_fits_table(
+    file: FitsFile, index: int, options: ReadOptions, *, label: str = ""
+) -> Iterator[Spectrum | Rejected]:
+    """Read the spectra of a FITS table in their order.
+
+    Parameters
+    ----------
+    label
+        What tells the table's spectra from those of the file's other tables.
+    """
     source = file.source
     own, primary = file.cards(index), file.cards()
     said = {name: _said(own, primary, name) for name in ("medium", "vacuum", "airorvac", "frame")}
