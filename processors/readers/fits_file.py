@@ -52,7 +52,8 @@ _MAX_EXTENSIONS = 10_000
 _MAX_PADDED_VALUES = 1 << 26
 
 _MJD_EPOCH = datetime(1858, 11, 17, tzinfo=UTC)
-_ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?)?")
+_ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_WHOLE = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 
 
 class Cards:
@@ -85,11 +86,20 @@ class Cards:
             return None
         return number if np.isfinite(number) else None
 
+    def value(self, key: str) -> str | bool | int | float | None:
+        """Return whatever a card says, text without the blanks around it."""
+        value = self._value(key)
+        if isinstance(value, str):
+            return value.strip() or None
+        return value if isinstance(value, bool | int | float) else None
+
     def integer(self, key: str) -> int | None:
         """Return a whole number; long identifiers keep all their digits."""
         value = self._value(key)
         if isinstance(value, int) and not isinstance(value, bool):
             return value
+        if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+            return int(value)
         number = self.number(key)
         return int(number) if number is not None and number == int(number) else None
 
@@ -109,12 +119,13 @@ class Cards:
 
 
 def parse_utc(text: str | None) -> datetime | None:
-    """Return the UTC time that an ISO string states; None where it is none."""
+    """Return the UTC time that an ISO string states, with or without a zone; None where it is none."""
     if text is None or not _ISO.fullmatch(text):
         return None
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=UTC)
-    except ValueError:  # the 31st of February
+        time = datetime.fromisoformat(text)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):  # the 31st of February, the last hour of year 9999
         return None
 
 
@@ -351,7 +362,7 @@ class FitsFile:
             return np.frombuffer(stream.read(n_rows * record.itemsize), dtype=record, count=n_rows)
 
     def numbers(self, index: int, name: str) -> Array:
-        """Return a column as float64, NaN where it has its TNULL."""
+        """Return a column as float64: NaN where it holds its ``TNULL``, 1 and 0 for true and false."""
         data = self.column(index, name)
         with self._reading(f"column '{name}' of extension {index}"):
             numbers = to_float64(data)
