@@ -20,20 +20,10 @@ from cempstream.processors.spectrum import Spectrum
 #: What stands beside spectra in a folder and is none; whatever else is there is read, or is said.
 DOCUMENTS = (
     ".md", ".rst", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".html", ".htm", ".css", ".js", ".py",
-    ".pyc", ".ipynb", ".sh", ".log", ".tex", ".json", ".jsonl", ".parquet", ".yaml", ".yml", ".toml", ".ini", ".cfg",
-    ".md5", ".sha1", ".sha256", ".tmp", ".bak", ".part", ".lock", ".onnx",
+    ".pyc", ".ipynb", ".sh", ".log", ".tex", ".json", ".jsonl", ".parquet", ".yaml", ".yml", ".toml", ".ini",
+    ".cfg", ".md5", ".sha1", ".sha256", ".tmp", ".bak", ".part", ".lock", ".onnx",
 )  # fmt: skip
-_DOCUMENT_NAMES = (
-    "readme",
-    "license",
-    "licence",
-    "copying",
-    "changelog",
-    "makefile",
-    "checksums",
-    "sha256sums",
-    "md5sums",
-)
+_DOCUMENT_NAMES = ("readme", "license", "licence", "copying", "changelog", "makefile", "checksums")
 
 _FITS_MAGIC, _HDF5_MAGIC, _ZIP_MAGICS = b"SIMPLE  =", b"\x89HDF\r\n\x1a\n", (b"PK\x03\x04", b"PK\x05\x06")
 _DEFAULTS = ReadOptions()

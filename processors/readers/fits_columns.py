@@ -17,9 +17,7 @@ TYPES = {
 #: Those that TZERO and TSCAL apply to.
 NUMBERS = "BIJKEDCM"
 TFORM = re.compile(r"(\d*)([LXBIJKEDACMPQ])")
-ARRAY_  #: Those that TZERO and TSCAL apply to.
-NUMBERS = "BIJKEDCM"
-TFORM = re.compile(r"[01]?([PQ])([LXBIJKEDACM])(\(\d*\))?")
+ARRAY_TFORM = re.compile(r"[01]?([PQ])([LXBIJKEDACM])(\(\d*\))?")
 
 
 def cell_type(form: str) -> np.dtype[Any]:

@@ -78,7 +78,8 @@ def read_fits_table(
         raise source.unreadable(str(error), WANTED) from error
     per_row = columns["flux"].ndim == 2
     n_spec = columns["flux"].shape[0] if per_row else 1
-    ids = _row_ids(source, columns, n_spec) if per_row else [source.stem]
+    stem = f"{source.stem}-{label}" if label else source.stem
+    ids = _row_ids(stem, columns, n_spec) if per_row else [stem]
     power = own.number("RESPOWER") or primary.number("RESPOWER")
     rows = []
     for i in range(n_spec):
@@ -156,14 +157,14 @@ def _vector(column: Array, i: int) -> Array:
     return column[i if len(column) > i else 0] if column.ndim == 2 else column
 
 
-def _row_ids(source: Source, columns: Mapping[str, Array], n_spec: int) -> list[str]:
+def _row_ids(stem: str, columns: Mapping[str, Array], n_spec: int) -> list[str]:
     name = first_of(ID_NAMES, columns)
     if name is not None and columns[name].shape == (n_spec,):
         values = columns[name].tolist()
         ids = [v.decode(errors="replace").strip() if isinstance(v, bytes) else str(v) for v in values]
         if all(ids):
             return ids
-    return [f"{source.stem}-{i}" for i in range(n_spec)] if n_spec > 1 else [source.stem]
+    return [f"{stem}-{i}" for i in range(n_spec)] if n_spec > 1 else [stem]
 
 
 def _said(own: Cards, primary: Cards, name: str) -> str | bool | None:
