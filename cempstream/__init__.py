@@ -13,6 +13,8 @@ than the base install.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cempstream.errors import install_hint
+
 if TYPE_CHECKING:
     from cempstream.processors.readers import read_spectra
     from cempstream.processors.spectrum import BadSpectrum, Spectrum
@@ -64,7 +66,8 @@ def __getattr__(name: str) -> Any:
         if error.name is None or error.name.startswith("cempstream"):
             raise
         raise ModuleNotFoundError(
-            f"cempstream.{name} needs {error.name}: pip install 'cempstream[cpu]' (or [gpu])", name=error.name
+            f"cempstream.{name} needs {error.name}, which is not installed: {install_hint('cpu')}",
+            name=error.name,
         ) from error
     globals()[name] = found
     return found

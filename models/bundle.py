@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import ValidationError
 
+from cempstream.errors import FixableError
 from cempstream.models.card import ArrayCard, Card
 from cempstream.processors.grid import Array
 
@@ -20,7 +21,7 @@ CARD_FILE = "card.json"
 BUNDLES = Path(__file__).parent / "bundles"
 
 
-class BundleError(RuntimeError):
+class BundleError(FixableError, RuntimeError):
     """A bundle is not what its card says; the message names the file and what would be right."""
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
+from cempstream.errors import FixableError
 from cempstream.processors.graph import ModelError, Tensor
 from cempstream.processors.grid import Array
 
@@ -44,7 +45,7 @@ _REMEDY = {
 }
 
 
-class ProviderUnavailable(RuntimeError):
+class ProviderUnavailable(FixableError, RuntimeError):
     """The execution provider asked for does not run here; falling back in silence would cost the night."""
 
     def __init__(self, provider: Provider, why: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from cempstream.errors import FixableError
 from cempstream.processors.grid import WAVE_LIMITS_AA, Array, ExplicitGrid, LinearGrid, WavelengthGrid
 
 Medium: TypeAlias = Literal["air", "vacuum"]
@@ -58,7 +59,7 @@ class Flag(StrEnum):
     CONTAMINATED = "contaminated"
 
 
-class BadSpectrum(ValueError):
+class BadSpectrum(FixableError, ValueError):
     """One packet is wrong; the night goes on.
 
     Attributes

@@ -6,13 +6,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 
+from cempstream.errors import FixableError
+
 #: An Avro schema: the name of a type, the list of a union's branches, or an object.
 Schema: TypeAlias = str | list[Any] | dict[str, Any]
 
 T = TypeVar("T")
 
 
-class SchemaError(ValueError):
+class SchemaError(FixableError, ValueError):
     """A schema breaks Avro's rules or ours, or uses what we do not support; the message says which."""
 
 

@@ -17,6 +17,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
+from cempstream.errors import fixable_errors, in_one_line, install_hint
 from cempstream.streams.telemetry.logs import LogFormat, LogLevel, configure_logging
 
 
@@ -143,7 +144,7 @@ class _LazyCommand(TyperCommand):
 
 
 class _Verbs(TyperGroup):
-    """Turns what a person can mend into one line on stderr and exit status 1 or 2."""
+    """Turns what a person can fix into one line on stderr and exit status 1 or 2."""
 
     def main(
         self,
@@ -176,14 +177,13 @@ class _Verbs(TyperGroup):
             if error.name is None or error.name.partition(".")[0] == "cempstream" or verb.extra is None:
                 raise
             raise _Refused(
-                f"'{verb.name}' needs {error.name}, which is not installed: "
-                f"pip install 'cempstream[{verb.extra}]'",
+                f"'{verb.name}' needs {error.name}, which is not installed: {install_hint(verb.extra)}",
                 status=2,
             ) from None
         except BrokenPipeError:  # whoever read our output has gone: `| head`
             raise
-        except _expected_errors() as error:
-            raise _Refused(_say(error)) from error
+        except fixable_errors() as error:
+            raise _Refused(in_one_line(error)) from error
 
 
 class _Refused(typer.TyperException):
@@ -192,40 +192,6 @@ class _Refused(typer.TyperException):
     def __init__(self, message: str, status: int = 1) -> None:
         super().__init__(message)
         self.exit_code = status
-
-
-#: What a person can mend, by the module that defines it; a module that was not loaded cannot have raised.
-_EXPECTED = {
-    "confluent_kafka": "KafkaException",
-    "cempstream.models.bundle": "BundleError",
-    "cempstream.models.sessions": "ProviderUnavailable",
-    "cempstream.processors.readers.options": "UnreadableFile",
-    "cempstream.processors.spectrum": "BadSpectrum",
-    "cempstream.schemas.avro_schema": "SchemaError",
-    "cempstream.streams.rehearsal.embedded": "BrokerError",
-    "cempstream.streams.subscriber.start": "StreamError",
-    "cempstream.streams.scoring.pipeline": "ModelBroken",
-    "cempstream.streams.rehearsal.prometheus_server": "MonitorError",
-    "cempstream.streams.kafka.publisher": "DeliveryFailed",
-    "cempstream.streams.kafka.topic_reader": "NoSuchTopic",
-    "pydantic": "ValidationError",
-}
-
-
-def _expected_errors() -> tuple[type[Exception], ...]:
-    loaded = (getattr(sys.modules.get(module), name, None) for module, name in _EXPECTED.items())
-    return (OSError, *(error for error in loaded if error is not None))
-
-
-def _say(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if hasattr(error, "errors"):  # a misspelt or impossible setting
-        problems = (("__".join(map(str, p["loc"])).upper(), p["msg"]) for p in error.errors())
-        return "; ".join(f"CEMP_{name}: {message}" for name, message in problems)
-    if error.args and hasattr(error.args[0], "str"):  # KafkaException holds a KafkaError
-        return f"Kafka: {error.args[0].str() or error.args[0].name()}"
-    return str(error)
 
 
 def _log_options_first(args: list[str]) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from cempstream.errors import FixableError
 
-class SynthesisError(RuntimeError):
+
+class SynthesisError(FixableError, RuntimeError):
     """The synthesis cannot start: a compiler or a package is missing. The message says what to install."""
 
 

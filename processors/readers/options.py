@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from cempstream.errors import FixableError
 from cempstream.processors.spectrum import Frame, Medium
 
 
@@ -40,7 +41,7 @@ class ReadOptions:
             raise ValueError("survey is empty; it must name the survey")
 
 
-class UnreadableFile(Exception):
+class UnreadableFile(FixableError):
     """A file of which no spectrum can be read; other files are none the worse.
 
     Attributes

@@ -9,6 +9,7 @@ import typer
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from cempstream.errors import FixableError
 from cempstream.models.bundle import BundleError
 from cempstream.models.sessions import Provider, ProviderUnavailable
 from cempstream.streams.overrides import Bootstrap, settings_with
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 _BROKER_TIMEOUT_S = 10.0
 
 
-class NotReady(RuntimeError):
+class NotReady(FixableError, RuntimeError):
     """The worker cannot start; the message says what to do."""
 
 

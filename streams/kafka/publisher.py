@@ -15,6 +15,8 @@ from typing import Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
+from cempstream.errors import FixableError
+
 logger = logging.getLogger(__name__)
 
 _POLL_S = 0.1
@@ -35,7 +37,7 @@ class OutMessage:
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-class DeliveryFailed(RuntimeError):
+class DeliveryFailed(FixableError, RuntimeError):
     """The broker did not confirm every message of a batch.
 
     Attributes

@@ -18,6 +18,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from cempstream.errors import FixableError
 from cempstream.streams.kafka.topics import NoBroker
 from cempstream.streams.settings import KafkaSettings
 from cempstream.streams.subscriber.start import is_about_a_group
@@ -29,7 +30,7 @@ _CHUNK = 256
 _DISORDER_MS = 600_000
 
 
-class NoSuchTopic(LookupError):
+class NoSuchTopic(FixableError, LookupError):
     """The broker does not have the topic."""
 
     def __init__(self, topic: str) -> None:

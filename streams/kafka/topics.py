@@ -17,6 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # imported the
     NewTopic,
 )
 
+from cempstream.errors import FixableError
 from cempstream.streams.settings import MIB, KafkaSettings, TopicSettings
 
 _TIMEOUT_S = 10.0
@@ -37,7 +38,7 @@ _RESULT_DAYS = 30
 _HEARTBEAT_DAYS = 1
 
 
-class NoBroker(ConnectionError):
+class NoBroker(FixableError, ConnectionError):
     """No broker answers; the message says where and why."""
 
 

@@ -11,6 +11,7 @@ from statistics import median
 
 import numpy as np
 
+from cempstream.errors import FixableError
 from cempstream.models.bundle import load_bundle
 from cempstream.models.pinned import find_bundle
 from cempstream.processors.spectrum import Spectrum
@@ -31,7 +32,7 @@ _WARM_UP_SPECTRA = 640
 _MIB = 2**20
 
 
-class Unaccounted(RuntimeError):
+class Unaccounted(FixableError, RuntimeError):
     """Spectra went in and did not come out within the time allowed."""
 
 

@@ -19,12 +19,13 @@ from typing import Protocol, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from cempstream.errors import FixableError
 from cempstream.streams.rehearsal.child_process import ChildProcess
 
 _HOST = "127.0.0.1"
 
 
-class BrokerError(RuntimeError):
+class BrokerError(FixableError, RuntimeError):
     """A broker could not be started here, or did not come up; the message says what to do."""
 
 

@@ -16,6 +16,7 @@ from urllib.request import urlopen
 
 import numpy as np
 
+from cempstream.errors import FixableError
 from cempstream.processors.grid import Array
 from cempstream.streams.rehearsal.child_process import ChildProcess
 from cempstream.streams.rehearsal.embedded import free_port
@@ -32,7 +33,7 @@ _STOP_TIMEOUT_S = 20.0
 _ANSWER_TIMEOUT_S = 20.0
 
 
-class MonitorError(RuntimeError):
+class MonitorError(FixableError, RuntimeError):
     """Prometheus cannot be started here or refuses a question; the message says what to do."""
 
 

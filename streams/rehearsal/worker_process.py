@@ -12,6 +12,7 @@ from typing import Self
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
+from cempstream.errors import FixableError
 from cempstream.streams.rehearsal.child_process import ChildProcess
 from cempstream.streams.rehearsal.embedded import free_port
 
@@ -19,7 +20,7 @@ _POLL_S = 0.1
 _STOP_TIMEOUT_S = 30.0
 
 
-class WorkerFailed(RuntimeError):
+class WorkerFailed(FixableError, RuntimeError):
     """The worker ended or never became ready; the message holds the end of its log."""
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from cempstream.errors import FixableError
 from cempstream.processors.chain import ProcessorChain, StageTimer, untimed
 from cempstream.processors.decide import Policy
 from cempstream.processors.graph import ModelError
@@ -27,7 +28,7 @@ Decoder = Callable[[bytes], Spectrum]
 Result = Classification | BadSpectrum
 
 
-class ModelBroken(RuntimeError):
+class ModelBroken(FixableError, RuntimeError):
     """The models fail on good spectra: the worker must stop with nothing of the batch acknowledged."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from cempstream.errors import FixableError
 from cempstream.processors.spectrum import Reason
 from cempstream.schemas.alert import Alert, alert_from_json, decode_alert
 from cempstream.schemas.packets import PacketError
@@ -40,7 +41,7 @@ class Undecodable:
         return f"{self.source}/{self.partition}@{self.offset}: {self.reason}: {self.detail}"
 
 
-class UndecodableError(ValueError):
+class UndecodableError(FixableError, ValueError):
     """Raised for an `Undecodable`; whoever iterates on comes to the next message.
 
     Attributes

@@ -22,6 +22,8 @@ from confluent_kafka import (
     TopicPartition,
 )
 
+from cempstream.errors import FixableError
+
 #: Errors that waiting does not mend.
 HOPELESS = frozenset(
     {
@@ -44,7 +46,7 @@ _TIMEOUT_S = 15.0
 _POLL_S = 0.2
 
 
-class StreamError(ConnectionError):
+class StreamError(FixableError, ConnectionError):
     """The stream cannot be read; the message says why and what to do."""
 
 

@@ -17,6 +17,7 @@ from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, NoReturn
 
+from cempstream.errors import FixableError
 from cempstream.processors.outcome import PARAMETERS, SUBCLASSES
 from cempstream.schemas.alert import Alert
 
@@ -26,7 +27,7 @@ Getter = Callable[[Alert], Any]
 Predicate = Callable[[Alert], bool]
 
 
-class FilterError(ValueError):
+class FilterError(FixableError, ValueError):
     """A filter cannot be understood; the message says what is wrong and what would be right."""
 
 
