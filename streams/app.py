@@ -1,6 +1,12 @@
 """The app for Faust's own command line: ``faust -A cempstream.streams.app worker``."""
 
-from cempstream.streams.settings import Settings
+import sys
+
+from cempstream.errors import fixable_errors, in_one_line
+from cempstream.streams.settings import read_settings
 from cempstream.streams.worker.agent import create_app
 
-app = create_app(Settings())
+try:
+    app = create_app(read_settings())
+except fixable_errors() as error:
+    sys.exit(in_one_line(error))

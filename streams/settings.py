@@ -1,21 +1,32 @@
 """Settings of a worker, read once from the environment: ``CEMP_<GROUP>__<FIELD>``.
 
-A misspelt group or field stops the start. Secrets never appear in a log: they are ``SecretStr``.
+`read_settings` refuses a misspelt group or field and an impossible value in one line that names the variable.
+Secrets never appear in a log: they are ``SecretStr``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from cempstream.errors import FixableError
 from cempstream.models.sessions import Provider
 from cempstream.processors.decide import Policy
 
 MIB = 1024 * 1024
+_PREFIX, _DELIMITER = "CEMP_", "__"
+
+
+class SettingsError(FixableError, ValueError):
+    """A setting is misspelt or impossible; the message names the variable and what would be right."""
 
 
 class Group(BaseModel):
@@ -38,7 +49,7 @@ class KafkaSettings(Group):
         default="SCRAM-SHA-512", description="or `SCRAM-SHA-256`, `PLAIN`"
     )
     username: str | None = Field(default=None, description="for SASL")
-    password: SecretStr | None = Field(default=None, description="for SASL; better in a file")
+    password: SecretStr | None = Field(default=None, repr=False, description="for SASL; better in a file")
     password_file: Path | None = Field(default=None, description="file that holds the password")
     ca_file: Path | None = Field(default=None, description="certificates of the broker's authority (PEM)")
     session_timeout_s: float = Field(default=10.0, gt=0, description="how soon a dead worker is noticed")
@@ -75,7 +86,9 @@ class TopicSettings(Group):
     """Names of the topics; a new major schema version is a new topic."""
 
     spectra: tuple[str, ...] = Field(
-        default=("lamost.spectra.v1",), description="input, one packet per spectrum; a JSON list of topics"
+        default=("lamost.spectra.v1",),
+        examples=['["lamost.spectra.v1"]'],
+        description="input, one packet per spectrum; a JSON list of topics",
     )
     scores: str = Field(default="cemp.scores.v1", description="every outcome, without its spectrum")
     alerts: str = Field(default="cemp.alerts.v1", description="candidates, as Avro")
@@ -137,6 +150,7 @@ class ModelSettings(Group):
 
     bundles: tuple[str, ...] = Field(
         default=("mid", "low"),
+        examples=['["mid", "low"]'],
         description="a JSON list; of each name the promoted version, else the newest; `mid/1.4.0` pins one",
     )
     shadow: str | None = Field(
@@ -163,7 +177,9 @@ class PolicySettings(Group):
     threshold: float | None = Field(
         default=None, gt=0, lt=1, description="smallest `p_cemp` that is alerted; by default the card's"
     )
-    survey_priors: Mapping[str, float] = Field(default={}, description="priors by survey, a JSON object")
+    survey_priors: Mapping[str, float] = Field(
+        default={}, examples=['{"lamost": 0.0003}'], description="priors by survey, a JSON object"
+    )
 
     def prior_of(self, survey: str) -> float:
         """Return the prior of a survey."""
@@ -195,7 +211,7 @@ class Settings(BaseSettings):
     """All settings of a worker."""
 
     model_config = SettingsConfigDict(
-        env_prefix="CEMP_", env_nested_delimiter="__", extra="forbid", frozen=True, env_file=None
+        env_prefix=_PREFIX, env_nested_delimiter=_DELIMITER, extra="forbid", frozen=True, env_file=None
     )
 
     kafka: KafkaSettings = KafkaSettings()
@@ -206,3 +222,93 @@ class Settings(BaseSettings):
     policy: PolicySettings = PolicySettings()
     metrics: MetricsSettings = MetricsSettings()
     breaker: BreakerSettings = BreakerSettings()
+
+
+def read_settings(**groups: Mapping[str, Any]) -> Settings:
+    """Return the settings of the environment with what the command line says; the command line wins.
+
+    Parameters
+    ----------
+    groups
+        Group name to its fields, as `Settings` has them; a field that is None is left to the environment.
+
+    Raises
+    ------
+    SettingsError
+        A variable ``CEMP_<GROUP>__<FIELD>`` is no setting, or a value is impossible.
+    """
+    faults = list(_faults(os.environ))
+    if faults:
+        raise SettingsError("; ".join(faults))
+    given = {
+        name: {field: value for field, value in fields.items() if value is not None}
+        for name, fields in groups.items()
+    }
+    try:
+        # pydantic-settings merges each group with what the environment says of it, then checks all of it.
+        return Settings(**{name: fields for name, fields in given.items() if fields})  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise SettingsError("; ".join(map(_say, error.errors()))) from None
+
+
+def _fields() -> dict[str, FieldInfo]:
+    """Return every setting by the name of its variable, and every group by its own."""
+    fields = {}
+    for name, group in Settings.model_fields.items():
+        fields[f"{_PREFIX}{name}".upper()] = group
+        assert isinstance(group.annotation, type)
+        assert issubclass(group.annotation, Group)
+        for member, field in group.annotation.model_fields.items():
+            fields[f"{_PREFIX}{name}{_DELIMITER}{member}".upper()] = field
+    return fields
+
+
+def _faults(environment: Mapping[str, str]) -> Iterator[str]:
+    """Say what pydantic-settings passes over, a misspelt group, and where it names no variable: bad JSON."""
+    fields = _fields()
+    for variable, text in environment.items():
+        name = variable.upper()
+        group, delimiter, _ = name.partition(_DELIMITER)
+        if name.startswith(_PREFIX) and delimiter and group not in fields:
+            yield _no_setting(variable)
+        wanted = _json_of(fields[name].annotation) if name in fields else None
+        if wanted is not None:
+            kind, word = wanted
+            try:
+                is_right = isinstance(json.loads(text), kind)
+            except ValueError:
+                is_right = False
+            if not is_right:
+                example = (fields[name].examples or [f"field by field, {name}{_DELIMITER}…"])[0]
+                yield f"{variable}: {text!r} is not a JSON {word}; write {example}"
+
+
+def _json_of(annotation: Any) -> tuple[type, str] | None:
+    """Return what JSON a setting is written in and its name; None where it is written as it is."""
+    if get_origin(annotation) is tuple:
+        return list, "list"
+    is_group = isinstance(annotation, type) and issubclass(annotation, Group)
+    return (dict, "object") if is_group or get_origin(annotation) is Mapping else None
+
+
+def _no_setting(variable: str) -> str:
+    near = get_close_matches(variable.upper(), _fields(), n=1)
+    groups = ", ".join(Settings.model_fields).upper()
+    right = (
+        f"did you mean {near[0]}?"
+        if near
+        else f"one is {_PREFIX}<GROUP>{_DELIMITER}<FIELD>, GROUP of {groups}"
+    )
+    return f"{variable} is not a setting; {right}"
+
+
+def _say(problem: Mapping[str, Any]) -> str:
+    """Say in a line what pydantic found wrong."""
+    group, field = (*map(str, problem["loc"]), "")[:2]
+    variable = f"{_PREFIX}{group}{_DELIMITER}{field}".upper()
+    if problem["type"] == "extra_forbidden":
+        return _no_setting(variable)
+    known = _fields().get(variable)
+    value = "its value" if known is None or not known.repr else repr(problem["input"])
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"{variable}: {message.replace('Input', value, 1)}"

@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from cempstream.models.sessions import Provider
-from cempstream.streams.commands.classify import progress_bar
-from cempstream.streams.overrides import settings_with
+from cempstream.streams.commands.options import progress_bar
 from cempstream.streams.rehearsal.bench_load import Layout
 from cempstream.streams.rehearsal.bench_pipeline import PipelineReport, measure_pipeline
 from cempstream.streams.rehearsal.bench_stream import StreamReport, Unaccounted, measure_stream
 from cempstream.streams.rehearsal.machine import Machine
 from cempstream.streams.rehearsal.worker_process import WorkerFailed
+from cempstream.streams.settings import read_settings
 
 bench_app = typer.Typer(no_args_is_help=True, help="Measure rate, latency and memory.")
 
@@ -39,7 +39,7 @@ def bench_pipeline(
     provider: ProviderOption = None,
 ) -> None:
     """Rates of the bare networks and of all around them, without Kafka, and where the time goes."""
-    settings = settings_with(models={"provider": provider, "threads": threads}, batch={"size": batch_size})
+    settings = read_settings(models={"provider": provider, "threads": threads}, batch={"size": batch_size})
     with progress_bar() as progress:
         task = progress.add_task("repeats", total=repeats)
         report = measure_pipeline(
@@ -73,7 +73,7 @@ def bench_stream(
     provider: ProviderOption = None,
 ) -> None:
     """Rate, CPU, latency, drain and memory from Kafka to Kafka, of one worker as a process of its own."""
-    settings = settings_with(models={"provider": provider, "threads": threads}, batch={"size": batch_size})
+    settings = read_settings(models={"provider": provider, "threads": threads}, batch={"size": batch_size})
     try:
         report = measure_stream(
             settings,

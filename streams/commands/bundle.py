@@ -18,11 +18,10 @@ from cempstream.models.promotion import active_version, promotions, versions
 from cempstream.models.promotion import promote as promote_version
 from cempstream.models.promotion import rollback as roll_back_version
 from cempstream.schemas.score import decode_score
+from cempstream.streams.commands.options import Bootstrap, time_option
 from cempstream.streams.kafka.topic_reader import read_topic
 from cempstream.streams.operations.compare import Comparer, Scored, print_comparison, read_score
-from cempstream.streams.overrides import Bootstrap, settings_with
-from cempstream.streams.settings import KafkaSettings
-from cempstream.streams.subscriber.start import parse_time
+from cempstream.streams.settings import KafkaSettings, read_settings
 
 bundle_app = typer.Typer(
     help="Compare bundles on a night, and choose which one is served.", no_args_is_help=True
@@ -65,17 +64,16 @@ def list_bundles(root: Root = None) -> None:
 @bundle_app.command()
 def compare(
     bootstrap: Bootstrap = None,
-    since: Annotated[str | None, typer.Option(help="From when on, as 2026-11-20T03:00Z.")] = None,
+    since: Annotated[datetime | None, time_option("Only from this time on")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare a night's scores with those of the shadow that ran beside them, spectrum by spectrum."""
-    settings = settings_with(kafka={"bootstrap": bootstrap})
-    start = parse_time(since) if since else None
-    shadow, new = _read_scores(settings.kafka, settings.topics.scores_shadow, start)
+    settings = read_settings(kafka={"bootstrap": bootstrap})
+    shadow, new = _read_scores(settings.kafka, settings.topics.scores_shadow, since)
     if not shadow:
         typer.echo(f"nothing in {settings.topics.scores_shadow}: has a worker run with --shadow?", err=True)
         raise typer.Exit(1)
-    first, old = _read_scores(settings.kafka, settings.topics.scores, start)
+    first, old = _read_scores(settings.kafka, settings.topics.scores, since)
     comparer = Comparer(old or "none", new)
     common = first.keys() & shadow.keys()
     for record_id in sorted(common):
@@ -113,7 +111,7 @@ def rollback(
 
 
 def _root(root: Path | None) -> Path:
-    return root or settings_with().models.root or BUNDLES
+    return root or read_settings().models.root or BUNDLES
 
 
 def _say_active(root: Path, name: str) -> None:

@@ -8,26 +8,22 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cempstream.models.sessions import Provider
-from cempstream.processors.readers import ReadOptions, UnreadableFile, expand_paths
-from cempstream.processors.spectrum import Frame, Medium
-from cempstream.streams.overrides import settings_with
+from cempstream.processors.readers import UnreadableFile, expand_paths
+from cempstream.streams.commands.options import (
+    Files,
+    FrameOption,
+    MediumOption,
+    ResolvingPower,
+    Survey,
+    progress_bar,
+    read_options,
+)
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.files import classify_files
 from cempstream.streams.scoring.result_table import SUFFIXES, open_table, table_row
-
-Files = Annotated[
-    list[Path], typer.Argument(help="Files of spectra, or folders of them.", show_default=False)
-]
-MediumOption = Annotated[
-    Medium | None, typer.Option(help="Of the wavelengths; else the file's or the data's.")
-]
-FrameOption = Annotated[Frame | None, typer.Option(help="Of the wavelengths; else the file's or the data's.")]
-ResolvingPower = Annotated[float | None, typer.Option(help="λ/FWHM; else the file's or the data's.")]
-Survey = Annotated[str | None, typer.Option(help="Short name of the survey; else the file's.")]
+from cempstream.streams.settings import read_settings
 
 
 def classify(
@@ -48,7 +44,7 @@ def classify(
     if out is not None and not out.parent.is_dir():
         raise typer.BadParameter(f"{out}: there is no folder {out.parent}")
     options = read_options(medium, frame, resolving_power, survey)
-    settings = settings_with(models={"provider": provider, "bundles": tuple(bundle) if bundle else None})
+    settings = read_settings(models={"provider": provider, "bundles": tuple(bundle) if bundle else None})
     pipeline = load_pipeline(settings)
     paths = expand_paths(files)
     n_unreadable = 0
@@ -81,26 +77,3 @@ def classify(
     )
     if n_unreadable:
         raise typer.Exit(1)
-
-
-def read_options(
-    medium: Medium | None, frame: Frame | None, resolving_power: float | None, survey: str | None
-) -> ReadOptions:
-    """Return what the command line says of the files."""
-    try:
-        return ReadOptions(medium=medium, frame=frame, resolving_power=resolving_power, survey=survey)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
-
-
-def progress_bar() -> Progress:
-    """Return a progress bar on stderr, which says nothing where that is no terminal."""
-    console = Console(stderr=True)
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    )

@@ -22,7 +22,6 @@ from cempstream.models.simulator.mix import Mix
 from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
 from cempstream.streams.kafka.publisher import OutMessage, Publisher
 from cempstream.streams.kafka.topics import MAX_INPUT_BYTES
-from cempstream.streams.overrides import settings_with
 from cempstream.streams.pictures.pages import write_index
 from cempstream.streams.rehearsal.arrivals import Arrivals
 from cempstream.streams.rehearsal.ledger import Ledger
@@ -31,6 +30,7 @@ from cempstream.streams.rehearsal.local_stream import LocalStream
 from cempstream.streams.rehearsal.night_spectra import NightSpectrum, read_files, simulate_spectra
 from cempstream.streams.rehearsal.painter import Painter
 from cempstream.streams.rehearsal.worker_process import WorkerFailed
+from cempstream.streams.settings import read_settings
 
 #: The whole of it ends within two minutes; what is not done by then is reported as not done.
 _DEADLINE_S = 105.0
@@ -101,7 +101,7 @@ def demo(
         if not path.exists():
             raise typer.BadParameter(f"{path}: there is no such file or folder")
     out.mkdir(parents=True, exist_ok=True)
-    settings = settings_with(models={"provider": provider})
+    settings = read_settings(models={"provider": provider})
     night = Night(
         survey=survey,
         mix=stars,

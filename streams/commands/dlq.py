@@ -1,4 +1,4 @@
-"""``cempstream dlq``: read dead letters, and send packets again once what was wrong is mended."""
+"""``cempstream dlq``: read dead letters, and send packets again once what was wrong is fixed."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from heapq import nlargest
-from itertools import islice
 from pathlib import Path
 from typing import Annotated
 from urllib.request import Request, urlopen
@@ -20,12 +18,11 @@ from rich.console import Console
 from rich.table import Table
 
 from cempstream.processors.spectrum import Reason
+from cempstream.streams.commands.options import Bootstrap, time_option
 from cempstream.streams.kafka.dead_letters import DeadLetter, read_dead_letter
-from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
-from cempstream.streams.kafka.topic_reader import read_one, read_topic
-from cempstream.streams.kafka.topics import MAX_INPUT_BYTES
-from cempstream.streams.overrides import Bootstrap, settings_with
-from cempstream.streams.settings import Settings
+from cempstream.streams.kafka.topic_reader import read_one
+from cempstream.streams.operations.requeue import Choice, Rules, read_letters, requeue_letters
+from cempstream.streams.settings import Settings, read_settings
 
 dlq_app = typer.Typer(help="Read dead letters and send them again.", no_args_is_help=True)
 
@@ -33,33 +30,12 @@ ReasonOption = Annotated[
     list[Reason] | None, typer.Option("--reason", help="Only these; may be given again.")
 ]
 FromTopic = Annotated[str | None, typer.Option("--from", help="Only packets that came from this topic.")]
-Since = Annotated[
-    str | None, typer.Option(help="Only from this time on: 2026-11-20T03:00 (UTC), or 2h, 30m, 1d ago.")
-]
+Since = Annotated[datetime | None, time_option("Only from this time on")]
 DlqTopic = Annotated[str | None, typer.Option("--dlq", help="The dead-letter topic; else CEMP_TOPICS__DLQ.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON lines.")]
 Places = Annotated[list[str] | None, typer.Argument(help="Dead letters as `dlq list` names them: 3:17.")]
 
-_CHUNK = 100
 _HEAD_BYTES = 256
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which dead letters are meant; what is None does not restrict."""
-
-    reasons: frozenset[str] | None = None
-    topic: str | None = None
-    places: frozenset[str] | None = None
-
-    def holds(self, letter: DeadLetter) -> bool:
-        """Whether a dead letter is among them."""
-        return (
-            (self.reasons is None or letter.reason in self.reasons)
-            and (self.topic is None or letter.topic == self.topic)
-            and (self.places is None or letter.place in self.places)
-        )
 
 
 class _Counted:
@@ -87,7 +63,7 @@ def list_(
 ) -> None:
     """List dead letters, oldest first."""
     settings = _settings(bootstrap, dlq)
-    letters = _Counted(_read(settings, _choice(reason, from_topic), since))
+    letters = _Counted(read_letters(settings, _choice(reason, from_topic), since))
     newest = nlargest(limit, letters, key=lambda letter: (letter.died_at, letter.partition, letter.offset))
     if letters.count > limit:
         typer.echo(f"the newest {limit} of {letters.count}; -n shows more", err=True)
@@ -145,7 +121,7 @@ def stats(
     settings = _settings(bootstrap, dlq)
     counts: Counter[tuple[str, str]] = Counter()
     last: dict[tuple[str, str], datetime] = {}
-    for letter in _read(settings, Choice(), since):
+    for letter in read_letters(settings, Choice(), since):
         group = (letter.reason, letter.topic)
         counts[group] += 1
         last[group] = max(letter.died_at, last.get(group, letter.died_at))
@@ -183,18 +159,26 @@ def requeue(
         raise typer.BadParameter("say which: places, --reason, --from, --since or --all")
     for place in places or ():
         _parse_place(place)
-    rules = _Rules(to, max_attempts, datetime.now(UTC))
+    rules = Rules(to, max_attempts, datetime.now(UTC))
     settings = _settings(bootstrap, dlq)
-    letters = _read(settings, _choice(reason, from_topic, places), since)
-    told = asyncio.run(_requeue(settings, letters, rules, dry_run=dry_run))
+    letters = read_letters(settings, _choice(reason, from_topic, places), since)
+    done = asyncio.run(
+        requeue_letters(
+            settings,
+            letters,
+            rules,
+            dry_run=dry_run,
+            on_failure=lambda error: typer.echo(str(error), err=True),
+        )
+    )
     verb = "would be sent" if dry_run else "sent"
-    typer.echo(f"{told.n_sent} {verb}, {told.n_failed} failed, {told.left.total()} left")
-    for problem, count in told.left.items():
+    typer.echo(f"{done.n_sent} {verb}, {done.n_failed} failed, {done.left.total()} left")
+    for problem, count in done.left.items():
         typer.echo(f"{count} left: {problem}", err=True)
-    missing = set(places or ()) - told.places
+    missing = set(places or ()) - done.places
     if missing:
         typer.echo(f"no such dead letter: {', '.join(sorted(missing))}", err=True)
-    if told.n_failed or missing:
+    if done.n_failed or missing:
         raise typer.Exit(1)
 
 
@@ -206,7 +190,7 @@ def probe(
     ] = None,
 ) -> None:
     """Let one batch through an open breaker now: a worker that stopped on dead letters tries again."""
-    address = settings_with().metrics
+    address = read_settings().metrics
     n_failed = 0
     for place in worker or [f"{address.host}:{address.port}"]:
         try:
@@ -217,77 +201,6 @@ def probe(
             typer.echo(f"{place}: {error}", err=True)
     if n_failed:
         raise typer.Exit(1)
-
-
-@dataclass(frozen=True, slots=True)
-class _Rules:
-    """Which packets are sent again, and where to (None: where each came from)."""
-
-    to: str | None
-    max_attempts: int
-    began_at: datetime
-
-    def objection(self, letter: DeadLetter) -> str | None:
-        """Say why a packet is not sent again; None where it is."""
-        if letter.died_at > self.began_at:
-            return "died after this command began"  # else a packet that stays bad would come round again
-        if not letter.is_whole:
-            return "only the head of the packet was kept"
-        if letter.attempts >= self.max_attempts:
-            return f"sent again {self.max_attempts} times already"
-        if not (self.to or letter.topic):
-            return "nothing says where it came from; give --to"
-        return None
-
-
-@dataclass(slots=True)
-class _Told:
-    """What became of the packets."""
-
-    n_sent: int = 0
-    n_failed: int = 0
-    left: Counter[str] = field(default_factory=Counter)
-    places: set[str] = field(default_factory=set)
-
-
-async def _requeue(
-    settings: Settings, letters: Iterator[DeadLetter], rules: _Rules, *, dry_run: bool
-) -> _Told:
-    """Send packets in chunks, so that no more than one is held."""
-    told = _Told()
-    publisher = Publisher(
-        settings.kafka.bootstrap,
-        max_message_bytes=MAX_INPUT_BYTES,
-        client_config=settings.kafka.client_config(),
-    )
-    async with publisher:
-        while chunk := list(islice(letters, _CHUNK)):
-            messages = []
-            for letter in chunk:
-                told.places.add(letter.place)
-                objection = rules.objection(letter)
-                if objection is None:
-                    messages.append(letter.to_requeue(rules.to))
-                else:
-                    told.left[objection] += 1
-            told.n_sent += len(messages)
-            if dry_run:
-                continue
-            try:
-                await publisher.publish(messages)
-            except DeliveryFailed as error:
-                told.n_sent -= error.n_failed
-                told.n_failed += error.n_failed
-                typer.echo(str(error), err=True)
-    return told
-
-
-def _read(settings: Settings, choice: Choice, since: str | None) -> Iterator[DeadLetter]:
-    start = _parse_time(since, datetime.now(UTC)) if since else None
-    for message in read_topic(settings.kafka, settings.topics.dlq, since=start):
-        letter = read_dead_letter(message)
-        if choice.holds(letter):
-            yield letter
 
 
 def _choice(reasons: list[Reason] | None, topic: str | None, places: list[str] | None = None) -> Choice:
@@ -315,7 +228,7 @@ def _facts(letter: DeadLetter) -> dict[str, object]:
 
 
 def _settings(bootstrap: str | None, dlq: str | None) -> Settings:
-    return settings_with(kafka={"bootstrap": bootstrap}, topics={"dlq": dlq})
+    return read_settings(kafka={"bootstrap": bootstrap}, topics={"dlq": dlq})
 
 
 def _parse_place(text: str) -> tuple[int, int]:
@@ -323,15 +236,3 @@ def _parse_place(text: str) -> tuple[int, int]:
     if not (colon and partition.isdecimal() and offset.isdecimal()):
         raise typer.BadParameter(f"{text!r} is not a place; one is written partition:offset, like 3:17")
     return int(partition), int(offset)
-
-
-def _parse_time(text: str, now: datetime) -> datetime:
-    """Return a time given as ISO 8601 (UTC where it names no zone) or as an age like 2h."""
-    number, unit = text[:-1], text[-1:]
-    if unit in _UNITS and number.isdecimal():
-        return now - timedelta(**{_UNITS[unit]: int(number)})
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is no time; one is written 2026-11-20T03:00 or 2h") from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)

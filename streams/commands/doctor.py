@@ -10,8 +10,9 @@ from rich.console import Console
 from rich.text import Text
 
 from cempstream.models.sessions import Provider
+from cempstream.streams.commands.options import Bootstrap
 from cempstream.streams.operations.checkup import Finding, Status, check_all
-from cempstream.streams.overrides import Bootstrap, settings_with
+from cempstream.streams.settings import read_settings
 
 _STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
 
@@ -24,7 +25,7 @@ def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a finding.")] = False,
 ) -> None:
     """Look at broker, topics, models, provider and clock; status 1 where a worker could not work."""
-    settings = settings_with(
+    settings = read_settings(
         kafka={"bootstrap": bootstrap},
         topics={"spectra": tuple(topic) if topic else None},
         models={"provider": provider, "bundles": tuple(bundle) if bundle else None},

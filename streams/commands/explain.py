@@ -11,7 +11,7 @@ import typer
 from cempstream.models.sessions import Provider
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers import UnreadableFile, expand_paths
-from cempstream.streams.commands.classify import (
+from cempstream.streams.commands.options import (
     Files,
     FrameOption,
     MediumOption,
@@ -20,13 +20,13 @@ from cempstream.streams.commands.classify import (
     progress_bar,
     read_options,
 )
-from cempstream.streams.overrides import settings_with
 from cempstream.streams.pictures.finding import finding_of_classification
 from cempstream.streams.pictures.pages import write_explanation
 from cempstream.streams.pictures.picture import save_picture
 from cempstream.streams.pictures.wording import probability_text
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.files import classify_files
+from cempstream.streams.settings import read_settings
 
 
 def explain(
@@ -42,7 +42,7 @@ def explain(
     """Draw every spectrum of the files with the evidence over wavelength, and a page that holds it all."""
     options = read_options(medium, frame, resolving_power, survey)
     pipeline = load_pipeline(
-        settings_with(models={"provider": provider, "bundles": tuple(bundle) if bundle else None})
+        read_settings(models={"provider": provider, "bundles": tuple(bundle) if bundle else None})
     )
     out.mkdir(parents=True, exist_ok=True)
     paths = expand_paths(files)

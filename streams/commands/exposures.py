@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -12,10 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from cempstream.schemas.exposure import Exposure
+from cempstream.streams.commands.options import Bootstrap, time_option
 from cempstream.streams.operations.exposure_watch import ExposureWatch, read_exposures
-from cempstream.streams.overrides import Bootstrap, settings_with
-from cempstream.streams.settings import Settings
-from cempstream.streams.subscriber.start import parse_time
+from cempstream.streams.settings import Settings, read_settings
 from cempstream.streams.telemetry.health import HealthServer
 
 exposures_app = typer.Typer(
@@ -38,27 +38,23 @@ def watch(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Their port; 0: any free one.")] = _PORT,
 ) -> None:
     """Read every outcome and publish an event per exposure; one process serves any number of workers."""
-    settings = settings_with(kafka={"bootstrap": bootstrap})
+    settings = read_settings(kafka={"bootstrap": bootstrap})
     asyncio.run(_watch(settings, timeout_s, lookback_s, host, port))
 
 
 @exposures_app.command("list")
 def list_(
     bootstrap: Bootstrap = None,
-    since: Annotated[str | None, typer.Option(help="Only from this time on: 2026-11-20T03:00.")] = None,
+    since: Annotated[datetime | None, time_option("Only from this time on")] = None,
     incomplete: Annotated[
         bool, typer.Option("--incomplete", help="Only those that did not become complete.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
 ) -> None:
     """List the exposures that were reported, each as it was last."""
-    settings = settings_with(kafka={"bootstrap": bootstrap})
-    try:
-        start = parse_time(since) if since else None
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    settings = read_settings(kafka={"bootstrap": bootstrap})
     last: dict[tuple[str, str, str], Exposure] = {}
-    for event in read_exposures(settings.kafka, settings.topics.exposures, start):
+    for event in read_exposures(settings.kafka, settings.topics.exposures, since):
         key = (event.survey, event.exposure_id, event.reduction_version)
         if key not in last or last[key].status != "complete":
             last[key] = event

@@ -17,8 +17,8 @@ from cempstream.streams.subscriber.alert_file import AlertFile
 from cempstream.streams.subscriber.alert_view import alert_panel
 from cempstream.streams.subscriber.client import ALERTS_TOPIC, AlertStream
 from cempstream.streams.subscriber.sieve import TENSES, Undecodable
-from cempstream.streams.subscriber.start import parse_start, parse_time
 from cempstream.streams.subscriber.where import compile_where
+from cempstream.streams.times import parse_start, parse_time
 
 logger = logging.getLogger(__name__)
 

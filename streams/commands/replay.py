@@ -18,20 +18,21 @@ from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers import ReadOptions, UnreadableFile, expand_paths, read_spectra
 from cempstream.processors.spectrum import Spectrum
 from cempstream.schemas.stamp import Tense
-from cempstream.streams.commands.classify import (
+from cempstream.streams.commands.options import (
+    Bootstrap,
     FrameOption,
     MediumOption,
     ResolvingPower,
     Survey,
     progress_bar,
     read_options,
+    time_option,
 )
 from cempstream.streams.commands.replay_topic import Night, replay_night
 from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
 from cempstream.streams.kafka.publisher import OutMessage, Publisher
 from cempstream.streams.kafka.topics import MAX_INPUT_BYTES, TopicAdmin
-from cempstream.streams.overrides import Bootstrap, settings_with
-from cempstream.streams.subscriber.start import parse_time
+from cempstream.streams.settings import read_settings
 
 
 @dataclass(slots=True)
@@ -56,10 +57,8 @@ def replay(
     from_topic: Annotated[
         str | None, typer.Option(help="Score a recorded night again: the packets of this topic.")
     ] = None,
-    start: Annotated[
-        str | None, typer.Option(help="First time of the night: 2026-11-20T03:00 (UTC).")
-    ] = None,
-    end: Annotated[str | None, typer.Option(help="Time at which the night ends; else now.")] = None,
+    start: Annotated[datetime | None, time_option("When the night begins")] = None,
+    end: Annotated[datetime | None, time_option("When the night ends, else now")] = None,
     bundle: Annotated[
         list[str] | None, typer.Option(help="Score the night with this: mid, mid/1.1.0; may be given again.")
     ] = None,
@@ -92,13 +91,10 @@ def replay(
     _replay_files(files or [], bootstrap, topic, rate, tense, options)
 
 
-def _night(topic: str, start: str | None, end: str | None) -> Night:
+def _night(topic: str, start: datetime | None, end: datetime | None) -> Night:
     if start is None:
         raise typer.BadParameter("--from-topic needs --start: the night's first time")
-    try:
-        night = Night(topic, parse_time(start), parse_time(end) if end else datetime.now(UTC))
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
+    night = Night(topic, start, end or datetime.now(UTC))
     if night.start >= night.end:
         raise typer.BadParameter(f"the night ends ({night.end:%FT%TZ}) before it starts")
     return night
@@ -112,7 +108,7 @@ def _replay_files(
     tense: Tense,
     options: ReadOptions,
 ) -> None:
-    settings = settings_with(kafka={"bootstrap": bootstrap})
+    settings = read_settings(kafka={"bootstrap": bootstrap})
     target = topic or settings.topics.spectra[0]
     if target not in TopicAdmin(settings.kafka).metadata().topics:
         raise typer.BadParameter(

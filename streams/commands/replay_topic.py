@@ -20,10 +20,9 @@ from cempstream.streams.kafka.topic_reader import read_topic
 from cempstream.streams.kafka.topics import TopicAdmin
 from cempstream.streams.operations.compare import Comparer, print_comparison
 from cempstream.streams.operations.rescore import Again, compare_again, publish_again, recorded_packets
-from cempstream.streams.overrides import settings_with
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.pipeline import Pipeline
-from cempstream.streams.settings import Settings
+from cempstream.streams.settings import Settings, read_settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ def replay_night(
 
 
 def _settings(bootstrap: str | None, bundles: Sequence[str] | None) -> Settings:
-    return settings_with(
+    return read_settings(
         kafka={"bootstrap": bootstrap}, models={"bundles": tuple(bundles) if bundles else None}
     )
 

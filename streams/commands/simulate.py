@@ -19,11 +19,11 @@ from cempstream.models.simulator.files import TRUTH_SUFFIXES, TruthFile, write_n
 from cempstream.models.simulator.mix import Mix
 from cempstream.models.simulator.simulator import simulate as simulate_night
 from cempstream.schemas.stamp import Tense
-from cempstream.streams.commands.classify import progress_bar
+from cempstream.streams.commands.options import Bootstrap, progress_bar
 from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
 from cempstream.streams.kafka.publisher import OutMessage, Publisher
 from cempstream.streams.kafka.topics import MAX_INPUT_BYTES, TopicAdmin
-from cempstream.streams.overrides import Bootstrap, settings_with
+from cempstream.streams.settings import read_settings
 
 
 def simulate(
@@ -110,7 +110,7 @@ def _to_kafka(
     tense: Tense,
     exposure_size: int,
 ) -> None:
-    settings = settings_with(kafka={"bootstrap": bootstrap})
+    settings = read_settings(kafka={"bootstrap": bootstrap})
     if topic not in TopicAdmin(settings.kafka).metadata().topics:
         raise typer.BadParameter(f"there is no topic {topic!r}; `cempstream topics create` makes ours")
     publisher = Publisher(

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cempstream.streams.commands.options import Bootstrap
 from cempstream.streams.kafka.access import (
     describe_right,
     exposure_rights,
@@ -17,8 +18,7 @@ from cempstream.streams.kafka.access import (
 )
 from cempstream.streams.kafka.topic_reader import count_messages
 from cempstream.streams.kafka.topics import RETENTION, SIZE, TopicAdmin, TopicState, plan_topics
-from cempstream.streams.overrides import Bootstrap, settings_with
-from cempstream.streams.settings import Settings
+from cempstream.streams.settings import Settings, read_settings
 
 topics_app = typer.Typer(help="Create and list the topics.", no_args_is_help=True)
 
@@ -138,7 +138,7 @@ def grant(
 
 
 def _settings(bootstrap: str | None, topic: list[str] | None) -> Settings:
-    return settings_with(kafka={"bootstrap": bootstrap}, topics={"spectra": tuple(topic) if topic else None})
+    return read_settings(kafka={"bootstrap": bootstrap}, topics={"spectra": tuple(topic) if topic else None})
 
 
 def _facts(name: str, state: TopicState | None, n_messages: int | None) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 from uuid import UUID
@@ -14,14 +15,13 @@ import typer
 from cempstream.models.sessions import Provider
 from cempstream.schemas.alert import Alert, decode_alert
 from cempstream.schemas.packets import PacketError
+from cempstream.streams.commands.options import Bootstrap, time_option
 from cempstream.streams.kafka.topic_reader import read_topic
 from cempstream.streams.operations.compare import plain_json
 from cempstream.streams.operations.verify import Verdict, Verification, Verifier
-from cempstream.streams.overrides import Bootstrap, settings_with
-from cempstream.streams.settings import Settings
+from cempstream.streams.settings import Settings, read_settings
 from cempstream.streams.subscriber.alert_file import AlertFile
 from cempstream.streams.subscriber.sieve import UndecodableError
-from cempstream.streams.subscriber.start import parse_time
 
 _ALL_TENSES = ("current", "archival", "injection", "test")
 _STATUS = {Verdict.CONFIRMED: 0, Verdict.DIFFERS: 1, Verdict.IMPOSSIBLE: 3}
@@ -35,9 +35,7 @@ def verify(
     topic: Annotated[
         list[str] | None, typer.Option(help="Where an id is looked for; else the alert topics.")
     ] = None,
-    since: Annotated[
-        str | None, typer.Option(help="Look for an id from this time on: 2026-11-20T03:00.")
-    ] = None,
+    since: Annotated[datetime | None, time_option("Look for an id from this time on")] = None,
     provider: Annotated[Provider | None, typer.Option(help="Where the networks run.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object an alert.")] = False,
 ) -> None:
@@ -46,7 +44,7 @@ def verify(
     Ends with 0 where all are confirmed, 1 where a number differs, 3 where an alert cannot be verified (its
     bundle is not here, or another one; it carries no spectrum).
     """
-    settings = settings_with(kafka={"bootstrap": bootstrap}, models={"provider": provider})
+    settings = read_settings(kafka={"bootstrap": bootstrap}, models={"provider": provider})
     if Path(alert).is_file():
         alerts = _from_file(Path(alert))
     elif _is_id(alert):
@@ -93,17 +91,13 @@ def _from_file(path: Path) -> Iterator[Alert]:
 
 
 def _from_topics(
-    settings: Settings, wanted: str, topics: list[str] | None, since: str | None
+    settings: Settings, wanted: str, topics: list[str] | None, since: datetime | None
 ) -> Iterator[Alert]:
     """Find the newest alert of every bundle under an id: a repeat says the same as the first."""
-    try:
-        start = parse_time(since) if since else None
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from None
     found: dict[str, Alert] = {}
     text = wanted.encode()
     for topic in topics or (settings.topics.alerts, settings.topics.alerts_archival):
-        for message in read_topic(settings.kafka, topic, since=start):
+        for message in read_topic(settings.kafka, topic, since=since):
             packet = message.value() or b""
             if text not in packet:  # Avro holds texts as they are: most alerts need no decoding
                 continue

@@ -12,8 +12,8 @@ from confluent_kafka.admin import AdminClient
 from cempstream.errors import FixableError
 from cempstream.models.bundle import BundleError
 from cempstream.models.sessions import Provider, ProviderUnavailable
-from cempstream.streams.overrides import Bootstrap, settings_with
-from cempstream.streams.settings import Settings
+from cempstream.streams.commands.options import Bootstrap
+from cempstream.streams.settings import Settings, read_settings
 from cempstream.streams.worker.agent import create_app
 from cempstream.streams.worker.faust_app import run_worker as run_app
 
@@ -37,7 +37,7 @@ def worker(
     metrics_port: Annotated[int | None, typer.Option(help="Port of /metrics, /live and /ready.")] = None,
 ) -> None:
     """Score spectra as they appear. Everything else is set by the environment: CEMP_<GROUP>__<FIELD>."""
-    settings = settings_with(
+    settings = read_settings(
         kafka={"bootstrap": bootstrap},
         topics={"spectra": topic or None},
         models={"provider": provider, "bundles": bundle or None, "shadow": shadow},

@@ -92,7 +92,7 @@ def read_topic(
     """
     with open_consumer(kafka) as consumer:
         starts = [TopicPartition(topic, i, OFFSET_BEGINNING) for i in partitions_of(consumer, topic)]
-        since_ms = 0 if since is None else round(since.timestamp() * 1000)
+        since_ms = 0 if since is None else max(0, round(since.timestamp() * 1000))
         until_ms = math.inf if until is None else until.timestamp() * 1000
         if since is not None:
             starts = at_time(consumer, starts, since_ms)

@@ -11,10 +11,9 @@ from types import TracebackType
 from typing import Self
 
 from cempstream.streams.kafka.topics import TopicAdmin, plan_topics
-from cempstream.streams.overrides import settings_with
 from cempstream.streams.rehearsal.embedded import EmbeddedBroker
 from cempstream.streams.rehearsal.worker_process import WorkerProcess
-from cempstream.streams.settings import KafkaSettings, TopicSettings
+from cempstream.streams.settings import KafkaSettings, TopicSettings, read_settings
 
 _PARTITIONS = 2
 
@@ -78,7 +77,7 @@ class LocalStream:
                 self.broker_name, bootstrap, session = broker.name, broker.bootstrap, _EMBEDDED_SESSION
             else:
                 self.broker_name, bootstrap, session = "Kafka", self._bootstrap, _SESSION
-            self.kafka = settings_with(kafka={"bootstrap": bootstrap}).kafka
+            self.kafka = read_settings(kafka={"bootstrap": bootstrap}).kafka
             admin = TopicAdmin(self.kafka)
             admin.metadata()  # says plainly where no broker answers; creating topics would only time out
             plans = plan_topics(self.topics, n_partitions=_PARTITIONS, replication=1, retention_days=1)

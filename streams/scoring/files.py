@@ -11,10 +11,10 @@ from cempstream.processors.outcome import Outcome, Rejected
 from cempstream.processors.readers import ReadOptions, UnreadableFile, expand_paths, read_spectra
 from cempstream.processors.spectrum import Frame, Medium, Spectrum
 from cempstream.schemas.codec import encode_spectrum
-from cempstream.streams.overrides import settings_with
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.pipeline import Pipeline
 from cempstream.streams.scoring.result_table import Cell, table_row
+from cempstream.streams.settings import read_settings
 
 _DEFAULTS = ReadOptions()
 
@@ -103,7 +103,7 @@ def classify(
     def refuse(error: UnreadableFile) -> None:
         raise error
 
-    settings = settings_with(
+    settings = read_settings(
         models={"provider": provider, "bundles": tuple(bundles) if bundles is not None else None}
     )
     options = ReadOptions(medium=medium, frame=frame, resolving_power=resolving_power, survey=survey)

@@ -12,7 +12,7 @@ from typing import IO, Self, cast
 
 from cempstream.schemas.alert import Alert
 from cempstream.streams.subscriber.sieve import N_REMEMBERED, TENSES, AlertSieve, OnError
-from cempstream.streams.subscriber.start import parse_time
+from cempstream.streams.times import parse_time
 
 
 class AlertFile:

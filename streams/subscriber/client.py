@@ -31,12 +31,11 @@ from cempstream.streams.subscriber.start import (
     StartingPoints,
     StreamError,
     is_about_a_group,
-    parse_start,
-    parse_time,
     partitions_of,
     place_of,
     starting_points,
 )
+from cempstream.streams.times import parse_start, parse_time
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -23,6 +22,7 @@ from confluent_kafka import (
 )
 
 from cempstream.errors import FixableError
+from cempstream.streams.times import Start
 
 #: Errors that waiting does not mend.
 HOPELESS = frozenset(
@@ -38,9 +38,6 @@ HOPELESS = frozenset(
 
 #: A topic and a partition's number.
 Place: TypeAlias = tuple[str, int]
-
-#: The first message at or after a time, either end, or so many messages before the end (a negative number).
-Start: TypeAlias = datetime | Literal["earliest", "latest"] | int
 
 _TIMEOUT_S = 15.0
 _POLL_S = 0.2
@@ -67,47 +64,6 @@ class StartingPoints:
     offsets: Mapping[Place, int]
     ends: Mapping[Place, int]
     not_before_ms: int = 0
-
-
-def parse_time(text: str | datetime) -> datetime:
-    """Read an ISO 8601 time; one without a zone is UTC.
-
-    Raises
-    ------
-    ValueError
-        The text is not a time.
-    """
-    try:
-        moment = datetime.fromisoformat(text) if isinstance(text, str) else text
-    except ValueError:
-        raise ValueError(f"'{text}' is not a time; one is written like 2026-11-20T03:00Z") from None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def parse_start(start: str | int | datetime) -> Start:
-    """Read where to start: a time, ``earliest``, ``latest``, or minus the number of messages to go back.
-
-    Raises
-    ------
-    ValueError
-        It is none of these.
-    """
-    if start == "earliest":
-        return "earliest"
-    if start == "latest":
-        return "latest"
-    if isinstance(start, str) and start.startswith("-") and start[1:].isdecimal():
-        start = int(start)
-    if isinstance(start, int):
-        if start >= 0:
-            raise ValueError(f"start {start} is not negative; -100 means the last hundred messages")
-        return start
-    try:
-        return parse_time(start)
-    except ValueError:
-        raise ValueError(
-            f"'{start}' is no place to start; there are earliest, latest, -100 and 2026-11-20T03:00Z"
-        ) from None
 
 
 def partitions_of(consumer: Consumer, topics: Iterable[str]) -> list[Place]:
@@ -165,7 +121,9 @@ def _starting_points(consumer: Consumer, topics: Iterable[str], start: Start) ->
         return StartingPoints(ends, ends)
     if isinstance(start, int):
         return StartingPoints({place: max(low, high + start) for place, (low, high) in limits.items()}, ends)
-    start_ms = round(start.timestamp() * 1000)
+    start_ms = max(
+        0, round(start.timestamp() * 1000)
+    )  # Kafka's times begin in 1970; negative ones mean an end
     return StartingPoints(_at_time(consumer, ends, start_ms), ends, start_ms)
 
 

@@ -16,7 +16,7 @@ from cempstream.schemas.registry import Kind, sample
 from cempstream.schemas.stamp import Tense
 from cempstream.streams.subscriber.alert_file import AlertFile
 from cempstream.streams.subscriber.sieve import AlertSieve, Undecodable, UndecodableError
-from cempstream.streams.subscriber.start import parse_start, parse_time
+from cempstream.streams.times import parse_start, parse_time
 from tests.support.alerts import PUBLISHED_AT, alert_packet
 
 

@@ -80,7 +80,7 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_shown(night: Path, tmp_path
             2,
             "'--where': 'pcemp' is not a field of an alert; did you mean 'p_cemp'?",
         ),
-        (["--start", "tomorrow"], 2, "'--start': 'tomorrow' is no place to start"),
+        (["--start", "tomorrow"], 2, "'--start': 'tomorrow' is not a place to start"),
         (["--until", "soon"], 2, "'--until': 'soon' is not a time"),
         (["-n", "0"], 2, "-n"),
         (["--file", "nowhere.jsonl"], 1, "nowhere.jsonl: No such file"),

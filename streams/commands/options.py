@@ -1,0 +1,69 @@
+"""Options that several verbs share, and what they have in common at the terminal."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from cempstream.processors.spectrum import Frame, Medium
+from cempstream.streams.times import TIME_FORMS, TimeError, parse_time
+
+if TYPE_CHECKING:
+    from cempstream.processors.readers import ReadOptions
+
+Bootstrap = Annotated[
+    str | None, typer.Option(help="Kafka brokers, host:port[,host:port…]; else CEMP_KAFKA__BOOTSTRAP.")
+]
+
+
+def time_option(what: str) -> Any:
+    """Return an option whose value is a time, read in one way by every verb."""
+    return typer.Option(parser=_time, metavar="TIME", help=f"{what}: {TIME_FORMS}.")
+
+
+def _time(text: str) -> datetime:
+    try:
+        return parse_time(text)
+    except TimeError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+Files = Annotated[
+    list[Path], typer.Argument(help="Files of spectra, or folders of them.", show_default=False)
+]
+MediumOption = Annotated[
+    Medium | None, typer.Option(help="Of the wavelengths; else the file's or the data's.")
+]
+FrameOption = Annotated[Frame | None, typer.Option(help="Of the wavelengths; else the file's or the data's.")]
+ResolvingPower = Annotated[float | None, typer.Option(help="λ/FWHM; else the file's or the data's.")]
+Survey = Annotated[str | None, typer.Option(help="Short name of the survey; else the file's.")]
+
+
+def read_options(
+    medium: Medium | None, frame: Frame | None, resolving_power: float | None, survey: str | None
+) -> ReadOptions:
+    """Return what the command line says of the files."""
+    from cempstream.processors.readers import ReadOptions  # it needs astropy, which a subscriber lacks
+
+    try:
+        return ReadOptions(medium=medium, frame=frame, resolving_power=resolving_power, survey=survey)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+def progress_bar() -> Progress:
+    """Return a progress bar on stderr, which says nothing where that is no terminal."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )

@@ -1,0 +1,126 @@
+"""Dead letters chosen and sent again, once what was wrong is fixed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+
+from cempstream.streams.kafka.dead_letters import DeadLetter, read_dead_letter
+from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
+from cempstream.streams.kafka.topic_reader import read_topic
+from cempstream.streams.kafka.topics import MAX_INPUT_BYTES
+from cempstream.streams.settings import Settings
+
+_CHUNK = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which dead letters are meant; what is None does not restrict."""
+
+    reasons: frozenset[str] | None = None
+    topic: str | None = None
+    places: frozenset[str] | None = None
+
+    def holds(self, letter: DeadLetter) -> bool:
+        """Whether a dead letter is among them."""
+        return (
+            (self.reasons is None or letter.reason in self.reasons)
+            and (self.topic is None or letter.topic == self.topic)
+            and (self.places is None or letter.place in self.places)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Which packets are sent again, and where to (None: where each came from)."""
+
+    to: str | None
+    max_attempts: int
+    began_at: datetime
+
+    def objection(self, letter: DeadLetter) -> str | None:
+        """Say why a packet is not sent again; None where it is."""
+        if letter.died_at > self.began_at:
+            return "died after this command began"  # else a packet that stays bad would come round again
+        if not letter.is_whole:
+            return "only the head of the packet was kept"
+        if letter.attempts >= self.max_attempts:
+            return f"sent again {self.max_attempts} times already"
+        if not (self.to or letter.topic):
+            return "nothing says where it came from; give --to"
+        return None
+
+
+@dataclass(slots=True)
+class Requeued:
+    """What became of the packets.
+
+    Attributes
+    ----------
+    left
+        Why packets were not sent, and how many.
+    places
+        Every dead letter that was looked at.
+    """
+
+    n_sent: int = 0
+    n_failed: int = 0
+    left: Counter[str] = field(default_factory=Counter)
+    places: set[str] = field(default_factory=set)
+
+
+def read_letters(settings: Settings, choice: Choice, since: datetime | None) -> Iterator[DeadLetter]:
+    """Yield the chosen dead letters of the topic, from a time on."""
+    for message in read_topic(settings.kafka, settings.topics.dlq, since=since):
+        letter = read_dead_letter(message)
+        if choice.holds(letter):
+            yield letter
+
+
+async def requeue_letters(
+    settings: Settings,
+    letters: Iterator[DeadLetter],
+    rules: Rules,
+    *,
+    dry_run: bool,
+    on_failure: Callable[[DeliveryFailed], object],
+) -> Requeued:
+    """Send packets again in chunks, so that no more than one chunk is held.
+
+    Parameters
+    ----------
+    dry_run
+        Count what would be sent, and send nothing.
+    on_failure
+        Told of each chunk that the broker did not take whole.
+    """
+    done = Requeued()
+    publisher = Publisher(
+        settings.kafka.bootstrap,
+        max_message_bytes=MAX_INPUT_BYTES,
+        client_config=settings.kafka.client_config(),
+    )
+    async with publisher:
+        while chunk := list(islice(letters, _CHUNK)):
+            messages = []
+            for letter in chunk:
+                done.places.add(letter.place)
+                objection = rules.objection(letter)
+                if objection is None:
+                    messages.append(letter.to_requeue(rules.to))
+                else:
+                    done.left[objection] += 1
+            done.n_sent += len(messages)
+            if dry_run:
+                continue
+            try:
+                await publisher.publish(messages)
+            except DeliveryFailed as error:
+                done.n_sent -= error.n_failed
+                done.n_failed += error.n_failed
+                on_failure(error)
+    return done
