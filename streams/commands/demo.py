@@ -22,7 +22,7 @@ from cempstream.models.simulator.mix import Mix
 from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
 from cempstream.streams.kafka.publisher import OutMessage, Publisher
 from cempstream.streams.kafka.topics import MAX_INPUT_BYTES
-from cempstream.streams.pictures.pages import write_index
+from cempstream.streams.pictures.pages import INDEX, write_index
 from cempstream.streams.rehearsal.arrivals import Arrivals
 from cempstream.streams.rehearsal.ledger import Ledger
 from cempstream.streams.rehearsal.live_table import LiveTable, Moment, PlainLines, Watch
@@ -205,7 +205,7 @@ def _finish(
 ) -> Report:
     """Close the books and write the index page."""
     quality = ledger.quality()
-    entries = painter.entries()
+    rows = painter.rows()
     unaccounted = ledger.unaccounted()
     reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(ledger.dead_reasons.items()))
     facts = (
@@ -222,10 +222,10 @@ def _finish(
         ("broker", broker),
         ("took", f"{time.monotonic() - began_s:.0f} s"),
     )
-    index = night.out / "index.html"
+    index = night.out / INDEX
     write_index(
         index,
-        entries,
+        rows,
         title=f"A simulated night of {night.survey}",
         lead="Likely carbon-enhanced metal-poor stars, the surest first; the truth is the simulator's. "
         "No star of this night was trained on.",
@@ -240,9 +240,9 @@ def _finish(
         failures.append(
             f"recall is {_percent(quality.recall)}; at least {_percent(_LEAST_RECALL)} is expected"
         )
-    if len(entries) < len(ledger.alerts):
-        failures.append(f"{len(ledger.alerts) - len(entries)} pictures were not drawn in time")
-    pages = ("pictures", f"{len(entries)} and {index}")
+    if len(rows) < len(ledger.alerts):
+        failures.append(f"{len(ledger.alerts) - len(rows)} pictures were not drawn in time")
+    pages = ("pictures", f"{len(rows)} and {index}")
     return Report((*facts, pages, *((("unfit", f"{n_unfit} in files"),) if n_unfit else ())), tuple(failures))
 
 

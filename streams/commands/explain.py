@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Iterable, Iterator
+from heapq import nlargest
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 from cempstream.models.sessions import Provider
 from cempstream.processors.outcome import Rejected
-from cempstream.processors.readers import UnreadableFile, expand_paths
+from cempstream.processors.readers import expand_paths
 from cempstream.streams.commands.options import (
     Files,
     FrameOption,
@@ -20,13 +21,12 @@ from cempstream.streams.commands.options import (
     progress_bar,
     read_options,
 )
-from cempstream.streams.pictures.finding import finding_of_classification
-from cempstream.streams.pictures.pages import write_explanation
-from cempstream.streams.pictures.picture import save_picture
-from cempstream.streams.pictures.wording import probability_text
+from cempstream.streams.pictures.finding import Finding, finding_of_classification
+from cempstream.streams.pictures.pages import INDEX, Row, index_row, unique_stem, write_index, write_star
 from cempstream.streams.scoring.assemble import load_pipeline
-from cempstream.streams.scoring.files import classify_files
+from cempstream.streams.scoring.files import FileOutcome, classify_files
 from cempstream.streams.settings import read_settings
+from cempstream.streams.wording import probability_text
 
 
 def explain(
@@ -38,8 +38,12 @@ def explain(
     survey: Survey = None,
     provider: Annotated[Provider | None, typer.Option(help="Where the networks run.")] = None,
     bundle: Annotated[list[str] | None, typer.Option(help="Model bundle; may be given again.")] = None,
+    candidates: Annotated[bool, typer.Option("--candidates", help="Draw the candidates alone.")] = False,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Draw so many at most, those of the highest p(CEMP).")
+    ] = None,
 ) -> None:
-    """Draw every spectrum of the files with the evidence over wavelength, and a page that holds it all."""
+    """Draw spectra with the evidence over wavelength, a page for each, and an index page of them all."""
     options = read_options(medium, frame, resolving_power, survey)
     pipeline = load_pipeline(
         read_settings(models={"provider": provider, "bundles": tuple(bundle) if bundle else None})
@@ -47,44 +51,50 @@ def explain(
     out.mkdir(parents=True, exist_ok=True)
     paths = expand_paths(files)
     n_bad = 0
+    taken = {Path(INDEX).stem}
 
-    def complain(error: UnreadableFile) -> None:
+    def complain(problem: str) -> None:
         nonlocal n_bad
         n_bad += 1
-        typer.echo(str(error), err=True)
+        typer.echo(problem, err=True)
 
-    taken: set[str] = set()
     with progress_bar() as progress:
         task = progress.add_task("files", total=len(paths))
-        for result in classify_files(
+        results = classify_files(
             paths,
             pipeline,
             options=options,
-            on_unreadable=complain,
+            on_unreadable=lambda error: complain(str(error)),
             on_file=lambda path: progress.advance(task),
-        ):
-            outcome = result.outcome
-            if isinstance(outcome, Rejected):
-                n_bad += 1
-                typer.echo(f"{result.path}: {outcome.reason.value}: {outcome.detail}", err=True)
-                continue
-            finding = finding_of_classification(outcome)
-            stem = unique_stem(finding.spectrum_id, taken)
-            picture, page = out / f"{stem}.png", out / f"{stem}.html"
-            save_picture(finding, picture)
-            write_explanation(page, finding, picture.read_bytes())
-            bands = ", ".join(f"{band.name} {100 * band.weight:.0f} %" for band in finding.telling_bands[:3])
-            typer.echo(f"{page}: p(CEMP) {probability_text(finding.p_cemp)}; {bands or 'no named band'}")
+        )
+        findings = _findings(results, complain)
+        if candidates:
+            findings = (finding for finding in findings if finding.decision.is_candidate)
+        if limit is not None:
+            findings = iter(nlargest(limit, findings, key=lambda finding: finding.p_cemp))
+        rows = [_draw(out, finding, taken) for finding in findings]
+    write_index(
+        out / INDEX,
+        sorted(rows, key=lambda row: -row.p_cemp),
+        title="Why these spectra score as they do",
+        lead=f"{len(rows)} spectra, the likeliest carbon-enhanced metal-poor stars first.",
+        nothing="No candidates." if candidates else "No spectra.",
+    )
+    typer.echo(f"{out / INDEX}: {len(rows)} spectra")
     if n_bad:
         raise typer.Exit(1)
 
 
-def unique_stem(spectrum_id: str, taken: set[str]) -> str:
-    """Return a file name made of a spectrum's id, unlike any in ``taken``, and add it there."""
-    stem = re.sub(r"[^\w.+-]+", "_", spectrum_id).strip("._")[:100] or "spectrum"
-    name, n = stem, 1
-    while name.lower() in taken:
-        n += 1
-        name = f"{stem}-{n}"
-    taken.add(name.lower())
-    return name
+def _draw(folder: Path, finding: Finding, taken: set[str]) -> Row:
+    page = write_star(folder, unique_stem(finding.spectrum_id, taken), finding)
+    bands = ", ".join(f"{band.name} {100 * band.weight:.0f} %" for band in finding.telling_bands[:3])
+    typer.echo(f"{folder / page}: p(CEMP) {probability_text(finding.p_cemp)}; {bands or 'no named band'}")
+    return index_row(finding, page)
+
+
+def _findings(results: Iterable[FileOutcome], complain: Callable[[str], None]) -> Iterator[Finding]:
+    for result in results:
+        if isinstance(result.outcome, Rejected):
+            complain(f"{result.path}: {result.outcome.reason.value}: {result.outcome.detail}")
+        else:
+            yield finding_of_classification(result.outcome)

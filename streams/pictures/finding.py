@@ -23,7 +23,7 @@ from cempstream.processors.outcome import (
     TemplateMatch,
 )
 from cempstream.processors.rebin import Rebinner, good_pixels
-from cempstream.processors.spectrum import BadSpectrum, Spectrum
+from cempstream.processors.spectrum import BadSpectrum, Flag, Spectrum
 from cempstream.processors.velocity import LIGHT_KMS
 from cempstream.schemas.alert import Alert
 
@@ -31,7 +31,7 @@ from cempstream.schemas.alert import Alert
 _LOG10_STEP = 1e-4
 _SIGMA_PIX = 96.0
 
-#: The networks give a window of which nothing speaks the even attribution, to a few per cent.
+#: Where nothing speaks for carbon the networks spread the attribution evenly, to a few per cent.
 _MORE_THAN_CHANCE = 1.1
 
 
@@ -87,8 +87,19 @@ class Finding:
     alert_id: str | None = None
 
     @property
+    def is_familiar(self) -> bool:
+        """Whether the models know stars like this one; what they say of another means nothing."""
+        return Flag.OUT_OF_DISTRIBUTION not in self.flags
+
+    @property
+    def evidence(self) -> Array:
+        """Attribution per bin, 0 where a bin has no more than an even attribution would give it."""
+        is_more = self.attribution * self.attribution.size > _MORE_THAN_CHANCE
+        return np.where(is_more, self.attribution, 0.0)
+
+    @property
     def telling_bands(self) -> tuple[NamedBand, ...]:
-        """Bands that have more of the evidence than an even attribution would give them."""
+        """Bands that have more of the attribution than an even one would give them."""
         chance = BandNamer(self.attribution_wave_aa).chance
         return tuple(b for b in self.bands if b.weight > _MORE_THAN_CHANCE * chance.get(b.name, 0.0))
 

@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import math
+import re
 from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, Template
 from markupsafe import Markup
 
-from cempstream.processors.outcome import PARAMETERS
 from cempstream.streams.pictures.finding import Finding, named_windows, norm_trace
-from cempstream.streams.pictures.picture import BLACK, ORANGE, SKY
-from cempstream.streams.pictures.wording import estimate_text, position_text, probability_text, subclass_text
+from cempstream.streams.pictures.picture import ORANGE, SKY, save_picture
+from cempstream.streams.wording import (
+    FLAG_MEANING,
+    MISSING,
+    PARAMETER_TEXT,
+    estimate_text,
+    flag_text,
+    index_text,
+    probability_text,
+    sexagesimal,
+    signed,
+    sky_links,
+    subclass_text,
+)
+
+#: Name of an index page within its folder.
+INDEX = "index.html"
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _THUMB_RANGE_AA = (3800.0, 5700.0)
@@ -25,84 +41,120 @@ _THUMB_POINTS = 240
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One row of a night's index.
+class Cell:
+    """One value of a row: the name of its column, as it is shown, and what it is sorted by."""
 
-    Attributes
-    ----------
-    picture
-        Name of the picture's file beside the page.
-    truth
-        What the star is where that is known; a dash for real ones.
-    latency_s
-        From reduction to publication.
-    """
-
-    finding: Finding
-    picture: str
-    truth: str
-    latency_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Cell:
+    label: str
     text: str
     key: str | float
 
 
 @dataclass(frozen=True, slots=True)
-class _Row:
+class Row:
+    """One spectrum on an index page, without its arrays: thousands of rows stay small.
+
+    Attributes
+    ----------
+    page
+        Name of the spectrum's page beside the index.
+    links
+        Name and address of what others know at its position.
+    """
+
     name: str
-    picture: str
+    page: str
+    p_cemp: float
     thumbnail: Markup
-    cells: tuple[_Cell, ...]
+    cells: tuple[Cell, ...]
+    links: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
+    """Rows of a page; ``columns`` is empty where the first cell names the others."""
+
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
 
-_COLUMNS = (
-    "star", "p(CEMP)", "[Fe/H]", "[C/Fe]", "subclass", "S/N", "bands that drove it", "RA", "Dec", "truth",
-    "latency", "flags",
-)  # fmt: skip
+def write_star(folder: Path, stem: str, finding: Finding) -> str:
+    """Draw a finding and write its page, beside an index; return the page's name."""
+    picture, page = folder / f"{stem}.png", folder / f"{stem}.html"
+    save_picture(finding, picture)
+    write_explanation(page, finding, picture.read_bytes(), index=INDEX)
+    return page.name
 
 
-def write_index(
-    path: Path, entries: Sequence[Entry], *, title: str, lead: str, summary: Sequence[tuple[str, str]]
-) -> None:
-    """Write the index page of a night.
+def index_row(finding: Finding, page: str, truth: str | None = None, latency_s: float | None = None) -> Row:
+    """Return a spectrum's row of an index page.
 
     Parameters
     ----------
-    entries
-        Alerts in the order in which they are first shown.
+    page
+        Name of the spectrum's page beside the index.
+    truth
+        What the star is, where that is known.
+    latency_s
+        From reduction to publication, for what went through a stream.
+    """
+    return Row(
+        finding.name,
+        page,
+        finding.p_cemp,
+        Markup(thumbnail_svg(finding)),
+        _cells(finding, truth, latency_s),
+        sky_links(finding.ra, finding.dec),
+    )
+
+
+def write_index(
+    path: Path,
+    rows: Sequence[Row],
+    *,
+    title: str,
+    lead: str,
+    summary: Sequence[tuple[str, str]] = (),
+    nothing: str = "No alerts.",
+) -> None:
+    """Write the index page of a night, or of a folder of files.
+
+    Parameters
+    ----------
+    rows
+        Spectra in the order in which they are first shown.
     summary
         The night in numbers: name and value.
+    nothing
+        What the page says where there are no rows.
     """
+    # A column that says nothing of any row is left out: files have no latency, real stars no known truth.
+    told = [
+        any(cell.text != MISSING for cell in column)
+        for column in zip(*(row.cells for row in rows), strict=True)
+    ]
+    rows = [replace(row, cells=tuple(compress(row.cells, told))) for row in rows]
     page = _template("night.html.j2").render(
         title=title,
         lead=lead,
         summary=summary,
-        columns=_COLUMNS,
-        entries=[
-            _Row(e.finding.name, e.picture, Markup(thumbnail_svg(e.finding)), _cells(e)) for e in entries
-        ],
+        columns=["star", *(cell.label for cell in rows[0].cells)] if rows else [],
+        rows=rows,
+        nothing=nothing,
         style=_style(),
     )
     path.write_text(page, encoding="utf-8")
 
 
-def write_explanation(path: Path, finding: Finding, picture: bytes) -> None:
+def write_explanation(path: Path, finding: Finding, picture: bytes, index: str | None = None) -> None:
     """Write one spectrum's page, with its picture inside.
 
     Parameters
     ----------
     picture
         PNG.
+    index
+        Name of the index page beside it, where there is one.
     """
     decision = finding.decision
     page = _template("explain.html.j2").render(
@@ -111,6 +163,12 @@ def write_explanation(path: Path, finding: Finding, picture: bytes) -> None:
         lead=f"{'A candidate' if decision.is_candidate else 'No candidate'} at the threshold "
         f"{decision.threshold:.3g} (prior {decision.prior:.3g}, policy {decision.policy_version}). "
         f"{finding.survey}, {finding.spectrum_id}, S/N {finding.snr:.0f} a pixel.",
+        warning=None
+        if finding.is_familiar
+        else "This spectrum is unlike every star of the training. "
+        "Its parameters mean nothing and are not shown.",
+        links=sky_links(finding.ra, finding.dec),
+        index=index,
         alt=f"Spectrum of {finding.name} with the evidence over wavelength, named bands and parameters",
         picture=b64encode(picture).decode(),
         tables=_tables(finding),
@@ -119,6 +177,17 @@ def write_explanation(path: Path, finding: Finding, picture: bytes) -> None:
         "parameters are 1D LTE on the solar scale of Asplund et al. 2009, intervals 68 %.",
     )
     path.write_text(page, encoding="utf-8")
+
+
+def unique_stem(spectrum_id: str, taken: set[str]) -> str:
+    """Return a file name made of a spectrum's id, unlike any in ``taken``, and add it there."""
+    stem = re.sub(r"[^\w.+-]+", "_", spectrum_id).strip("._")[:100] or "spectrum"
+    name, n = stem, 1
+    while name.lower() in taken:
+        n += 1
+        name = f"{stem}-{n}"
+    taken.add(name.lower())
+    return name
 
 
 def thumbnail_svg(finding: Finding) -> str:
@@ -135,7 +204,7 @@ def thumbnail_svg(finding: Finding) -> str:
         for a, b in (named_windows()[name] for name in _THUMB_WINDOWS)
     ]
     edges = finding.attribution_wave_aa
-    density = finding.attribution / np.diff(edges)
+    density = finding.evidence / np.diff(edges)
     tall = 0.4 * height / max(float(density.max()), 1e-12)
     parts += [
         f'<rect x="{x(a):.1f}" y="{height - tall * d:.1f}" width="{x(b) - x(a):.1f}" height="{tall * d:.1f}" '
@@ -152,54 +221,50 @@ def thumbnail_svg(finding: Finding) -> str:
             for w, v in zip(wave.tolist(), level.tolist(), strict=True)
             if math.isfinite(v)
         ]
-        parts.append(f'<polyline points="{" ".join(points)}" fill="none" stroke="{BLACK}" stroke-width="1"/>')
+        parts.append(f'<polyline points="{" ".join(points)}" fill="none" stroke="currentColor"/>')
     return (
         f'<svg class="thumb" viewBox="0 0 {width} {height}" role="img" aria-label="spectrum">'
         f"{''.join(parts)}</svg>"
     )
 
 
-def _cells(entry: Entry) -> tuple[_Cell, ...]:
-    finding = entry.finding
-    feh, cfe = finding.parameters["feh"].value, finding.parameters["cfe"].value
-    ra, dec = finding.ra, finding.dec
+def _cells(finding: Finding, truth: str | None, latency_s: float | None) -> tuple[Cell, ...]:
     bands = ", ".join(f"{band.name} {100 * band.weight:.0f} %" for band in finding.telling_bands[:3])
+    flags = ", ".join(map(flag_text, finding.flags))
     return (
-        _Cell(finding.name, finding.name),
-        _Cell(probability_text(finding.p_cemp), finding.p_cemp),
-        _Cell(f"{feh:+.2f}", feh),
-        _Cell(f"{cfe:+.2f}", cfe),
-        _Cell(subclass_text(finding.subclass), finding.subclass),
-        _Cell(f"{finding.snr:.0f}", finding.snr),
-        _Cell(bands, bands),
-        _Cell("—" if ra is None else f"{ra:.4f}", -1.0 if ra is None else ra),
-        _Cell("—" if dec is None else f"{dec:+.4f}", -91.0 if dec is None else dec),
-        _Cell(entry.truth, entry.truth),
-        _Cell("—", -1.0) if entry.latency_s is None else _Cell(f"{entry.latency_s:.3f} s", entry.latency_s),
-        _Cell(", ".join(flag.replace("_", " ") for flag in finding.flags) or "—", len(finding.flags)),
+        Cell("p(CEMP)", probability_text(finding.p_cemp), finding.p_cemp),
+        _parameter_cell("[Fe/H]", finding, "feh"),
+        _parameter_cell("[C/Fe]", finding, "cfe"),
+        Cell("subclass", subclass_text(finding.subclass), finding.subclass),
+        Cell("S/N", f"{finding.snr:.0f}", finding.snr),
+        Cell("bands that drove it", bands or MISSING, bands),
+        _number_cell("RA", "{:.4f}", finding.ra),
+        _number_cell("Dec", "{:+.4f}", finding.dec),
+        Cell("truth", truth or MISSING, truth or ""),
+        _number_cell("latency", "{:.3f} s", latency_s),
+        Cell("flags", flags or MISSING, flags),
     )
 
 
+def _parameter_cell(label: str, finding: Finding, name: str) -> Cell:
+    return _number_cell(label, "{:+.2f}", finding.parameters[name].value if finding.is_familiar else None)
+
+
+def _number_cell(label: str, form: str, value: float | None) -> Cell:
+    """Return a number's cell; what is missing sorts below every number."""
+    if value is None or not math.isfinite(value):
+        return Cell(label, MISSING, -1e9)
+    return Cell(label, signed(value, form), value)
+
+
 def _tables(finding: Finding) -> tuple[_Table, ...]:
-    parameters = [(name, estimate_text(name, finding.parameters[name])) for name in PARAMETERS]
-    template = finding.template
     return (
+        *((_parameter_table(finding),) if finding.is_familiar else ()),
+        _Table("Observation", (), _observation(finding)),
         _Table(
-            "Parameters",
-            ("", "value and 68 % interval"),
-            (
-                *parameters,
-                ("cfe corrected for evolution", f"{finding.cfe_corrected:+.2f}"),
-                ("p(CEMP) corrected", probability_text(finding.p_cemp_corrected)),
-                (
-                    "nearest template",
-                    f"{template.teff:.0f} K, {template.logg:.1f}, {template.feh:+.1f}, {template.cfe:+.1f}; "
-                    f"χ² {template.chi2:.2f}",
-                ),
-                ("rv", "not measured" if finding.rv_kms is None else f"{finding.rv_kms:+.0f} km/s"),
-                ("position", position_text(finding.ra, finding.dec)),
-                ("flags", ", ".join(finding.flags) or "none"),
-            ),
+            "Subclass",
+            ("", "probability"),
+            tuple((subclass_text(name), f"{100 * p:.1f} %") for name, p in finding.subclass_p.items()),
         ),
         _Table(
             "Evidence by band",
@@ -208,16 +273,13 @@ def _tables(finding: Finding) -> tuple[_Table, ...]:
             or (("none", "more than by chance"),),
         ),
         _Table(
-            "Subclass",
-            ("", "probability"),
-            tuple((subclass_text(name), f"{100 * p:.1f} %") for name, p in finding.subclass_p.items()),
-        ),
-        _Table(
             "Line indices",
             ("index", "value", "1σ"),
             tuple(
-                (name, f"{value:.3f}", f"{error:.3f}")
-                for name, (value, error) in finding.lines.items()
+                (f"{label} / {unit}" if unit else label, signed(value, "{:.3f}"), f"{error:.3f}")
+                for (label, unit), value, error in (
+                    (index_text(name), value, error) for name, (value, error) in finding.lines.items()
+                )
                 if math.isfinite(value)
             ),
         ),
@@ -227,6 +289,31 @@ def _tables(finding: Finding) -> tuple[_Table, ...]:
             tuple((f"{m.name}/{m.version}", m.sha256[:12], m.provider) for m in finding.models),
         ),
     )
+
+
+def _parameter_table(finding: Finding) -> _Table:
+    rows = [(text, estimate_text(name, finding.parameters[name])) for name, text, *_ in PARAMETER_TEXT]
+    rows += [
+        ("[C/Fe] corrected for evolution", signed(finding.cfe_corrected)),
+        ("p(CEMP) corrected for evolution", probability_text(finding.p_cemp_corrected)),
+    ]
+    return _Table("Parameters", ("", "value, 68 % interval"), tuple(rows))
+
+
+def _observation(finding: Finding) -> tuple[tuple[str, str], ...]:
+    template = finding.template
+    nearest = (
+        f"{template.teff:.0f} K, log g {template.logg:.1f}, [Fe/H] {signed(template.feh, '{:+.1f}')}, "
+        f"[C/Fe] {signed(template.cfe, '{:+.1f}')}; χ² {template.chi2:.2f}"
+    )
+    rows = [
+        ("position", sexagesimal(finding.ra, finding.dec)),
+        ("RV", "not measured" if finding.rv_kms is None else f"{signed(finding.rv_kms, '{:+.0f}')} km/s"),
+        ("nearest template", nearest),
+        ("novelty, 0 to 1", f"{finding.ood_score:.2f}"),
+    ]
+    rows += [(f"flag: {flag_text(flag)}", FLAG_MEANING.get(flag, "")) for flag in finding.flags]
+    return tuple(rows)
 
 
 def _template(name: str) -> Template:

@@ -18,11 +18,14 @@ from matplotlib.ticker import FixedLocator, NullLocator
 
 from cempstream.processors.grid import Array
 from cempstream.streams.pictures.finding import Finding, Trace, flux_trace, named_windows, norm_trace
-from cempstream.streams.pictures.wording import (
+from cempstream.streams.wording import (
+    MISSING,
     PARAMETER_TEXT,
     estimate_text,
-    position_text,
+    flag_text,
     probability_text,
+    sexagesimal,
+    signed,
     subclass_text,
 )
 
@@ -111,17 +114,21 @@ def _draw_flux(axes: Axes, finding: Finding, trace: Trace | None) -> None:
 
 
 def _draw_evidence(axes: Axes, finding: Finding) -> None:
-    """Draw the attribution as a density: a bin's height does not depend on its width."""
+    """Draw the evidence as a density: a bin's height does not depend on its width."""
     edges = finding.attribution_wave_aa
+    axes.set_ylabel("evidence\n% / 100 Å", fontsize=_LABEL_PT)
+    if not finding.evidence.any():
+        _write_within(axes, "none: nothing here speaks for carbon")
+        axes.set_yticks([])
+        return
     axes.stairs(_density(finding), edges, fill=True, color=ORANGE, zorder=2)
     axes.stairs(_density(finding), edges, color=BLACK, linewidth=0.6, zorder=3)
-    axes.set_ylim(0, max(float(_density(finding).max()) * 1.1, 1e-9))
-    axes.set_ylabel("evidence\n% / 100 Å", fontsize=_LABEL_PT)
+    axes.set_ylim(0, float(_density(finding).max()) * 1.1)
 
 
 def _density(finding: Finding) -> Array:
-    """Return the attribution in per cent per 100 Å."""
-    return np.asarray(1e4 * finding.attribution / np.diff(finding.attribution_wave_aa))
+    """Return the evidence in per cent per 100 Å."""
+    return np.asarray(1e4 * finding.evidence / np.diff(finding.attribution_wave_aa))
 
 
 def _draw_norm(axes: Axes, trace: Trace | None, wide: tuple[float, float]) -> None:
@@ -143,7 +150,8 @@ def _draw_zoom(
     low, high = named_windows()[name]
     axes.axvspan(low, high, color=SKY, alpha=0.22, linewidth=0)
     share = _share(finding, low, high)
-    axes.set_title(f"{name}   {100 * share:.0f} % of the evidence", fontsize=_LABEL_PT + 1, loc="left")
+    said = f"{100 * share:.0f} % of the evidence" if share > 0 else "no evidence"
+    axes.set_title(f"{name}   {said}", fontsize=_LABEL_PT + 1, loc="left")
     axes.set_xlabel("rest-frame vacuum wavelength / Å", fontsize=_LABEL_PT)
     inside = (trace.wave_aa >= span[0]) & (trace.wave_aa <= span[1]) if trace else np.zeros(0, dtype=bool)
     if trace is None or not np.isfinite(trace.raw[inside]).any():
@@ -155,10 +163,11 @@ def _draw_zoom(
     top += 0.12 * (top - bottom)  # and for the names of lines
     axes.set_ylim(bottom, top)
     density = _density(finding)
-    height = 0.22 * (top - bottom) * density / max(float(density.max()), 1e-9)
-    axes.stairs(
-        bottom + height, finding.attribution_wave_aa, baseline=bottom, fill=True, color=ORANGE, zorder=1
-    )
+    if density.any():
+        height = 0.22 * (top - bottom) * density / float(density.max())
+        axes.stairs(
+            bottom + height, finding.attribution_wave_aa, baseline=bottom, fill=True, color=ORANGE, zorder=1
+        )
     for label, wave in _NEIGHBOURS:
         if span[0] < wave < span[1]:
             axes.plot([wave, wave], [top - 0.1 * (top - bottom), top], color=BLUE, linewidth=1.0)
@@ -190,20 +199,22 @@ def _limits(trace: Trace, span: tuple[float, float]) -> tuple[float, float]:
 
 
 def _say_nothing_to_draw(axes: Axes) -> None:
-    axes.text(
-        0.5, 0.5, "no pixels here", transform=axes.transAxes, ha="center", va="center", color=GREY, fontsize=9
-    )
+    _write_within(axes, "no pixels here")
+
+
+def _write_within(axes: Axes, text: str) -> None:
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=DARK, fontsize=9)
 
 
 def _share(finding: Finding, low: float, high: float) -> float:
     edges = finding.attribution_wave_aa
     overlap = np.clip(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0.0, None)
-    return float(np.sum(finding.attribution * overlap / np.diff(edges)))
+    return float(np.sum(finding.evidence * overlap / np.diff(edges)))
 
 
 def _drivers(finding: Finding) -> frozenset[str]:
     """Return the named bands that carry a tenth of the evidence or more."""
-    return frozenset(band.name for band in finding.bands if band.weight >= 0.1)
+    return frozenset(band.name for band in finding.telling_bands if band.weight >= 0.1)
 
 
 def _mark_windows(axes: Axes, finding: Finding) -> None:
@@ -326,10 +337,11 @@ def _write_facts(figure: Figure, finding: Finding) -> None:
             write(value_in, line, color)
             y_in -= _ROW_IN
 
-    head("Parameters (1D LTE, 68 %)")
+    is_familiar = finding.is_familiar
+    head("Parameters (1D LTE, 68 %)" if is_familiar else "Parameters: unlike any star known")
     for name, text, *_ in PARAMETER_TEXT:
-        row(text, estimate_text(name, finding.parameters[name]))
-    row("[C/Fe] cor.", f"{finding.cfe_corrected:+.2f}".replace("-", "−") + "  for evolution")
+        row(text, estimate_text(name, finding.parameters[name]) if is_familiar else MISSING)
+    row("[C/Fe] cor.", f"{signed(finding.cfe_corrected)}  for evolution" if is_familiar else MISSING)
     row("p cor.", probability_text(finding.p_cemp_corrected))
     head(f"Subclass: {subclass_text(finding.subclass)}")
     for name, p in finding.subclass_p.items():
@@ -352,8 +364,8 @@ def _write_facts(figure: Figure, finding: Finding) -> None:
     row("S/N", f"{finding.snr:.0f} a pixel")
     if finding.rv_kms is not None:
         error = "" if not finding.rv_error_kms else f" ± {finding.rv_error_kms:.0f}"
-        row("rv", f"{finding.rv_kms:+.0f}{error} km/s".replace("-", "−"))
-    row("RA, Dec", position_text(finding.ra, finding.dec))
+        row("rv", f"{signed(finding.rv_kms, '{:+.0f}')}{error} km/s")
+    row("RA, Dec", position_rows(finding.ra, finding.dec))
     if finding.photometry:
         row("mag", ", ".join(f"{band} {mag:.2f}" for band, (mag, _) in list(finding.photometry.items())[:3]))
     row("novelty", f"{finding.ood_score:.2f}")
@@ -361,8 +373,15 @@ def _write_facts(figure: Figure, finding: Finding) -> None:
     when = finding.published_at or finding.reduced_at
     row("published" if finding.published_at else "reduced", f"{when:%Y-%m-%d %H:%M:%S} UTC")
     row("flags", "" if finding.flags else "none")
-    flags = ", ".join(flag.replace("_", " ") for flag in finding.flags)
+    flags = ", ".join(map(flag_text, finding.flags))
     y_in += 0.03
     for line in textwrap.wrap(flags, _FLAG_CHARS):
         write(left_in, line, VERMILION)
         y_in -= 0.85 * _ROW_IN
+
+
+def position_rows(ra: float | None, dec: float | None) -> str:
+    """Return a position in degrees and, on a line below, as telescopes take it."""
+    if ra is None or dec is None:
+        return "no position"
+    return f"{ra:.5f}  {dec:+.5f}\n{sexagesimal(ra, dec)}".replace("-", "−")

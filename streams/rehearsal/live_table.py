@@ -14,8 +14,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from cempstream.streams.pictures.wording import probability_text, subclass_text
 from cempstream.streams.rehearsal.ledger import AlertSeen, Ledger
+from cempstream.streams.wording import probability_text, subclass_text
 
 _NEWEST = 10
 _LINE_EVERY_S = 5.0

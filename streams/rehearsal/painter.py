@@ -11,15 +11,13 @@ from types import TracebackType
 from typing import Self
 
 from cempstream.schemas.alert import decode_alert
-from cempstream.streams.commands.explain import unique_stem
 from cempstream.streams.pictures.finding import finding_of_alert
-from cempstream.streams.pictures.pages import Entry
-from cempstream.streams.pictures.picture import save_picture
+from cempstream.streams.pictures.pages import INDEX, Row, index_row, unique_stem, write_star
 from cempstream.streams.rehearsal.ledger import AlertSeen
 
 _NICENESS = 3
 _PROCESSES = 2
-_TRUTH = {True: "CEMP star", False: "not CEMP", None: "—"}
+_TRUTH = {True: "CEMP star", False: "not CEMP", None: None}
 
 
 class Painter:
@@ -33,15 +31,15 @@ class Painter:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._taken: set[str] = set()
-        self._jobs: list[tuple[AlertSeen, str, AsyncResult[None]]] = []
+        self._taken = {Path(INDEX).stem}
+        self._jobs: list[tuple[AlertSeen, AsyncResult[str]]] = []
         # Spawned, not forked: this process has threads.
         self._pool = get_context("spawn").Pool(_PROCESSES, initializer=_start)
 
     @property
     def n_done(self) -> int:
         """Pictures that are drawn."""
-        return sum(job.ready() for _, _, job in self._jobs)
+        return sum(job.ready() for _, job in self._jobs)
 
     @property
     def is_idle(self) -> bool:
@@ -49,11 +47,11 @@ class Painter:
         return self.n_done == len(self._jobs)
 
     def draw(self, seen: AlertSeen) -> None:
-        """Queue an alert's picture."""
-        name = unique_stem(seen.alert.spectrum_id, self._taken) + ".png"
-        self._jobs.append((seen, name, self._pool.apply_async(_draw, (seen.packet, self._folder / name))))
+        """Queue an alert's picture and page."""
+        stem = unique_stem(seen.alert.spectrum_id, self._taken)
+        self._jobs.append((seen, self._pool.apply_async(_draw, (seen.packet, self._folder, stem))))
 
-    def entries(self) -> list[Entry]:
+    def rows(self) -> list[Row]:
         """Return the index page's rows of what is drawn, the surest first.
 
         Raises
@@ -61,14 +59,12 @@ class Painter:
         Exception
             Whatever drawing raised: a picture that cannot be drawn is a bug.
         """
-        entries = []
-        for seen, name, job in self._jobs:
-            if job.ready():
-                job.get()
-                entries.append(
-                    Entry(finding_of_alert(seen.alert), name, _TRUTH[seen.is_cemp], seen.latency_s)
-                )
-        return sorted(entries, key=lambda entry: -entry.finding.p_cemp)
+        rows = [
+            index_row(finding_of_alert(seen.alert), job.get(), _TRUTH[seen.is_cemp], seen.latency_s)
+            for seen, job in self._jobs
+            if job.ready()
+        ]
+        return sorted(rows, key=lambda row: -row.p_cemp)
 
     def __enter__(self) -> Self:
         return self
@@ -86,5 +82,5 @@ def _start() -> None:
     os.nice(_NICENESS)
 
 
-def _draw(packet: bytes, path: Path) -> None:
-    save_picture(finding_of_alert(decode_alert(packet)), path)
+def _draw(packet: bytes, folder: Path, stem: str) -> str:
+    return write_star(folder, stem, finding_of_alert(decode_alert(packet)))

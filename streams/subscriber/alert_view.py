@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from math import isfinite, nan
 
 from rich.panel import Panel
 from rich.text import Text
 
 from cempstream.processors.outcome import Estimate
+from cempstream.processors.spectrum import Flag
 from cempstream.schemas.alert import Alert
+from cempstream.streams.wording import flag_text, probability_text, sexagesimal, subclass_text
 
 #: Bands that contribute less are not worth a person's time.
 _LEAST_SHARE = 0.05
 _MISSING = "–"
+_UNFAMILIAR = "unlike every star of the training: its parameters mean nothing"
 
 _TENSE_STYLES = {"current": "green", "archival": "blue"}
 
@@ -20,35 +23,25 @@ _TENSE_STYLES = {"current": "green", "archival": "blue"}
 def alert_panel(alert: Alert) -> Panel:
     """Return the panel of an alert: name and probability in its frame, position, star and bands within."""
     latency_s = (alert.published_at - alert.reduced_at).total_seconds()
-    where = position_text(alert.ra, alert.dec)
+    where = sexagesimal(alert.ra, alert.dec)
     magnitudes = "  ".join(f"{band} {mag.mag:.1f}" for band, mag in list(alert.photometry.items())[:3])
     velocity = f"RV {alert.rv_kms:+.0f} km/s" if alert.rv_kms is not None else ""
-    p = alert.parameters
     lines = [
         _join(where, magnitudes, f"S/N {alert.snr:.0f}", velocity),
-        _join(
-            f"[Fe/H] {_interval(p.feh, '+.2f')}",
-            f"[C/Fe] {_interval(p.cfe, '+.2f')}, corr. {_number(alert.cfe_corrected, '+.2f')}",
-        ),
-        _join(
-            f"Teff {_number(p.teff.value, '.0f')} K",
-            f"log g {_number(p.logg.value, '.1f')}",
-            f"A(C) {_number(p.ac.value, '.2f')}",
-            f"[Ba/Fe] {_number(p.bafe.value, '+.1f')}",
-            f"out of distribution {_number(alert.ood_score, '.2f')}",
-        ),
-        _join(
-            bands_text(alert) or "no single band", f"out of distribution {_number(alert.ood_score, '.2f')}"
-        ),
+        *(_parameters(alert) if Flag.OUT_OF_DISTRIBUTION not in alert.flags else (_UNFAMILIAR,)),
+        _join(bands_text(alert) or "no single band", f"novelty {_number(alert.ood_score, '.2f')}"),
     ]
     if alert.flags:
-        lines.append(", ".join(flag.replace("_", " ") for flag in alert.flags))
+        lines.append(", ".join(map(flag_text, alert.flags)))
     style = _TENSE_STYLES.get(alert.alert_tense, "magenta")
     kind = "" if alert.alert_type == "initial" else f"{alert.alert_type} {alert.revision} "
     return Panel(
         # Text, not a string: [Fe/H] would be taken for a style
         Text("\n".join(lines)),
-        title=Text(f"{kind}{alert.name}   p {alert.p_cemp:.3f}   {subclass_text(alert)}", f"bold {style}"),
+        title=Text(
+            f"{kind}{alert.name}   p {probability_text(alert.p_cemp)}   {_most_probable(alert)}",
+            f"bold {style}",
+        ),
         title_align="left",
         subtitle=Text(
             f"{alert.survey} · {alert.bundle} · {alert.alert_tense} · {alert.published_at:%Y-%m-%d %H:%M:%S}Z"
@@ -60,11 +53,26 @@ def alert_panel(alert: Alert) -> Panel:
     )
 
 
-def subclass_text(alert: Alert) -> str:
+def _parameters(alert: Alert) -> tuple[str, str]:
+    p = alert.parameters
+    return (
+        _join(
+            f"[Fe/H] {_interval(p.feh, '+.2f')}",
+            f"[C/Fe] {_interval(p.cfe, '+.2f')}, corr. {_number(alert.cfe_corrected, '+.2f')}",
+        ),
+        _join(
+            f"Teff {_number(p.teff.value, '.0f')} K",
+            f"log g {_number(p.logg.value, '.1f')}",
+            f"A(C) {_number(p.ac.value, '.2f')}",
+            f"[Ba/Fe] {_number(p.bafe.value, '+.1f')}",
+        ),
+    )
+
+
+def _most_probable(alert: Alert) -> str:
     """Return the most probable subclass and its probability, as a person writes it."""
-    share = getattr(alert.subclass_p, alert.subclass, float("nan"))
-    name = alert.subclass.replace("cemp_", "CEMP-")
-    return f"{name} {_number(100 * share, '.0f')} %"
+    share = getattr(alert.subclass_p, alert.subclass, nan)
+    return f"{subclass_text(alert.subclass)} {_number(100 * share, '.0f')} %"
 
 
 def bands_text(alert: Alert) -> str:
@@ -72,18 +80,6 @@ def bands_text(alert: Alert) -> str:
     return ", ".join(
         f"{band.name} {100 * band.weight:.0f} %" for band in alert.bands if band.weight >= _LEAST_SHARE
     )
-
-
-def position_text(ra: float | None, dec: float | None) -> str:
-    """Return a position as telescopes take it, ``10:45:08.24 +41:23:45.6``."""
-    if ra is None or dec is None:
-        return "no position"
-    # Rounded once and as an integer: 59.996 s must become the next minute, not 60.00 s.
-    hundredths = round(ra % 360.0 * 24_000.0) % 8_640_000
-    tenths = round(abs(dec) * 36_000.0)
-    hours = f"{hundredths // 360_000:02d}:{hundredths // 6_000 % 60:02d}:{hundredths % 6_000 / 100:05.2f}"
-    sign = "-" if dec < 0 else "+"
-    return f"{hours} {sign}{tenths // 36_000:02d}:{tenths // 600 % 60:02d}:{tenths % 600 / 10:04.1f}"
 
 
 def _interval(estimate: Estimate, form: str) -> str:

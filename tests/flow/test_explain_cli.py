@@ -2,29 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 from typer.testing import CliRunner
 
+from cempstream.processors.spectrum import Spectrum
 from cempstream.streams.cli import app
-from cempstream.streams.commands.explain import unique_stem
+from cempstream.streams.pictures.pages import unique_stem
+from cempstream.streams.scoring.files import classify
 from tests.support.spectra import template_spectra
 
 
-def test_every_spectrum_gets_its_picture_and_its_page(tmp_path: Path) -> None:
-    stars = template_spectra(2)
-    empty = np.zeros(stars[0].n_pix)
+def save(path: Path, stars: Sequence[Spectrum], ids: Sequence[str]) -> Path:
     np.savez(
-        tmp_path / "stars.npz",
-        wave=np.concatenate([*(star.grid.wave for star in stars), stars[0].grid.wave]),
-        flux=np.concatenate([*(star.flux for star in stars), empty]),
-        ivar=np.concatenate([*(star.ivar for star in stars), empty]),
-        offsets=np.arange(4) * stars[0].n_pix,
-        ids=np.array(["a/star", "a star", "empty"]),
+        path,
+        wave=np.concatenate([star.grid.wave for star in stars]),
+        flux=np.concatenate([star.flux for star in stars]),
+        ivar=np.concatenate([star.ivar for star in stars]),
+        offsets=np.cumsum([0, *(star.n_pix for star in stars)]),
+        ids=np.array(ids),
         medium="vacuum",
         frame="observed",
         resolving_power=1800.0,
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def stars(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file of five stars, some of them candidates."""
+    path = tmp_path_factory.mktemp("stars") / "stars.npz"
+    return save(path, template_spectra(5, seed=5), [f"s{i}" for i in range(5)])
+
+
+def test_every_spectrum_gets_its_picture_and_its_page(tmp_path: Path) -> None:
+    two = template_spectra(2)
+    empty = np.zeros(two[0].n_pix, dtype=np.float32)
+    save(
+        tmp_path / "stars.npz", [*two, replace(two[0], flux=empty, ivar=empty)], ["a/star", "a star", "empty"]
     )
     (tmp_path / "junk.fits").write_bytes(b"not a file")
     out = tmp_path / "why"
@@ -37,13 +56,34 @@ def test_every_spectrum_gets_its_picture_and_its_page(tmp_path: Path) -> None:
         "a_star-2.png",
         "a_star.html",
         "a_star.png",
+        "index.html",
     ]
     page = (out / "a_star.html").read_text()
     assert "data:image/png;base64," in page
-    assert "lick_g4300" in page
+    assert "Lick G4300" in page
+    index = (out / "index.html").read_text()
+    assert 'href="a_star.html"' in index
+    assert 'href="a_star-2.html"' in index
     assert result.stdout.count("p(CEMP)") == 2
     assert "no_good_pixels" in result.stderr
     assert "junk.fits" in result.stderr
+
+
+def test_candidates_and_limit_choose_what_is_drawn(stars: Path, tmp_path: Path) -> None:
+    rows = classify(stars)
+    candidates = [row["spectrum_id"] for row in rows if row["is_candidate"]]
+    assert 0 < len(candidates) < len(rows)
+    likeliest = sorted(rows, key=lambda row: -float(str(row["p_cemp"])))[:2]
+
+    def drawn(*options: str) -> list[str]:
+        out = tmp_path / "-".join(("out", *options))
+        result = CliRunner().invoke(app, ["explain", str(stars), "--out", str(out), *options])
+        assert result.exit_code == 0, result.output
+        return sorted(path.stem for path in out.glob("*.png"))
+
+    assert drawn() == [row["spectrum_id"] for row in rows]
+    assert drawn("--limit", "2") == sorted(str(row["spectrum_id"]) for row in likeliest)
+    assert drawn("--candidates") == candidates
 
 
 def test_a_name_is_safe_and_unlike_the_others() -> None:

@@ -13,11 +13,12 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner, Result
 
+from cempstream.processors.spectrum import Flag
 from cempstream.schemas.alert import Alert, decode_alert
 from cempstream.schemas.registry import Kind, latest, sample, sample_path
 from cempstream.streams.cli import app
 from cempstream.streams.commands.listen import read_properties
-from cempstream.streams.subscriber.alert_view import alert_panel, position_text
+from cempstream.streams.subscriber.alert_view import alert_panel
 from tests.support.alerts import alert_packet
 
 SAMPLE = sample_path(Kind.ALERT, latest(Kind.ALERT))
@@ -116,21 +117,6 @@ def test_properties_are_name_and_value(tmp_path: Path) -> None:
     assert (result.exit_code, result.stdout) == (2, "")
 
 
-@pytest.mark.parametrize(
-    ("ra", "dec", "text"),
-    [
-        (0.0, 0.0, "00:00:00.00 +00:00:00.0"),
-        (161.284333, 41.396, "10:45:08.24 +41:23:45.6"),
-        (359.9999999, -0.00001, "00:00:00.00 -00:00:00.0"),
-        (14.99999999, 89.99999999, "01:00:00.00 +90:00:00.0"),
-        (83.82208, -5.39111, "05:35:17.30 -05:23:28.0"),
-        (None, 3.0, "no position"),
-    ],
-)
-def test_positions_as_telescopes_take_them(ra: float | None, dec: float | None, text: str) -> None:
-    assert position_text(ra, dec) == text
-
-
 def test_a_bare_alert_is_shown_too() -> None:
     bare: dict[str, Any] = dict(decode_alert(sample(Kind.ALERT)))
     bare |= {
@@ -145,3 +131,15 @@ def test_a_bare_alert_is_shown_too() -> None:
     Console(width=80, file=shown).print(alert_panel(Alert.model_construct(**bare)))
     for fact in ("sample-20261120-001-001", "no position", "no single band", "low snr"):
         assert fact in shown.getvalue()
+
+
+def test_an_alert_unlike_the_training_shows_no_parameters() -> None:
+    odd = Alert.model_construct(
+        **dict(decode_alert(sample(Kind.ALERT))) | {"flags": (Flag.OUT_OF_DISTRIBUTION,), "p_cemp": 0.99994}
+    )
+    shown = io.StringIO()
+    Console(width=80, file=shown).print(alert_panel(odd))
+    text = shown.getvalue()
+    assert "p 1 − 6e-5" in text
+    assert "[C/Fe]" not in text
+    assert text.count("out of distribution") == 1

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 from matplotlib.text import Text
 
 from cempstream.processors.classify import BandNamer
@@ -26,9 +27,8 @@ from cempstream.streams.pictures.finding import (
     flux_trace,
     norm_trace,
 )
-from cempstream.streams.pictures.pages import Entry, write_explanation, write_index
-from cempstream.streams.pictures.picture import draw_finding, save_picture, spread_apart
-from cempstream.streams.pictures.wording import estimate_text, position_text, probability_text
+from cempstream.streams.pictures.pages import index_row, thumbnail_svg, write_explanation, write_index
+from cempstream.streams.pictures.picture import ORANGE, draw_finding, save_picture, spread_apart
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_an_alert_without_its_spectrum_is_drawn_and_says_so(finding: Finding, tm
     bare = replace(finding, spectrum=None)
     words = [text.get_text() for text in texts(draw_finding(bare))]
     assert words.count("no pixels here") == 5
-    write_index(tmp_path / "index.html", [Entry(bare, "a.png", "—", None)], title="t", lead="l", summary=[])
+    write_index(tmp_path / "index.html", [index_row(bare, "a.html")], title="t", lead="l", summary=[])
     assert "<polyline" not in (tmp_path / "index.html").read_text()
 
 
@@ -170,24 +170,6 @@ def test_bad_pixels_are_not_drawn(finding: Finding) -> None:
     assert np.isfinite(trace.raw[:100]).all()
 
 
-@pytest.mark.parametrize(
-    ("p", "text"), [(0.5, "0.500"), (2e-5, "2.0e-05"), (0.99994, "1 − 6e-05"), (0.0, "0.0e+00")]
-)
-def test_probabilities_keep_their_digits(p: float, text: str) -> None:
-    assert probability_text(p) == text
-
-
-def test_a_position_is_rounded_as_a_whole() -> None:
-    assert position_text(359.999999999, 10.0).splitlines()[1] == "00:00:00.00 +10:00:00.0"
-    assert position_text(10.0, -59.9999999).splitlines()[1] == "00:40:00.00 −60:00:00.0"
-    assert position_text(None, None) == "position unknown"
-
-
-def test_what_cannot_be_told_is_a_dash() -> None:
-    assert estimate_text("bafe", Estimate(float("nan"), float("nan"), float("nan"))) == "—"
-    assert estimate_text("cfe", Estimate(0.7, 0.5, 0.9)) == "+0.70 ± 0.20"
-
-
 def test_labels_are_spread_in_order_and_no_further_than_needed() -> None:
     spread = spread_apart([0.1, 0.11, 0.12, 0.5, 0.9], gap=0.05)
     assert np.diff(spread).min() >= 0.05 - 1e-12
@@ -196,30 +178,76 @@ def test_labels_are_spread_in_order_and_no_further_than_needed() -> None:
     assert spread_apart([], 0.1) == []
 
 
-def test_the_index_holds_the_night_and_needs_no_other_file(finding: Finding, tmp_path: Path) -> None:
+def test_where_nothing_speaks_for_carbon_no_evidence_is_painted(crowded: Finding) -> None:
+    assert not crowded.evidence.any()  # the attribution is even
+    figure = draw_finding(crowded)
+    words = [text.get_text() for text in texts(figure)]
+    assert "none: nothing here speaks for carbon" in words
+    assert sum("no evidence" in word for word in words) == 3
+    assert not figure.findobj(StepPatch)
+    assert f'fill="{ORANGE}"' not in thumbnail_svg(crowded)
+    one = crowded.attribution.copy()
+    one[40] = 0.5
+    assert np.flatnonzero(replace(crowded, attribution=one).evidence).tolist() == [40]
+
+
+def test_what_is_unlike_the_training_has_no_parameters(finding: Finding, tmp_path: Path) -> None:
+    odd = replace(finding, flags=(Flag.OUT_OF_DISTRIBUTION.value,))
+    words = "\n".join(text.get_text() for text in texts(draw_finding(odd)))
+    write_explanation(tmp_path / "odd.html", odd, b"")
+    write_index(tmp_path / "index.html", [index_row(odd, "odd.html")], title="t", lead="l")
+    page, index = (tmp_path / "odd.html").read_text(), (tmp_path / "index.html").read_text()
+    for text in (words, page, index):
+        assert "1.52" not in text  # its [C/Fe]
+        assert "4810" not in text
+    assert "unlike every star of the training" in page
+
+
+def test_the_index_holds_the_night_and_loads_no_other_file(finding: Finding, tmp_path: Path) -> None:
     page = tmp_path / "index.html"
-    odd = replace(finding, name="<b>star</b>")
+    odd = replace(finding, name="<b>star</b>", ra=None, dec=None)
     write_index(
         page,
-        [Entry(finding, "a.png", "CEMP star", 0.123), Entry(odd, "b c.png", "—", None)],
+        [index_row(finding, "a.html", "CEMP star", 0.123), index_row(odd, "b c.html")],
         title="A night",
         lead="Two alerts.",
         summary=[("spectra in", "512"), ("recall", "9 of 10")],
     )
     text = page.read_text()
-    for wanted in ("A night", "512", "9 of 10", "0.123 s", "CEMP star", 'href="b%20c.png"', "<svg", "−122"):
-        assert wanted in text or wanted == "−122"
+    for wanted in (
+        "A night",
+        "512",
+        "9 of 10",
+        "0.123 s",
+        "CEMP star",
+        'href="b%20c.html"',
+        "<svg",
+        "SIMBAD",
+    ):
+        assert wanted in text
     assert "<b>star</b>" not in text
-    assert not re.findall(r'(?:src|href)="(?:https?:|//)', text)
+    assert not re.findall(r'src="|<link|url\(', text)
     assert text.count("<tr>") == 3
+
+
+def test_a_column_that_says_nothing_is_left_out(finding: Finding, tmp_path: Path) -> None:
+    page = tmp_path / "index.html"
+    write_index(page, [index_row(finding, "a.html")], title="t", lead="l")
+    assert "latency" not in page.read_text()
+    assert 'data-label="[C/Fe]"' in page.read_text()
+    write_index(page, [], title="t", lead="l")
+    assert "No alerts." in page.read_text()
 
 
 def test_an_explanation_carries_its_picture_and_its_numbers(finding: Finding, tmp_path: Path) -> None:
     page = tmp_path / "star.html"
-    write_explanation(page, finding, b"\x89PNG picture")
+    write_explanation(page, finding, b"\x89PNG picture", index="index.html")
     text = page.read_text()
     found = re.search(r"data:image/png;base64,([^\"]+)", text)
     assert found is not None
     assert b64decode(found[1]) == b"\x89PNG picture"
     for wanted in ("C2_4668", "9.100", "C2 5165", "40.0 %", "4810 +85 −80 K", "CPUExecutionProvider"):
         assert wanted in text
+    for wanted in ("[C/Fe]", "log g", "SIMBAD", 'href="index.html"'):
+        assert wanted in text
+    assert not re.search(r"<td>(cfe|teff|logg)\b", text)
