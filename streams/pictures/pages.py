@@ -310,7 +310,7 @@ def _observation(finding: Finding) -> tuple[tuple[str, str], ...]:
         ("position", sexagesimal(finding.ra, finding.dec)),
         ("RV", "not measured" if finding.rv_kms is None else f"{signed(finding.rv_kms, '{:+.0f}')} km/s"),
         ("nearest template", nearest),
-        ("novelty, 0 to 1", f"{finding.ood_score:.2f}"),
+        ("novelty (0 to 1)", f"{finding.ood_score:.2f}"),
     ]
     rows += [(f"flag: {flag_text(flag)}", FLAG_MEANING.get(flag, "")) for flag in finding.flags]
     return tuple(rows)
