@@ -1,4 +1,7 @@
-"""The stream: agents, pipeline, commands, metrics, publisher and subscriber client."""
+"""The stream: what runs on and beside Kafka, in rooms that each say what they may import.
+
+Imports every other layer; of the modules beside this one, rooms import the settings, times and wording.
+"""
 
 import os
 

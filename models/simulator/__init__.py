@@ -15,7 +15,7 @@ The steps can be taken one by one, by whoever wants other telescopes than any su
 
 ``observe`` takes any ``SurveyProfile``, and a profile is a pydantic model: draw one per batch with whatever
 resolving power, pixels, throughput, sky and faults (``profile.model_copy(update=…)`` or a constructor).
-Profiles and mixes are TOML files; see ``profiles/`` and ``mixes/``.
+Profiles and mixes are TOML files; see ``profiles/`` and ``mixes/``. Imports the emulator and processors.
 """
 
 from cempstream.models.simulator.light import model_flux, redden, scale_to_magnitude

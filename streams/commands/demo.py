@@ -20,7 +20,8 @@ from cempstream.models.sessions import Provider
 from cempstream.models.simulator import load_mix
 from cempstream.models.simulator.mix import Mix
 from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
-from cempstream.streams.kafka.publisher import OutMessage, Publisher
+from cempstream.streams.kafka.messages import OutMessage
+from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.kafka.topics import MAX_INPUT_BYTES
 from cempstream.streams.pictures.pages import INDEX, write_index
 from cempstream.streams.rehearsal.arrivals import Arrivals

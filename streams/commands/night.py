@@ -20,7 +20,8 @@ import typer
 from cempstream.models.simulator import load_mix
 from cempstream.processors.spectrum import Spectrum
 from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
-from cempstream.streams.kafka.publisher import DeliveryFailed, OutMessage, Publisher
+from cempstream.streams.kafka.messages import OutMessage
+from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
 from cempstream.streams.kafka.topics import MAX_INPUT_BYTES
 from cempstream.streams.rehearsal.child_process import ChildProcess
 from cempstream.streams.rehearsal.embedded import free_port

@@ -30,7 +30,8 @@ from cempstream.streams.commands.options import (
 )
 from cempstream.streams.commands.replay_topic import Night, replay_night
 from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
-from cempstream.streams.kafka.publisher import OutMessage, Publisher
+from cempstream.streams.kafka.messages import OutMessage
+from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.kafka.topics import MAX_INPUT_BYTES, TopicAdmin
 from cempstream.streams.settings import read_settings
 

@@ -21,7 +21,8 @@ from cempstream.models.simulator.simulator import simulate as simulate_night
 from cempstream.schemas.stamp import Tense
 from cempstream.streams.commands.options import Bootstrap, progress_bar
 from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
-from cempstream.streams.kafka.publisher import OutMessage, Publisher
+from cempstream.streams.kafka.messages import OutMessage
+from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.kafka.topics import MAX_INPUT_BYTES, TopicAdmin
 from cempstream.streams.settings import read_settings
 

@@ -1,19 +1,27 @@
-"""A dead letter as a value: what a packet was, where it came from and why it was refused."""
+"""Dead letters, written and read: what a packet was, where it came from and why it was refused."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha256
 
 from confluent_kafka import Message
 
-from cempstream.streams.kafka.publisher import OutMessage
+from cempstream.processors.outcome import Rejected
+from cempstream.streams.kafka.messages import Headers, Origin, OutMessage, header_pairs
+from cempstream.streams.settings import LimitSettings
 
 #: Counts, on a packet, how often it was sent again.
 ATTEMPTS = "requeue.attempts"
 
+#: Headers of a dead letter: why it was refused, and the digest of the packet.
+REASON = "error.reason"
+SHA256 = "orig.sha256"
+
 _ORIGINAL = "orig.header."
+_DETAIL_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +60,7 @@ class DeadLetter:
     is_whole: bool
     key: bytes | None
     packet: bytes = field(repr=False)
-    headers: tuple[tuple[str, bytes], ...]
+    headers: Headers
     attempts: int
 
     @property
@@ -82,6 +90,41 @@ class DeadLetter:
         )
 
 
+def write_dead_letter(rejected: Rejected, origin: Origin, topic: str, limits: LimitSettings) -> OutMessage:
+    """Return the message that brings a refused packet to the dead-letter topic.
+
+    Parameters
+    ----------
+    topic
+        The dead-letter topic.
+    limits
+        How much of the packet is kept.
+    """
+    packet = rejected.packet
+    is_whole = len(packet) <= limits.max_packet_bytes
+    facts: Mapping[str, str] = {
+        REASON: rejected.reason.value,
+        "error.detail": rejected.detail[:_DETAIL_CHARS],
+        "error.stage": "pipeline",
+        "orig.topic": origin.topic,
+        "orig.partition": str(origin.partition),
+        "orig.offset": str(origin.offset),
+        "orig.timestamp": str(origin.timestamp_ms),
+        "orig.size": str(len(packet)),
+        SHA256: sha256(packet).hexdigest(),
+        "orig.is_whole": str(is_whole).lower(),
+    }
+    return OutMessage(
+        topic,
+        origin.key,
+        packet if is_whole else packet[: limits.dead_letter_head_bytes],
+        (
+            *((name, value.encode()) for name, value in facts.items()),
+            *((f"{_ORIGINAL}{name}", value) for name, value in origin.headers),
+        ),
+    )
+
+
 def read_dead_letter(message: Message) -> DeadLetter:
     """Read a message of the dead-letter topic; a header that is absent or odd costs nothing but itself."""
     pairs = header_pairs(message.headers())
@@ -95,14 +138,14 @@ def read_dead_letter(message: Message) -> DeadLetter:
         partition=message.partition() or 0,
         offset=message.offset() or 0,
         died_at=datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
-        reason=facts.get("error.reason", "unknown"),
+        reason=facts.get(REASON, "unknown"),
         detail=facts.get("error.detail", ""),
         stage=facts.get("error.stage", ""),
         topic=facts.get("orig.topic", ""),
         topic_partition=_number(facts.get("orig.partition"), -1),
         topic_offset=_number(facts.get("orig.offset"), -1),
         size_bytes=size,
-        sha256=facts.get("orig.sha256", ""),
+        sha256=facts.get(SHA256, ""),
         is_whole=len(packet) == size,
         key=message.key(),
         packet=packet,
@@ -111,11 +154,9 @@ def read_dead_letter(message: Message) -> DeadLetter:
     )
 
 
-def header_pairs(headers: object) -> list[tuple[str, bytes]]:
-    """Return headers as librdkafka gives them: a list, or nothing; a value may be absent."""
-    if not isinstance(headers, Iterable):
-        return []
-    return [(str(name), bytes(value or b"")) for name, value in headers]
+def original_header(headers: Headers, name: str) -> bytes | None:
+    """Return a header that the packet itself had, out of those of its dead letter; None where it had none."""
+    return dict(headers).get(f"{_ORIGINAL}{name}")
 
 
 def _number(text: str | None, otherwise: int) -> int:

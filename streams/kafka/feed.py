@@ -12,7 +12,8 @@ from itertools import chain, islice
 from cempstream.processors.spectrum import Spectrum
 from cempstream.schemas.codec import encode_spectrum
 from cempstream.schemas.stamp import Tense
-from cempstream.streams.kafka.publisher import DeliveryFailed, OutMessage, Publisher
+from cempstream.streams.kafka.messages import OutMessage
+from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
 
 #: As many as one request to the broker carries well: 64 LAMOST packets are 2 MB.
 _CHUNK = 64

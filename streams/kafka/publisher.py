@@ -9,13 +9,13 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from cempstream.errors import FixableError
+from cempstream.streams.kafka.messages import OutMessage
 
 logger = logging.getLogger(__name__)
 
@@ -25,16 +25,6 @@ _POLL_S = 0.1
 _QUEUE_FULL_RETRY_S = 0.005
 
 _STATISTICS_MS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class OutMessage:
-    """One message on its way to Kafka."""
-
-    topic: str
-    key: bytes | None
-    value: bytes
-    headers: tuple[tuple[str, bytes], ...] = ()
 
 
 class DeliveryFailed(FixableError, RuntimeError):

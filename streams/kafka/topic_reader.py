@@ -18,23 +18,14 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from cempstream.errors import FixableError
-from cempstream.streams.kafka.topics import NoBroker
+from cempstream.streams.kafka.places import is_about_a_group, partitions_of, place_of
 from cempstream.streams.settings import KafkaSettings
-from cempstream.streams.subscriber.start import is_about_a_group
 
 _TIMEOUT_S = 10.0
 _POLL_S = 0.1
 _CHUNK = 256
 #: Producers' clocks and retries put the messages of a partition out of order by less than this.
 _DISORDER_MS = 600_000
-
-
-class NoSuchTopic(FixableError, LookupError):
-    """The broker does not have the topic."""
-
-    def __init__(self, topic: str) -> None:
-        super().__init__(f"there is no topic {topic!r}: `cempstream topics create` makes ours")
 
 
 @contextmanager
@@ -58,23 +49,6 @@ def open_consumer(kafka: KafkaSettings) -> Iterator[Consumer]:
         consumer.close()
 
 
-def partitions_of(consumer: Consumer, topic: str) -> list[int]:
-    """Return the numbers of a topic's partitions.
-
-    Raises
-    ------
-    NoSuchTopic
-        There is none of that name.
-    """
-    try:
-        known = consumer.list_topics(timeout=_TIMEOUT_S).topics
-    except KafkaException as error:
-        raise NoBroker(f"no broker answers: {error.args[0].str()}") from None
-    if topic not in known:
-        raise NoSuchTopic(topic)
-    return sorted(known[topic].partitions)
-
-
 def read_topic(
     kafka: KafkaSettings, topic: str, *, since: datetime | None = None, until: datetime | None = None
 ) -> Iterator[Message]:
@@ -91,13 +65,13 @@ def read_topic(
         Leave out messages of this time or later, and end each partition soon after the first of them.
     """
     with open_consumer(kafka) as consumer:
-        starts = [TopicPartition(topic, i, OFFSET_BEGINNING) for i in partitions_of(consumer, topic)]
+        starts = [TopicPartition(*place, OFFSET_BEGINNING) for place in partitions_of(consumer, [topic])]
         since_ms = 0 if since is None else max(0, round(since.timestamp() * 1000))
         until_ms = math.inf if until is None else until.timestamp() * 1000
         if since is not None:
             starts = at_time(consumer, starts, since_ms)
         consumer.assign(starts)
-        unfinished = {start.partition for start in starts}
+        unfinished = {(start.topic, start.partition) for start in starts}
         heard_at_s = time.monotonic()
         while unfinished:
             messages = _consume(consumer)
@@ -109,14 +83,14 @@ def read_topic(
                 )
             for message in messages:
                 if _is_end(message):
-                    place = _place(message)
-                    unfinished.discard(place[1])
+                    place, _ = place_of(message)
+                    unfinished.discard(place)
                     consumer.pause([TopicPartition(*place)])
                 elif since_ms <= message.timestamp()[1] < until_ms:
                     yield message
                 elif message.timestamp()[1] >= until_ms + _DISORDER_MS:
-                    place = _place(message)
-                    unfinished.discard(place[1])
+                    place, _ = place_of(message)
+                    unfinished.discard(place)
                     consumer.pause([TopicPartition(*place)])
 
 
@@ -124,16 +98,16 @@ def count_messages(kafka: KafkaSettings, topics: Sequence[str]) -> dict[str, int
     """Return how many messages each topic holds, by the watermarks that Fetch returns."""
     counts = dict.fromkeys(topics, 0)
     with open_consumer(kafka) as consumer:
-        waiting = {(topic, i) for topic in topics for i in partitions_of(consumer, topic)}
-        consumer.assign([TopicPartition(topic, i, OFFSET_BEGINNING) for topic, i in waiting])
+        waiting = set(partitions_of(consumer, topics))
+        consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in waiting])
         deadline_s = time.monotonic() + _TIMEOUT_S
         while waiting and time.monotonic() < deadline_s:
             messages = _consume(consumer)
             # One message or the end is enough: the answer that it came in said where its partition ends.
             for message in messages:
                 _is_end(message)  # raises on any other error
-            seen = {_place(message) for message in messages} & waiting
-            consumer.pause([TopicPartition(topic, i) for topic, i in seen])
+            seen = {place_of(message)[0] for message in messages} & waiting
+            consumer.pause([TopicPartition(*place) for place in seen])
             for topic, i in seen:
                 low, high = consumer.get_watermark_offsets(TopicPartition(topic, i), cached=True)
                 counts[topic] += max(0, high - max(0, low))
@@ -144,7 +118,7 @@ def count_messages(kafka: KafkaSettings, topics: Sequence[str]) -> dict[str, int
 def read_one(kafka: KafkaSettings, topic: str, partition: int, offset: int) -> Message | None:
     """Return the message at one place; None where there is none."""
     with open_consumer(kafka) as consumer:
-        if partition not in partitions_of(consumer, topic):
+        if (topic, partition) not in partitions_of(consumer, [topic]):
             return None
         place = TopicPartition(topic, partition, offset)
         consumer.assign([place])
@@ -172,13 +146,6 @@ def _is_end(message: Message) -> bool:
     if error.code() != KafkaError._PARTITION_EOF:
         raise KafkaException(error)
     return True
-
-
-def _place(message: Message) -> tuple[str, int]:
-    topic, partition = message.topic(), message.partition()
-    assert topic is not None, "whatever was consumed has a place"
-    assert partition is not None, "whatever was consumed has a place"
-    return topic, partition
 
 
 def at_time(consumer: Consumer, starts: list[TopicPartition], since_ms: int) -> list[TopicPartition]:

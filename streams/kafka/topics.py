@@ -17,7 +17,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # imported the
     NewTopic,
 )
 
-from cempstream.errors import FixableError
+from cempstream.streams.kafka.places import NoBroker
 from cempstream.streams.settings import MIB, KafkaSettings, TopicSettings
 
 _TIMEOUT_S = 10.0
@@ -36,10 +36,6 @@ _DEAD_LETTER_EXTRA_BYTES = MIB
 _RESULT_BYTES = 2 * MIB
 _RESULT_DAYS = 30
 _HEARTBEAT_DAYS = 1
-
-
-class NoBroker(FixableError, ConnectionError):
-    """No broker answers; the message says where and why."""
 
 
 @dataclass(frozen=True, slots=True)

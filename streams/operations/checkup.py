@@ -18,12 +18,12 @@ from cempstream.models.bundle import BundleError, load_bundle
 from cempstream.models.pinned import find_bundle
 from cempstream.models.sessions import ProviderUnavailable
 from cempstream.processors.graph import ModelError
+from cempstream.streams.kafka.places import NoBroker
 from cempstream.streams.kafka.topics import (
     IN_SYNC,
     RETENTION,
     SIZE,
     TIMESTAMPS,
-    NoBroker,
     TopicAdmin,
     TopicPlan,
     TopicState,

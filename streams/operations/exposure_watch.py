@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
@@ -25,12 +25,13 @@ from cempstream.schemas.exposure import (
 )
 from cempstream.schemas.packets import PacketError, unpack
 from cempstream.schemas.registry import Kind
-from cempstream.streams.kafka.dead_letters import header_pairs
-from cempstream.streams.kafka.publisher import OutMessage, Publisher
-from cempstream.streams.kafka.topic_reader import at_time, open_consumer, partitions_of, read_topic
+from cempstream.streams.kafka.dead_letters import original_header
+from cempstream.streams.kafka.messages import OutMessage, header_pairs
+from cempstream.streams.kafka.places import Place, is_about_a_group, partitions_of
+from cempstream.streams.kafka.publisher import Publisher
+from cempstream.streams.kafka.topic_reader import at_time, open_consumer, read_topic
 from cempstream.streams.operations.exposure_book import ExposureBook, ExposureKey, Seen
 from cempstream.streams.settings import KafkaSettings, TopicSettings
-from cempstream.streams.subscriber.start import is_about_a_group
 from cempstream.streams.telemetry import notices
 from cempstream.streams.telemetry.metrics import LATENCY_BUCKETS_S, SURVEY_LABELS, survey_label
 
@@ -199,7 +200,7 @@ class ExposureWatch:
         )
 
     def _read_dead_letter(self, message: Message) -> Seen | None:
-        if dict(header_pairs(message.headers())).get("orig.header.tense", b"current") != b"current":
+        if original_header(header_pairs(message.headers()), "tense") not in (None, b"current"):
             return None
         packet = peek_exposure(message.value() or b"")
         if packet is None:
@@ -225,18 +226,17 @@ class ExposureWatch:
     def _told_before(self, since: datetime) -> list[Exposure]:
         return list(read_exposures(self._kafka, self._topics.exposures, since))
 
-    def _partitions(self, consumer: Consumer) -> Iterable[tuple[str, int]]:
-        for topic in (self._topics.scores, self._topics.dlq):
-            yield from ((topic, number) for number in partitions_of(consumer, topic))
+    def _partitions(self, consumer: Consumer) -> set[Place]:
+        return set(partitions_of(consumer, (self._topics.scores, self._topics.dlq)))
 
     def _assign(self, consumer: Consumer, since: datetime) -> None:
-        self._known = set(self._partitions(consumer))
+        self._known = self._partitions(consumer)
         self._behind = set(self._known)
         starts = [TopicPartition(*place) for place in sorted(self._known)]
         consumer.assign(at_time(consumer, starts, round(since.timestamp() * 1000)))
 
     def _take_new_partitions(self, consumer: Consumer) -> None:
-        new = set(self._partitions(consumer)) - self._known
+        new = self._partitions(consumer) - self._known
         self._known |= new
         if new:
             consumer.incremental_assign([TopicPartition(*place, OFFSET_BEGINNING) for place in sorted(new)])

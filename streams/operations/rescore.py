@@ -16,8 +16,8 @@ from confluent_kafka import Message
 
 from cempstream.processors.outcome import Classification, Outcome
 from cempstream.schemas.stamp import Tense
-from cempstream.streams.kafka.dead_letters import header_pairs
-from cempstream.streams.kafka.outputs import MessageWriter, Origin
+from cempstream.streams.kafka.messages import Origin, header_pairs
+from cempstream.streams.kafka.outputs import MessageWriter
 from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.operations.compare import Comparer
 
@@ -137,5 +137,5 @@ def _origin(message: Message) -> Origin:
         offset=message.offset() or 0,
         timestamp_ms=message.timestamp()[1],
         key=message.key(),
-        headers=tuple(header_pairs(message.headers())),
+        headers=header_pairs(message.headers()),
     )

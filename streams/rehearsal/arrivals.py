@@ -12,9 +12,9 @@ from typing import Self
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaException, Message, TopicPartition
 
-from cempstream.streams.kafka.topic_reader import open_consumer, partitions_of
+from cempstream.streams.kafka.places import is_about_a_group, partitions_of
+from cempstream.streams.kafka.topic_reader import open_consumer
 from cempstream.streams.settings import KafkaSettings
-from cempstream.streams.subscriber.start import is_about_a_group
 
 _POLL_S = 0.05
 _CHUNK = 500
@@ -95,9 +95,8 @@ class Arrivals:
             with open_consumer(self._kafka) as consumer:
                 consumer.assign(
                     [
-                        TopicPartition(topic, i, OFFSET_BEGINNING)
-                        for topic in self._topics
-                        for i in partitions_of(consumer, topic)
+                        TopicPartition(*place, OFFSET_BEGINNING)
+                        for place in partitions_of(consumer, self._topics)
                     ]
                 )
                 while not self._ending.is_set():

@@ -20,7 +20,8 @@ from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Classification
 from cempstream.processors.velocity import shift_to_rest
 from cempstream.schemas.codec import decode_spectrum, encode_spectrum
-from cempstream.streams.kafka.outputs import MessageWriter, Origin
+from cempstream.streams.kafka.messages import Origin
+from cempstream.streams.kafka.outputs import MessageWriter
 from cempstream.streams.rehearsal.bench_load import Layout, load_spectra
 from cempstream.streams.rehearsal.machine import Machine, this_machine
 from cempstream.streams.scoring.assemble import load_pipeline

@@ -18,7 +18,8 @@ from cempstream.processors.spectrum import Spectrum
 from cempstream.schemas.codec import encode_spectrum
 from cempstream.schemas.score import decode_score
 from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
-from cempstream.streams.kafka.publisher import OutMessage, Publisher
+from cempstream.streams.kafka.messages import OutMessage
+from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.rehearsal.arrivals import Arrivals
 from cempstream.streams.rehearsal.bench_load import Layout, load_spectra
 from cempstream.streams.rehearsal.local_stream import LocalStream

@@ -12,6 +12,7 @@ import numpy as np
 
 from cempstream.schemas.alert import Alert, decode_alert
 from cempstream.schemas.score import decode_score
+from cempstream.streams.kafka.dead_letters import REASON, SHA256
 from cempstream.streams.rehearsal.arrivals import Arrival
 from cempstream.streams.rehearsal.night_spectra import NightSpectrum
 from cempstream.streams.settings import TopicSettings
@@ -105,9 +106,9 @@ class Ledger:
 
     def _book_dead(self, arrival: Arrival) -> None:
         with self._lock:
-            spectrum_id = self._id_of_packet.get(arrival.headers.get("orig.sha256", ""), "")
+            spectrum_id = self._id_of_packet.get(arrival.headers.get(SHA256, ""), "")
         self._dead[spectrum_id] += 1
-        self.dead_reasons[arrival.headers.get("error.reason", "")] += 1
+        self.dead_reasons[arrival.headers.get(REASON, "")] += 1
 
     @property
     def n_sent(self) -> int:

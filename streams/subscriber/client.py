@@ -24,17 +24,16 @@ from uuid import uuid4
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from cempstream.schemas.alert import Alert
-from cempstream.streams.subscriber.sieve import N_REMEMBERED, TENSES, AlertSieve, OnError, UndecodableError
-from cempstream.streams.subscriber.start import (
+from cempstream.streams.kafka.places import (
     HOPELESS,
     Place,
-    StartingPoints,
     StreamError,
     is_about_a_group,
     partitions_of,
     place_of,
-    starting_points,
 )
+from cempstream.streams.subscriber.sieve import N_REMEMBERED, TENSES, AlertSieve, OnError, UndecodableError
+from cempstream.streams.subscriber.start import StartingPoints, starting_points
 from cempstream.streams.times import parse_start, parse_time
 
 logger = logging.getLogger(__name__)

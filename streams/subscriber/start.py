@@ -10,41 +10,28 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
     KafkaError,
     KafkaException,
-    Message,
     TopicPartition,
 )
 
-from cempstream.errors import FixableError
-from cempstream.streams.times import Start
-
-#: Errors that waiting does not mend.
-HOPELESS = frozenset(
-    {
-        KafkaError._AUTHENTICATION,
-        KafkaError._SSL,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.UNKNOWN_TOPIC_OR_PART,
-    }
+from cempstream.streams.kafka.places import (
+    NoBroker,
+    Place,
+    StreamError,
+    is_about_a_group,
+    partitions_of,
+    place_of,
 )
-
-#: A topic and a partition's number.
-Place: TypeAlias = tuple[str, int]
+from cempstream.streams.times import Start
 
 _TIMEOUT_S = 15.0
 _POLL_S = 0.2
-
-
-class StreamError(FixableError, ConnectionError):
-    """The stream cannot be read; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +53,6 @@ class StartingPoints:
     not_before_ms: int = 0
 
 
-def partitions_of(consumer: Consumer, topics: Iterable[str]) -> list[Place]:
-    """Return every partition of the topics.
-
-    Raises
-    ------
-    StreamError
-        The broker does not answer, or has no such topic.
-    """
-    places = []
-    try:
-        known = consumer.list_topics(timeout=_TIMEOUT_S).topics
-    except KafkaException as error:
-        raise StreamError("no broker answers") from error
-    for topic in topics:
-        if topic not in known:
-            near = sorted(name for name in known if not name.startswith("_"))
-            raise StreamError(
-                f"there is no topic '{topic}' that you may read, only {', '.join(near) or 'none'}"
-            )
-        places += [(topic, number) for number in sorted(known[topic].partitions)]
-    return places
-
-
 def starting_points(config: Mapping[str, Any], topics: Iterable[str], start: Start) -> StartingPoints:
     """Ask the broker where to start, with a consumer of its own that belongs to no group.
 
@@ -105,7 +69,8 @@ def starting_points(config: Mapping[str, Any], topics: Iterable[str], start: Sta
     except StreamError as error:
         consumer.poll(0)  # this is what calls error_cb
         if errors:  # the reason behind a silence: refused, unknown host, wrong password
-            raise StreamError(f"{error}: {errors[0].str()}") from error
+            said = "no broker answers" if isinstance(error, NoBroker) else error
+            raise StreamError(f"{said}: {errors[0].str()}") from error
         raise
     finally:
         consumer.close()
@@ -160,20 +125,3 @@ def _at_time(consumer: Consumer, ends: Mapping[Place, int], start_ms: int) -> di
         raise StreamError("the broker did not say where that time is") from error
     at = {(part.topic, part.partition): part.offset for part in found}
     return {place: at[place] if at[place] >= 0 else end for place, end in ends.items()}
-
-
-def is_about_a_group(error: KafkaError | None) -> bool:
-    """Say whether the broker refuses the name of a group, which is nothing to a reader without one.
-
-    librdkafka wants a name all the same, and asks for its coordinator.
-    """
-    return error is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED
-
-
-def place_of(message: Message) -> tuple[Place, int]:
-    """Return topic, partition and offset of a message, or of the end of a partition."""
-    topic, partition, offset = message.topic(), message.partition(), message.offset()
-    assert topic is not None, "whatever was consumed has a place"
-    assert partition is not None, "whatever was consumed has a place"
-    assert offset is not None, "whatever was consumed has a place"
-    return (topic, partition), offset

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 from cempstream.processors.outcome import Rejected
-from cempstream.streams.kafka.outputs import Origin
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +55,7 @@ def stopped(bundles: Sequence[str], n_scored: int, n_dead_letters: int, n_alerts
     )
 
 
-def dead_letter(rejected: Rejected, origin: Origin) -> None:
+def dead_letter(rejected: Rejected, topic: str, partition: int, offset: int) -> None:
     """A packet could not be scored and lies in the dead-letter topic."""
     _log(
         logging.WARNING,
@@ -66,9 +65,9 @@ def dead_letter(rejected: Rejected, origin: Origin) -> None:
         spectrum_id=rejected.spectrum_id,
         exposure_id=rejected.exposure_id,
         survey=rejected.survey,
-        topic=origin.topic,
-        partition=origin.partition,
-        offset=origin.offset,
+        topic=topic,
+        partition=partition,
+        offset=offset,
     )
 
 

@@ -25,8 +25,9 @@ from faust.types import TP, EventT
 from cempstream.processors.outcome import Classification, Outcome
 from cempstream.schemas.heartbeat import WorkerState
 from cempstream.schemas.results import code_provenance
-from cempstream.streams.kafka.outputs import MessageWriter, Origin
-from cempstream.streams.kafka.publisher import OutMessage, Publisher
+from cempstream.streams.kafka.messages import Origin, OutMessage
+from cempstream.streams.kafka.outputs import MessageWriter
+from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.pipeline import ModelBroken, Pipeline
 from cempstream.streams.settings import KafkaSettings, Settings
@@ -237,7 +238,7 @@ class Worker:
                 n_archival += outcome.decision.is_candidate and origin.tense == "archival"
             else:
                 n_dead += 1
-                notices.dead_letter(outcome, origin)
+                notices.dead_letter(outcome, origin.topic, origin.partition, origin.offset)
             self.waiting.deliver((origin.topic, origin.partition), origin.timestamp_ms / 1000)
         for topic in (topics.alerts, topics.alerts_json):
             metrics.alerts.labels(topic).inc(n_alerts - n_archival)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from cempstream.schemas.heartbeat import Heartbeat, WorkerState, encode_heartbeat
-from cempstream.streams.kafka.publisher import DeliveryFailed, OutMessage, Publisher
+from cempstream.streams.kafka.messages import OutMessage
+from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
 from cempstream.streams.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)

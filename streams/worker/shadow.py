@@ -13,8 +13,8 @@ from datetime import UTC, datetime
 from cempstream.processors.outcome import Classification, Outcome
 from cempstream.schemas.score import encode_score
 from cempstream.schemas.stamp import Stamp
-from cempstream.streams.kafka.outputs import Origin
-from cempstream.streams.kafka.publisher import DeliveryFailed, OutMessage, Publisher
+from cempstream.streams.kafka.messages import Origin, OutMessage
+from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.pipeline import ModelBroken, Pipeline
 from cempstream.streams.settings import Settings

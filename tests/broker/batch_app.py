@@ -9,7 +9,8 @@ import os
 import mode
 from faust.types import EventT, StreamT
 
-from cempstream.streams.kafka.publisher import OutMessage, Publisher
+from cempstream.streams.kafka.messages import OutMessage
+from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.worker import faust_app
 from cempstream.streams.worker.batches import EventBatch, EventBatches
 from cempstream.streams.worker.faust_app import new_app, raw_topic, run_worker

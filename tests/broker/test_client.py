@@ -11,12 +11,12 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
+from cempstream.streams.kafka.places import StreamError
 from cempstream.streams.rehearsal.embedded import free_port
 from cempstream.streams.subscriber import client
 from cempstream.streams.subscriber import start as start_module
 from cempstream.streams.subscriber.client import AlertStream
 from cempstream.streams.subscriber.sieve import Undecodable, UndecodableError
-from cempstream.streams.subscriber.start import StreamError
 from tests.support.alerts import alert_packet
 
 pytestmark = pytest.mark.timeout(90)

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.spectrum import Reason
 from cempstream.streams.cli import app
-from cempstream.streams.kafka.outputs import MessageWriter, Origin
+from cempstream.streams.kafka.messages import Origin
+from cempstream.streams.kafka.outputs import MessageWriter
 from cempstream.streams.kafka.topic_reader import read_topic
 from cempstream.streams.settings import KafkaSettings, LimitSettings, TopicSettings
 

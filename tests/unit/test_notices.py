@@ -13,7 +13,6 @@ import pytest
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.spectrum import Reason
 from cempstream.schemas.codec import decode_spectrum, encode_spectrum
-from cempstream.streams.kafka.outputs import Origin
 from cempstream.streams.scoring.pipeline import Pipeline, Route
 from cempstream.streams.telemetry import notices
 from cempstream.streams.telemetry.logs import JsonFormatter, KeyValueFormatter
@@ -21,7 +20,7 @@ from tests.support.fakes import ThresholdChain, make_spectrum
 from tests.support.poison import packet_with
 from tests.unit.test_pipeline import POLICY
 
-ORIGIN = Origin("lamost.spectra.v1", 3, 41, 0, None, ())
+PLACE = ("lamost.spectra.v1", 3, 41)
 
 
 def lines_of(caplog: pytest.LogCaptureFixture, say: Callable[[], None]) -> list[dict[str, object]]:
@@ -35,7 +34,7 @@ EVERY: dict[notices.Event, Callable[[], None]] = {
     notices.Event.STARTED: lambda: notices.started(("mid/1.1.0",), "cpu", "http://127.0.0.1:9464/metrics"),
     notices.Event.STOPPED: lambda: notices.stopped(("mid/1.1.0",), 10, 1, 2),
     notices.Event.DEAD_LETTER: lambda: notices.dead_letter(
-        Rejected(b"", Reason.TRUNCATED, "it ends early", "s1", "lamost", "e7"), ORIGIN
+        Rejected(b"", Reason.TRUNCATED, "it ends early", "s1", "lamost", "e7"), *PLACE
     ),
     notices.Event.MODEL_BROKEN: lambda: notices.model_broken("mid: 8 of 64 spectra failed in the models"),
     notices.Event.SHADOW_FAILED: lambda: notices.shadow_failed("mid-1.2.0", "its scores are not delivered"),
@@ -69,7 +68,7 @@ def test_a_dead_letter_says_which_spectrum_of_which_exposure(caplog: pytest.LogC
 
 def test_what_is_not_known_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
     junk = Rejected(b"junk", Reason.NOT_AVRO, 'magic "x"\nmust be 0')
-    (line,) = lines_of(caplog, lambda: notices.dead_letter(junk, ORIGIN))
+    (line,) = lines_of(caplog, lambda: notices.dead_letter(junk, *PLACE))
     assert not {"spectrum_id", "exposure_id", "survey"} & line.keys()
 
 

@@ -14,7 +14,8 @@ from cempstream.processors.decide import Policy
 from cempstream.schemas.alert import decode_alert
 from cempstream.schemas.score import decode_score
 from cempstream.schemas.stamp import record_id
-from cempstream.streams.kafka.outputs import MessageWriter, Origin
+from cempstream.streams.kafka.messages import Origin
+from cempstream.streams.kafka.outputs import MessageWriter
 from cempstream.streams.settings import LimitSettings, TopicSettings
 from tests.support.fakes import classification, make_spectrum
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 
-from cempstream.streams.kafka.publisher import DeliveryFailed, OutMessage, Publisher
+from cempstream.streams.kafka.messages import OutMessage
+from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
 
 pytestmark = pytest.mark.timeout(60)
 

@@ -1,0 +1,56 @@
+"""Messages as values: one on its way to Kafka, and where one that was read came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TypeAlias, get_args
+
+from cempstream.schemas.stamp import Tense
+
+Headers: TypeAlias = tuple[tuple[str, bytes], ...]
+
+_TENSES = frozenset(get_args(Tense))
+
+
+@dataclass(frozen=True, slots=True)
+class OutMessage:
+    """One message on its way to Kafka."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a packet came from.
+
+    Attributes
+    ----------
+    timestamp_ms
+        The broker's or the producer's time of the message, milliseconds since 1970.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    headers: Headers
+
+    @property
+    def tense(self) -> Tense:
+        """Whether the packet is tonight's, a replayed one, an injection or a test."""
+        for name, value in self.headers:
+            if name == "tense" and (tense := value.decode("ascii", "replace")) in _TENSES:
+                return tense  # type: ignore[return-value] # one of the literal's own values
+        return "current"
+
+
+def header_pairs(headers: object) -> Headers:
+    """Return headers as librdkafka gives them: a list, or nothing; a value may be absent."""
+    if not isinstance(headers, Iterable):
+        return ()
+    return tuple((str(name), bytes(value or b"")) for name, value in headers)
