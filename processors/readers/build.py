@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 import numpy as np
@@ -30,6 +30,8 @@ _SHORTEST_FILL = 3
 _SCALES = (1e-8, 1e8)
 _LARGEST_IVAR = 1e30
 _GRID_TOLERANCE_PIX = 0.02
+#: Less is no wavelength; 1 Å is the power of a missing logarithm.
+_LEAST_WAVE_AA = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +123,9 @@ def grid_from_cards(wave: Array, log10_start: float | None, log10_step: float | 
 
 def _build(origin: Origin, pixels: Pixels, options: ReadOptions, survey: str) -> Spectrum:
     flags = set(pixels.flags)
+    pixels = _without_gaps(pixels)
     flux, ivar = _clean(pixels)
+    ra, dec = _place(origin)
     if pixels.ivar is None:
         flags.add(Flag.IVAR_ESTIMATED)
     resolving_power = pixels.resolving_power
@@ -145,8 +149,8 @@ def _build(origin: Origin, pixels: Pixels, options: ReadOptions, survey: str) ->
         observed_at=origin.observed_at,
         object_id=origin.object_id,
         exposure_size=origin.exposure_size,
-        ra=origin.ra,
-        dec=origin.dec,
+        ra=ra,
+        dec=dec,
         epoch=origin.epoch,
         gaia_source_id=origin.gaia_source_id,
         contamination=None if pixels.contamination is None else pixels.contamination.astype(np.float32),
@@ -156,6 +160,59 @@ def _build(origin: Origin, pixels: Pixels, options: ReadOptions, survey: str) ->
         photometry=origin.photometry,
         uri=origin.uri,
         flags=tuple(flag.value for flag in Flag if flag in flags),
+    )
+
+
+def _place(origin: Origin) -> tuple[float | None, float | None]:
+    """Return right ascension and declination: one alone is no place, and some longitudes run from -180."""
+    if origin.ra is None or origin.dec is None:
+        return None, None
+    return origin.ra % 360.0 if -180.0 <= origin.ra < 0.0 else origin.ra, origin.dec
+
+
+def fill_gaps(wave: Array) -> tuple[Array, Array]:
+    """Give pixels within a spectrum that have no wavelength one between their neighbours'.
+
+    Some pipelines write 0 or NaN, or the power of 0, where a pixel was masked.
+
+    Returns
+    -------
+    tuple
+        The wavelengths, and which were filled in: such pixels are bad, whatever else is said of them.
+    """
+    with np.errstate(invalid="ignore"):
+        is_gap = ~(wave > _LEAST_WAVE_AA) | ~np.isfinite(wave)
+    known = np.flatnonzero(~is_gap)
+    if known.size < 2 or known.size == wave.size:
+        return wave, np.zeros(wave.shape, dtype=bool)
+    filled = np.interp(np.arange(wave.size), known, wave[known], left=np.nan, right=np.nan)
+    return np.where(is_gap, filled, wave), is_gap
+
+
+def _without_gaps(pixels: Pixels) -> Pixels:
+    """Fill gaps within the wavelengths, and cut pixels without one off both ends."""
+    if not isinstance(pixels.grid, ExplicitGrid) or pixels.flux.shape != pixels.grid.wave.shape:
+        return pixels
+    wave, is_gap = fill_gaps(pixels.grid.wave)
+    if not is_gap.any():
+        return pixels
+    known = np.flatnonzero(np.isfinite(wave))
+    whole = slice(int(known[0]), int(known[-1]) + 1)
+
+    def cut(array: Array | None) -> Array | None:
+        return array[whole] if array is not None and array.shape == wave.shape else array
+
+    power, is_bad = pixels.resolving_power, cut(pixels.is_bad)
+    return replace(
+        pixels,
+        grid=grid_of(wave[whole]),
+        flux=pixels.flux[whole],
+        ivar=cut(pixels.ivar),
+        is_bad=is_gap[whole] if is_bad is None else is_bad | is_gap[whole],
+        contamination=cut(pixels.contamination),
+        resolving_power=power[whole]
+        if isinstance(power, np.ndarray) and power.shape == wave.shape
+        else power,
     )
 
 

@@ -1,38 +1,107 @@
-"""Names and units by which tables call wavelength, flux and noise."""
+"""Units of wavelengths, and noise of every kind as inverse variance."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import get_args
+import re
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 
-from cempstream.processors.grid import Array
-from cempstream.processors.spectrum import Frame, Medium
-
-WAVE_NAMES = ("wave", "wavelength", "loglam")
-IVAR_NAMES = ("ivar",)
-ERROR_NAMES = ("error", "err", "sigma", "flux_error", "flux_err", "uncertainty")
-MASK_NAMES = ("mask",)
-POWER_NAMES = ("resolving_power",)
-ID_NAMES = ("spectrum_id", "ids", "id")
+from cempstream.processors.grid import WAVE_LIMITS_AA, Array
+from cempstream.processors.readers.vocabulary import MaskSense, NoiseKind
 
 WANTED = "it needs wave, wavelength or loglam, flux, and ivar or error"
 
 _AA_PER_UNIT = {
-    "": 1.0,
-    "a": 1.0,
-    "aa": 1.0,
-    "å": 1.0,
-    "angstrom": 1.0,
-    "angstroms": 1.0,
-    "nm": 10.0,
-    "nanometer": 10.0,
-    "um": 1e4,
-    "µm": 1e4,
-    "micron": 1e4,
-    "m": 1e10,
+    **dict.fromkeys(
+        ("", "a", "aa", "å", "ang", "angs", "angstrom", "angstroms", "ångström", "angstroem"), 1.0
+    ),
+    **dict.fromkeys(
+        ("0.1nm", "0.1 nm", "1e-10m", "1e-10 m", "10-10m", "10**-10m", "10^-10m", "10^-10 m"), 1.0
+    ),
+    **dict.fromkeys(("unknown", "none", "-", "n/a"), 1.0),
+    **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre", "nanometres"), 10.0),
+    **dict.fromkeys(("um", "μm", "mum", "micron", "microns", "micrometer", "micrometers", "micrometre"), 1e4),
+    **dict.fromkeys(("m", "meter", "metre"), 1e10),
 }
+_LOG_UNIT = re.compile(r"(log10|log|dex|ln)\s*[\s(\[]?\s*(.*)")
+#: What unstated wavelengths of the optical look like, as (unit, least, most).
+_LOOKS = (
+    ("AA", 2500.0, 26000.0),
+    ("nm", 250.0, 2500.0),
+    ("um", 0.25, 2.5),
+    ("log10(AA)", 3.4, 4.45),
+    ("ln(AA)", 7.8, 10.2),
+    ("m", 2.5e-7, 2.5e-6),
+)
+_SAMPLE = 20_000
+#: From the picometre to the metre.
+_LEAST_UNIT_AA, _LARGEST_UNIT_AA = 1e-2, 1e10
+
+
+class BadTable(ValueError):
+    """What columns or statements of a table cannot be read as, and what would be right."""
+
+    def __init__(self, why: str, remedy: str = WANTED) -> None:
+        super().__init__(why)
+        self.remedy = remedy
+
+
+@dataclass(frozen=True, slots=True)
+class WaveUnit:
+    """A unit of wavelength: numbers, or powers of ``base`` where they are logarithms, times Å."""
+
+    factor: float
+    base: float | None = None
+
+    def to_aa(self, values: Array) -> Array:
+        """Turn numbers in this unit into Å; those that are no wavelength become NaN."""
+        if self.base is not None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                numbers = values.astype(np.float64)
+                powers = self.factor * self.base**numbers
+                # Files fill gaps with zeros, whose power is one.
+                return np.asarray(np.where(np.isfinite(powers) & (numbers != 0), powers, np.nan))
+        return values if self.factor == 1.0 else values * self.factor
+
+
+def wave_unit_of(text: str, log: str = "") -> WaveUnit | None:
+    """Return the unit that a word states; None where it is none of length.
+
+    Parameters
+    ----------
+    text
+        ``nm``, ``Angstrom``, ``0.1nm``, ``log10(AA)`` …; '' is Å.
+    log
+        ``log10`` or ``ln`` where the column's name says that it holds logarithms.
+    """
+    # Å and µ have two characters each.
+    word = unicodedata.normalize("NFKC", text).strip().lower()
+    match = _LOG_UNIT.fullmatch(word)
+    if match is not None:
+        log, word = match[1], match[2].strip(" )]")
+        word = "" if word in ("lambda", "wave", "wavelength", "λ") else word
+    factor = _AA_PER_UNIT.get(word)
+    if factor is None:
+        factor = _aa_per_astropy_unit(text if match is None else match[2].strip(" )]"))
+    if factor is None:
+        return None
+    return WaveUnit(factor, None if not log else float(np.e) if log == "ln" else 10.0)
+
+
+def _aa_per_astropy_unit(text: str) -> float | None:
+    if not text or len(text) > 40:
+        return None
+    from astropy import units
+
+    try:
+        factor = float(units.Unit(text).to(units.AA))
+    except (ValueError, TypeError, units.UnitsError):
+        return None
+    # A parsec is a length, but not one of light.
+    return factor if _LEAST_UNIT_AA <= factor <= _LARGEST_UNIT_AA else None
 
 
 def split_unit(label: str) -> tuple[str, str]:
@@ -43,9 +112,11 @@ def split_unit(label: str) -> tuple[str, str]:
     if not starts:
         return text.lower(), ""
     name, unit = text[: min(starts)], text[min(starts) + 1 :]
-    if not unit.endswith(("]", ")")) or any(bracket in unit[:-1] for bracket in "])"):
+    closed = unit.endswith(("]", ")"))
+    inside = unit[:-1]
+    if not closed or inside.count("(") != inside.count(")") or inside.count("[") != inside.count("]"):
         return text.lower(), ""
-    return name.strip().lower(), unit[:-1].strip()
+    return name.strip().lower(), inside.strip()
 
 
 def first_of(names: Iterable[str], present: Iterable[str]) -> str | None:
@@ -54,21 +125,75 @@ def first_of(names: Iterable[str], present: Iterable[str]) -> str | None:
     return next((name for name in names if name in found), None)
 
 
-def wavelengths(values: Array, name: str, unit: str) -> Array:
+def wavelengths(
+    values: Array, name: str, unit: str | None, *, log: str = "", chosen: str | None = None
+) -> Array:
     """Turn a column into Å.
+
+    Parameters
+    ----------
+    name
+        Of the column; ``loglam`` holds logarithms whatever its unit.
+    unit
+        As the file states it; None or '' where it states none.
+    log
+        ``log10`` or ``ln`` where the name says that.
+    chosen
+        The unit that the caller states, which goes before all the others.
 
     Raises
     ------
-    ValueError
-        Where the unit is not one of length.
+    BadTable
+        Where the unit is not one of length, or the numbers look like another one.
     """
-    if name == "loglam":
-        with np.errstate(over="ignore", invalid="ignore"):
-            return np.asarray(10.0 ** values.astype(np.float64))
-    factor = _AA_PER_UNIT.get(unit.strip().lower())
-    if factor is None:
-        raise ValueError(f"wavelengths are in '{unit}'")
-    return values if factor == 1.0 else values * factor
+    if name.lower() == "loglam":
+        log = log or "log10"
+    stated = wave_unit_of(chosen) if chosen is not None else wave_unit_of(unit or "", log)
+    if stated is None:
+        raise BadTable(
+            f"wavelengths are in '{chosen or unit}'", "the unit must be a length; --wave-unit nm says another"
+        )
+    wave = stated.to_aa(values)
+    likely = _other_unit(values, wave)
+    if likely is not None:
+        low, high = _range(values)
+        said = chosen or unit or (log and f"{log} of Å")
+        stated_as = f"in {said}" if said else "without a unit"
+        raise BadTable(
+            f"wavelengths run from {low:.6g} to {high:.6g} {stated_as}: these look like {likely}",
+            f"say --wave-unit '{likely}', or write the unit into the file: wavelength [{likely}]",
+        )
+    return wave
+
+
+def _range(values: Array) -> tuple[float, float]:
+    sample = values.ravel()[:: max(1, values.size // _SAMPLE)]
+    sample = sample[np.isfinite(sample) & (sample > 0)]
+    if not sample.size:
+        return float("nan"), float("nan")
+    low, high = np.percentile(sample, [2, 98])
+    return float(low), float(high)
+
+
+def _other_unit(values: Array, wave: Array) -> str | None:
+    """Return the unit that numbers look like where read as they are they are no wavelengths."""
+    low_aa, high_aa = _range(wave)
+    if WAVE_LIMITS_AA[0] <= low_aa <= high_aa <= WAVE_LIMITS_AA[1]:
+        return None
+    low, high = _range(values)
+    return next((unit for unit, least, most in _LOOKS if least <= low <= high <= most), None)
+
+
+def ivar_of(kind: NoiseKind, values: Array, flux: Array) -> Array:
+    """Turn a noise of any kind into inverse variances; what is no positive number marks a bad pixel."""
+    if kind == "ivar":
+        return values
+    if kind == "error":
+        return ivar_of_error(values)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        if kind == "variance":
+            return np.where(np.isfinite(values) & (values > 0), 1.0 / values, 0.0)
+        return np.where(np.isfinite(values) & (values > 0) & (flux != 0), (values / flux) ** 2, 0.0)
 
 
 def ivar_of_error(error: Array) -> Array:
@@ -76,6 +201,14 @@ def ivar_of_error(error: Array) -> Array:
     good = np.isfinite(error) & (error > 0)
     with np.errstate(divide="ignore", over="ignore"):
         return np.where(good, np.where(good, error, 1.0) ** -2.0, 0.0)
+
+
+def bad_of(sense: MaskSense, values: Array) -> Array:
+    """Say which pixels a mask rules out; one without a value is bad."""
+    if values.dtype.kind == "b":
+        return values if sense == "bad" else ~values
+    is_set = values != 0
+    return np.asarray((is_set if sense == "bad" else ~is_set) | np.isnan(values))
 
 
 def ascending(wave: Array, *others: Array | None) -> tuple[Array, list[Array | None]]:
@@ -88,29 +221,3 @@ def ascending(wave: Array, *others: Array | None) -> tuple[Array, list[Array | N
         other[whole][::step] if other is not None and other.shape == wave.shape else other for other in others
     ]
     return wave[whole][::step], same
-
-
-def medium_of(said: Mapping[str, object]) -> Medium | None:
-    """Return the medium that a table's cards or scalars state.
-
-    Raises
-    ------
-    ValueError
-        Where the word is not one of the two.
-    """
-    vacuum = said.get("vacuum")
-    if isinstance(vacuum, bool):
-        return "vacuum" if vacuum else "air"
-    word = str(said.get("medium", said.get("airorvac", ""))).strip().lower()
-    word = {"vac": "vacuum", "helium": ""}.get(word, word)
-    if word and word not in get_args(Medium):
-        raise ValueError(f"medium is '{word}'; it must be air or vacuum")
-    return "air" if word == "air" else "vacuum" if word == "vacuum" else None
-
-
-def frame_of(said: Mapping[str, object]) -> Frame | None:
-    """Return the frame that a table's cards or scalars state, as ``medium_of`` does the medium."""
-    word = str(said.get("frame", "")).strip().lower()
-    if word and word not in get_args(Frame):
-        raise ValueError(f"frame is '{word}'; it must be observed or rest")
-    return "observed" if word == "observed" else "rest" if word == "rest" else None

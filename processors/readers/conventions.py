@@ -41,6 +41,8 @@ class TableRow:
         None where the file says nothing of this spectrum.
     fault
         What keeps it from being read at all; the arrays are then empty.
+    flags
+        What the reader had to assume of it.
     """
 
     origin: Origin
@@ -51,6 +53,7 @@ class TableRow:
     contamination: Array | None = None
     resolving_power: float | Array | None = None
     fault: tuple[Reason, str] | None = None
+    flags: tuple[Flag, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,8 @@ def _has_noise(rows: Sequence[TableRow]) -> bool:
         if row.ivar is not None and row.flux.shape == row.ivar.shape and row.flux.size <= MAX_PIXELS:
             flux, ivar = to_float64(row.flux), to_float64(row.ivar)
             good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
+            if row.is_bad is not None and row.is_bad.shape == good.shape:
+                good &= ~row.is_bad
             verdicts.append(bool(good.any()) and contradicts_scatter(flux, ivar, good))
     return sum(verdicts) * 2 <= len(verdicts)
 
@@ -155,7 +160,7 @@ def build_row(row: TableRow, conventions: Conventions, options: ReadOptions) -> 
     if row.fault is not None:
         survey = options.survey or row.origin.survey
         return Rejected(b"", row.fault[0], row.fault[1], row.origin.spectrum_id, survey)
-    flags = list(conventions.flags)
+    flags = [*conventions.flags, *row.flags]
     power = row.resolving_power
     if power is None and options.resolving_power is not None:
         power = options.resolving_power

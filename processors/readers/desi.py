@@ -236,7 +236,7 @@ class _Fibres:
             observed_at=self._observed_at(row),
             reduced_at=self._reduced_at,
             reduction_version=self._version,
-            ra=self._within("TARGET_RA", row, 0.0, 360.0),
+            ra=self._within("TARGET_RA", row, -180.0, 360.0),
             dec=self._within("TARGET_DEC", row, -90.0, 90.0),
             epoch=self._within("REF_EPOCH", row, 1900.0, 2100.0),
             gaia_source_id=self._gaia(row),

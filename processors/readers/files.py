@@ -10,11 +10,12 @@ from cempstream.processors.readers.csst import read_csst
 from cempstream.processors.readers.desi import is_desi, read_desi
 from cempstream.processors.readers.fits_file import FitsFile
 from cempstream.processors.readers.lamost import is_lamost, read_lamost
-from cempstream.processors.readers.npz import read_npz
+from cempstream.processors.readers.npz import read_npy, read_npz
 from cempstream.processors.readers.options import ReadOptions
 from cempstream.processors.readers.sdss import is_sdss, read_sdss
 from cempstream.processors.readers.source import Source, open_source
-from cempstream.processors.readers.tables import read_csv, read_fits_table, table_indices
+from cempstream.processors.readers.tables import read_fits_table, table_indices
+from cempstream.processors.readers.text import read_text
 from cempstream.processors.spectrum import Spectrum
 
 #: What stands beside spectra in a folder and is none; whatever else is there is read, or is said.
@@ -26,6 +27,7 @@ DOCUMENTS = (
 _DOCUMENT_NAMES = ("readme", "license", "licence", "copying", "changelog", "makefile", "checksums")
 
 _FITS_MAGIC, _HDF5_MAGIC, _ZIP_MAGICS = b"SIMPLE  =", b"\x89HDF\r\n\x1a\n", (b"PK\x03\x04", b"PK\x05\x06")
+_NPY_MAGIC = b"\x93NUMPY"
 _DEFAULTS = ReadOptions()
 
 
@@ -69,8 +71,10 @@ def _read(source: Source, options: ReadOptions) -> Iterator[Spectrum | Rejected]
         yield from read_csst(source, options)
     elif source.head.startswith(_ZIP_MAGICS):
         yield from read_npz(source, options)
+    elif source.head.startswith(_NPY_MAGIC):
+        yield from read_npy(source, options)
     else:
-        yield from read_csv(source, options)
+        yield from read_text(source, options)
 
 
 def _read_fits(source: Source, options: ReadOptions) -> Iterator[Spectrum | Rejected]:

@@ -159,7 +159,7 @@ def _origin(file: FitsFile, cards: Cards) -> Origin:
         observed_at=cards.utc("DATE-OBS"),
         reduced_at=cards.utc("DATE") or file.source.modified_at,
         reduction_version=" ".join(part for part in release if part),
-        ra=cards.within("RA", 0.0, 360.0),
+        ra=cards.within("RA", -180.0, 360.0),
         dec=cards.within("DEC", -90.0, 90.0),
         photometry=_photometry(cards),
         uri=file.source.uri,

@@ -1,9 +1,10 @@
 """Many spectra in one ``.npz``: ``wave, flux, ivar`` one after another, and ``offsets`` to where each starts.
 
-Optional: ``ids``, one per spectrum, ``mask`` and ``contamination`` like flux, and the scalars ``medium``,
-``frame``, ``resolving_power`` (or one per spectrum or pixel), ``survey``. ``error`` may stand for ``ivar``,
-``wavelength`` or ``loglam`` for ``wave``. A table of equal spectra (flux of shape ``(n_spec, n_pix)``) and a
-single spectrum need no offsets; ``wave`` may be one grid for all.
+Optional: ``ids``, one per spectrum, a mask and ``contamination`` like flux, and the scalars ``medium``,
+``frame``, ``resolving_power`` (or one per spectrum or pixel), ``survey``. Names are those of all tables.
+Equal spectra (flux of shape ``(n_spec, n_pix)``) and a single one need no offsets; ``wave`` may be one grid
+for all. A ``.npy`` holds one spectrum: rows or columns in the order wavelength, flux and error, or records
+with names.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import tokenize
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from math import prod
 from typing import IO
@@ -22,29 +24,34 @@ import numpy as np
 
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Rejected
-from cempstream.processors.readers.build import Origin, to_float64
-from cempstream.processors.readers.columns import (
-    ERROR_NAMES,
-    ID_NAMES,
-    IVAR_NAMES,
-    MASK_NAMES,
-    POWER_NAMES,
-    WANTED,
-    WAVE_NAMES,
-    ascending,
-    first_of,
-    frame_of,
-    ivar_of_error,
-    medium_of,
-    wavelengths,
-)
+from cempstream.processors.readers.build import to_float64
+from cempstream.processors.readers.columns import WANTED, BadTable, first_of, split_unit, wavelengths
 from cempstream.processors.readers.conventions import TableRow, build_row, conventions_of
+from cempstream.processors.readers.generic import (
+    Entry,
+    GenericTable,
+    origin_of,
+    read_table,
+    refuse_doubtful_masks,
+    row_of,
+    tell_of_puzzles,
+)
 from cempstream.processors.readers.options import ReadOptions
 from cempstream.processors.readers.source import MAX_UNPACKED_BYTES, Source
-from cempstream.processors.spectrum import Reason, Spectrum
+from cempstream.processors.readers.statements import (
+    Said,
+    frame_of,
+    known_keys,
+    medium_of,
+    of_all_sources,
+    text_of,
+)
+from cempstream.processors.readers.vocabulary import ID_NAMES, Layout, layout_of
+from cempstream.processors.spectrum import Flag, Reason, Spectrum
 
 _NOTHING = np.zeros(0)
-_SCALARS = ("medium", "frame", "survey")
+_POWER, _OFFSETS, _CONTAMINATION = "resolving_power", "offsets", "contamination"
+_BY_ORDER = ("wavelength", "flux", "error")
 #: What zipfile and numpy raise on damaged archives.
 _DAMAGE = (
     BadZipFile,
@@ -63,51 +70,114 @@ _DAMAGE = (
 )
 
 
+class _PickledObjects(ValueError):
+    """An array that only unpickling could read."""
+
+
 def read_npz(source: Source, options: ReadOptions) -> Iterator[Spectrum | Rejected]:
     """Read the spectra of an archive in their order."""
     arrays = _read_arrays(source)
-    said = {name: _word(arrays[name]) for name in _SCALARS if name in arrays}
+    said = {
+        name: _scalar(array) for name, array in arrays.items() if name in known_keys() and array.size == 1
+    }
     try:
-        medium, frame = medium_of(said), frame_of(said)
-        rows = _rows(source, arrays, said.get("survey") or "generic")
+        bounds = _bounds(arrays, _flux(arrays))
+        layout = _layout(arrays, len(bounds))
+        medium = options.medium or medium_of(said) or layout.medium
+        frame = options.frame or frame_of(said) or layout.frame
+        rows = refuse_doubtful_masks(_rows(source, arrays, layout, bounds, said, options), layout)
     except ValueError as error:
-        raise source.unreadable(str(error), WANTED) from error
+        raise source.unreadable(str(error), getattr(error, "remedy", WANTED)) from error
+    if layout.puzzles:
+        tell_of_puzzles(source, layout)
     conventions = conventions_of(rows, options, medium=medium, frame=frame)
     for row in rows:
         yield build_row(row, conventions, options)
 
 
+def read_npy(source: Source, options: ReadOptions) -> Iterator[Spectrum | Rejected]:
+    """Read the one spectrum of an array: few long rows or few long columns, or records with names."""
+    with _reading(source), source.open() as stream:
+        array = _read_array(stream, source.size)
+    try:
+        yield from read_table(source, _table(array, options), options)
+    except ValueError as error:
+        raise source.unreadable(str(error), getattr(error, "remedy", WANTED)) from error
+
+
+def _table(array: Array, options: ReadOptions) -> GenericTable:
+    """Name the columns of an array."""
+    if array.dtype.names is not None:
+        labels, columns = list(array.dtype.names), [array[name].ravel() for name in array.dtype.names]
+        is_by_order = False
+    else:
+        if array.ndim != 2 or min(array.shape) < 2 or array.dtype.kind not in "fiu":
+            raise BadTable(
+                f"holds an array of shape {array.shape}", "it must be a table of wavelength and flux"
+            )
+        columns = list(array if array.shape[0] <= array.shape[1] else array.T)
+        is_by_order = options.columns is None
+        labels = list(options.columns or _BY_ORDER[: len(columns)])
+    if len(labels) > len(columns):
+        raise BadTable(f"has {len(columns)} columns", f"--columns names {len(labels)}")
+    named = [split_unit(label) for label in labels]
+    layout = layout_of(name for name, _ in named)
+    if layout is None:
+        raise BadTable(f"has the columns {', '.join(labels)[:80]}")
+    by_name = dict(zip((name for name, _ in reversed(named)), reversed(columns[: len(named)]), strict=True))
+    return GenericTable(
+        layout=layout,
+        entries=[Entry({name: to_float64(by_name[name]) for name in layout.names})],
+        wave_unit=dict(reversed(named))[layout.wave],
+        flags=(Flag.COLUMNS_BY_ORDER,) if is_by_order else (),
+    )
+
+
 def _read_arrays(source: Source) -> dict[str, Array]:
     """Return the arrays that matter, each read once; names in lower case."""
-    wanted = {
-        *WAVE_NAMES,
-        "flux",
-        *IVAR_NAMES,
-        *ERROR_NAMES,
-        *MASK_NAMES,
-        *POWER_NAMES,
-        *ID_NAMES,
-        *_SCALARS,
-        "offsets",
-        "contamination",
-    }
     stream: IO[bytes] = BytesIO(source.unpacked) if source.unpacked is not None else source.open()
     with stream, _reading(source), ZipFile(stream) as archive:
-        members = {}
-        for info in archive.infolist():
-            name = info.filename.removesuffix(".npy").lower()
-            if name in wanted:
-                members[name] = info
+        named = {info.filename.removesuffix(".npy").lower(): info for info in archive.infolist()}
+        layout = layout_of(named)
+        if layout is None:
+            raise ValueError(f"holds the arrays {', '.join(sorted(named))[:80] or '(none)'}")
+        wanted = {*layout.names, *known_keys(), *ID_NAMES, _OFFSETS, _CONTAMINATION}
+        members = {name: info for name, info in named.items() if name in wanted}
         total = sum(info.file_size for info in members.values())
         if total > MAX_UNPACKED_BYTES:
             raise ValueError(
                 f"it unpacks to {total / 1e6:.0f} MB; at most {MAX_UNPACKED_BYTES / 1e6:.0f} MB are read"
             )
-        arrays = {}
+        arrays = dict.fromkeys(layout.puzzles, _NOTHING)
         for name, info in members.items():
             with archive.open(info) as member:
-                arrays[name] = _read_array(member, info.file_size)
+                try:
+                    arrays[name] = _read_array(member, info.file_size)
+                except _PickledObjects:
+                    if name in (*layout.names, *ID_NAMES):
+                        raise
         return arrays
+
+
+def _flux(arrays: dict[str, Array]) -> Array:
+    layout = layout_of(arrays)
+    assert layout is not None  # _read_arrays saw to it
+    return _numbers(arrays, layout.flux)
+
+
+def _layout(arrays: dict[str, Array], n_spec: int) -> Layout:
+    """Say what each array is; one value for a whole spectrum is neither its noise nor its mask."""
+    layout = layout_of(arrays)
+    assert layout is not None
+    n_flux = arrays[layout.flux].size
+    of_spectra = {
+        name for name, array in arrays.items() if array.size in (1, n_spec) and array.size != n_flux
+    }
+    return replace(
+        layout,
+        noises=tuple(one for one in layout.noises if one[0] not in of_spectra),
+        masks=tuple(one for one in layout.masks if one[0] not in of_spectra),
+    )
 
 
 def _read_array(stream: IO[bytes], size: int) -> Array:
@@ -118,16 +188,16 @@ def _read_array(stream: IO[bytes], size: int) -> Array:
     )
     shape, is_fortran, dtype = read_header(stream)
     if dtype.hasobject:
-        raise ValueError("it holds pickled Python objects, which are never loaded")
+        raise _PickledObjects("it holds pickled Python objects, which are never loaded")
     if any(n < 0 for n in shape) or prod(shape) * dtype.itemsize > size:
         raise ValueError(f"an array claims the shape {shape}, the file is shorter")
     values = np.frombuffer(stream.read(prod(shape) * dtype.itemsize), dtype=dtype, count=prod(shape))
     return values.astype(dtype.newbyteorder("="), copy=False).reshape(shape, order="F" if is_fortran else "C")
 
 
-def _word(scalar: Array) -> str:
-    value = scalar.ravel()[0] if scalar.size == 1 else ""
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+def _scalar(array: Array) -> object:
+    value = array.ravel()[0].item()
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _numbers(arrays: dict[str, Array], name: str) -> Array:
@@ -137,57 +207,54 @@ def _numbers(arrays: dict[str, Array], name: str) -> Array:
     return arrays[name]
 
 
-def _rows(source: Source, arrays: dict[str, Array], survey: str) -> list[TableRow]:
-    wave_name = first_of(WAVE_NAMES, arrays)
-    if wave_name is None or "flux" not in arrays:
-        raise ValueError(f"holds the arrays {', '.join(sorted(arrays)) or '(none that is known)'}")
-    flux = _numbers(arrays, "flux")
-    wave = wavelengths(_numbers(arrays, wave_name), wave_name, "")
-    ivar_name, error_name = first_of(IVAR_NAMES, arrays), first_of(ERROR_NAMES, arrays)
-    ivar = _numbers(arrays, ivar_name) if ivar_name else None
-    if ivar is None and error_name:
-        ivar = ivar_of_error(to_float64(_numbers(arrays, error_name)))
-    mask = _numbers(arrays, "mask") if "mask" in arrays else None
-    contamination = _numbers(arrays, "contamination") if "contamination" in arrays else None
-    power = _numbers(arrays, "resolving_power") if "resolving_power" in arrays else None
-    bounds = _bounds(arrays, flux)
-    ids = _ids(source, arrays, len(bounds))
+def _rows(
+    source: Source,
+    arrays: dict[str, Array],
+    layout: Layout,
+    bounds: list[tuple[int, int]],
+    said: Said,
+    options: ReadOptions,
+) -> list[TableRow]:
+    flux = _numbers(arrays, layout.flux)
+    values = {name: _numbers(arrays, name) for name in layout.names}
+    values[layout.wave] = wavelengths(
+        values[layout.wave], layout.wave, layout.wave_unit, log=layout.log, chosen=options.wave_unit
+    )
+    contamination = _numbers(arrays, _CONTAMINATION) if _CONTAMINATION in arrays else None
+    power = _numbers(arrays, _POWER) if _POWER in arrays else None
+    n_spec = len(bounds)
+    mismatch = _mismatch(values, layout, contamination)
+    ids = _ids(source, arrays, n_spec)
+    common = said if n_spec == 1 else of_all_sources(said)
+    columns = {
+        name: arrays[name].ravel().tolist()
+        for name in known_keys()
+        if name in arrays and arrays[name].size == n_spec
+    }
     rows = []
     for i, (start, stop) in enumerate(bounds):
-        origin = Origin(
-            spectrum_id=ids[i],
-            survey=survey,
-            exposure_id=source.stem,
-            exposure_size=len(bounds),
-            reduced_at=source.modified_at,
-            uri=f"{source.uri}#{i}",
-        )
-        if not 0 <= start <= stop <= flux.size:
-            fault = (
-                Reason.LENGTH_MISMATCH,
-                f"offsets {start} to {stop} do not lie in {flux.size} values of flux",
-            )
-            rows.append(TableRow(origin, _NOTHING, _NOTHING, None, fault=fault))
+        own = {**common, **{name: column[i] for name, column in columns.items()}}
+        origin = origin_of(source, own, ids[i], exposure_size=n_spec, row=i)
+        off = f"offsets {start} to {stop} do not lie in {flux.size} values of flux"
+        fault = mismatch if 0 <= start <= stop <= flux.size else off
+        if fault is not None:
+            nothing = TableRow(origin, _NOTHING, _NOTHING, None, fault=(Reason.LENGTH_MISMATCH, fault))
+            rows.append(nothing)
             continue
-        # One value per spectrum, or else one for all, one grid for all, or a value per pixel.
-        own_power = power if power is None or power.size != len(bounds) else power.ravel()[i : i + 1]
-        wave_cut, *others = (
-            _cut(array, start, stop, flux.size)
-            for array in (wave, flux, ivar, mask, contamination, own_power)
-        )
-        one_wave, (one_flux, one_ivar, one_mask, one_contamination, one_power) = ascending(
-            _present(wave_cut), *others
-        )
-        is_number = one_power is not None and one_power.size == 1
+        # One value per spectrum, or else one for all, or a value per pixel.
+        one_power = power if power is None or power.size != n_spec else power.ravel()[i : i + 1]
+        one_power = _cut(one_power, start, stop, flux.size) if one_power is not None else None
         rows.append(
-            TableRow(
+            row_of(
                 origin,
-                one_wave,
-                _present(one_flux),
-                one_ivar,
-                is_bad=one_mask != 0 if one_mask is not None else None,
-                contamination=one_contamination,
-                resolving_power=float(_present(one_power)[0]) if is_number else one_power,
+                layout,
+                {name: _cut(array, start, stop, flux.size) for name, array in values.items()},
+                contamination=_cut(contamination, start, stop, flux.size)
+                if contamination is not None
+                else None,
+                resolving_power=float(one_power[0])
+                if one_power is not None and one_power.size == 1
+                else one_power,
             )
         )
     return rows
@@ -217,26 +284,32 @@ def _ids(source: Source, arrays: dict[str, Array], n_spec: int) -> list[str]:
     if name is None:
         width = len(str(max(n_spec - 1, 0)))
         return [f"{source.stem}-{i:0{width}d}" for i in range(n_spec)] if n_spec > 1 else [source.stem]
-    ids = [
-        v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in arrays[name].ravel().tolist()
-    ]
+    ids = [text_of(value) for value in arrays[name].ravel().tolist()]
     if len(ids) != n_spec:
         raise ValueError(f"'{name}' has {len(ids)} values for {n_spec} spectra")
     return ids
 
 
-def _cut(array: Array | None, start: int, stop: int, n_flux: int) -> Array | None:
-    """Return one spectrum's part of an array; one grid for all serves each."""
-    if array is None:
-        return None
+def _mismatch(values: dict[str, Array], layout: Layout, contamination: Array | None) -> str | None:
+    """Return what keeps arrays from being cut into spectra; only the wavelengths may be one grid for all."""
+    flux = values[layout.flux]
+    for name, array in (*values.items(), (_CONTAMINATION, contamination)):
+        if array is None:
+            continue
+        if array.size != flux.size and name != layout.wave:
+            sizes = f"'{name}' has {array.size} values, '{layout.flux}' has {flux.size}"
+            return f"{sizes}; they must be one per pixel"
+        if array.ndim == flux.ndim == 2 and array.shape != flux.shape:
+            return (
+                f"'{name}' has the shape {array.shape}, '{layout.flux}' has {flux.shape}; they must be equal"
+            )
+    return None
+
+
+def _cut(array: Array, start: int, stop: int, n_flux: int) -> Array:
+    """Return one spectrum's part of an array; one grid for all stays as it is."""
     array = array.ravel()
-    if array.size == 1:
-        return array
-    return array if array.size == stop - start and array.size != n_flux else array[start:stop]
-
-
-def _present(array: Array | None) -> Array:
-    return _NOTHING if array is None else array
+    return array[start:stop] if array.size == n_flux else array
 
 
 @contextmanager

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cempstream.errors import FixableError
+from cempstream.processors.readers.columns import split_unit, wave_unit_of
+from cempstream.processors.readers.vocabulary import layout_of
 from cempstream.processors.spectrum import Frame, Medium
 
 
@@ -21,12 +23,19 @@ class ReadOptions:
         λ/FWHM, one number for the whole file.
     survey
         Short name in lower case.
+    wave_unit
+        Of the wavelengths of plain tables, text and archives: ``AA``, ``nm``, ``um``, ``log10(AA)`` …
+    columns
+        Names of the columns of a text or ``.npy`` table in their order, as ``("wave", "flux", "error")``; a
+        ``-`` for one that is not to be read.
     """
 
     medium: Medium | None = None
     frame: Frame | None = None
     resolving_power: float | None = None
     survey: str | None = None
+    wave_unit: str | None = None
+    columns: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.medium not in (None, "air", "vacuum"):
@@ -39,6 +48,16 @@ class ReadOptions:
             )
         if self.survey is not None and not self.survey.strip():
             raise ValueError("survey is empty; it must name the survey")
+        if self.wave_unit is not None and (
+            not self.wave_unit.strip() or wave_unit_of(self.wave_unit) is None
+        ):
+            raise ValueError(
+                f"wave unit is {self.wave_unit!r}; it must be a length such as AA, nm or um, or log10(AA)"
+            )
+        if self.columns is not None and layout_of(split_unit(name)[0] for name in self.columns) is None:
+            raise ValueError(
+                f"columns are {','.join(self.columns)!r}; they must name wave and flux: wave,flux,error"
+            )
 
 
 class UnreadableFile(FixableError):
@@ -55,11 +74,12 @@ class UnreadableFile(FixableError):
     def __init__(self, path: Path, why: str, remedy: str) -> None:
         # Parsers' messages hold line breaks and whatever rubbish they choked on.
         self.path = path
-        self.why = _one_line(why)
-        self.remedy = _one_line(remedy)
+        self.why = one_line(why)
+        self.remedy = one_line(remedy)
         super().__init__(f"{path}: {self.why}; {self.remedy}")
 
 
-def _one_line(text: str, *, longest: int = 240) -> str:
+def one_line(text: str, *, longest: int = 240) -> str:
+    """Return text as one printable line, cut where it is longer."""
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
     return line if len(line) <= longest else line[: longest - 1] + "…"

@@ -87,7 +87,7 @@ def _origin(file: FitsFile, cards: Cards) -> Origin:
         observed_at=_observed_at(cards),
         reduced_at=_reduced_at(cards) or file.source.modified_at,
         reduction_version=cards.text("RUN2D") or cards.text("VERS2D") or "",
-        ra=cards.within("PLUG_RA", 0.0, 360.0),
+        ra=cards.within("PLUG_RA", -180.0, 360.0),
         dec=cards.within("PLUG_DEC", -90.0, 90.0),
         photometry=_photometry(file),
         uri=file.source.uri,

@@ -1,0 +1,243 @@
+"""Tables of spectra, whatever their format: columns by the part they play, into spectra."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from cempstream.processors.grid import Array
+from cempstream.processors.outcome import Rejected
+from cempstream.processors.readers.build import Origin, fill_gaps, to_float64
+from cempstream.processors.readers.columns import ascending, bad_of, ivar_of, wavelengths
+from cempstream.processors.readers.conventions import TableRow, build_row, conventions_of
+from cempstream.processors.readers.fits_file import parse_utc
+from cempstream.processors.readers.options import ReadOptions, one_line
+from cempstream.processors.readers.source import Source
+from cempstream.processors.readers.statements import (
+    Said,
+    frame_of,
+    gaia_source_of,
+    medium_of,
+    object_of,
+    observed_at_of,
+    of_all_sources,
+    position_of,
+    power_of,
+)
+from cempstream.processors.readers.vocabulary import CERTAIN_NAMES, Layout
+from cempstream.processors.spectrum import Flag, Reason, Spectrum
+
+_LOG = logging.getLogger(__name__)
+_NOTHING = np.zeros(0)
+#: A mask that rules out more of a file than this was written for the opposite.
+_LARGEST_MASKED_SHARE = 2 / 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Entry:
+    """One spectrum of a table.
+
+    Attributes
+    ----------
+    values
+        By the layout's names, each of shape ``(n_pix,)``, as the file has them.
+    said
+        What the table states of this spectrum alone.
+    spectrum_id
+        None where the file has no name for it.
+    """
+
+    values: Mapping[str, Array]
+    said: Said = field(default_factory=dict)
+    spectrum_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class GenericTable:
+    """A table of spectra as a reader of one format hands it on.
+
+    Attributes
+    ----------
+    wave_unit
+        As the file states it beside the column's name; None where it does not.
+    said
+        What the table states of all its spectra.
+    label
+        What tells the table's spectra from those of the file's other tables.
+    flags
+        What the reader had to assume.
+    """
+
+    layout: Layout
+    entries: Sequence[Entry]
+    wave_unit: str | None = None
+    said: Said = field(default_factory=dict)
+    label: str = ""
+    flags: tuple[Flag, ...] = ()
+
+
+def read_table(source: Source, table: GenericTable, options: ReadOptions) -> Iterator[Spectrum | Rejected]:
+    """Make spectra of a table, in its order.
+
+    Raises
+    ------
+    ValueError
+        Where its unit or medium cannot be understood.
+    """
+    layout, n_spec = table.layout, len(table.entries)
+    said = table.said if n_spec == 1 else of_all_sources(table.said)
+    medium = options.medium or medium_of(said) or layout.medium
+    frame = options.frame or frame_of(said) or layout.frame
+    unit = table.wave_unit or layout.wave_unit
+    stem = f"{source.stem}-{table.label}" if table.label else source.stem
+    rows = []
+    for i, entry in enumerate(table.entries):
+        whole = {**said, **entry.said}
+        origin = origin_of(
+            source,
+            whole,
+            entry.spectrum_id or (stem if n_spec == 1 else f"{stem}-{i}"),
+            exposure_size=n_spec,
+            row=i if n_spec > 1 else None,
+        )
+        wave = wavelengths(
+            entry.values[layout.wave], layout.wave, unit, log=layout.log, chosen=options.wave_unit
+        )
+        values = {**entry.values, layout.wave: wave}
+        rows.append(row_of(origin, layout, values, resolving_power=power_of(whole), flags=table.flags))
+    rows = refuse_doubtful_masks(rows, layout)
+    conventions = conventions_of(rows, options, medium=medium, frame=frame)
+    if layout.puzzles:
+        tell_of_puzzles(source, layout)
+    for row in rows:
+        yield build_row(row, conventions, options)
+
+
+def tell(source: Source, text: str) -> None:
+    """Say of a file what a person should know and no result can hold; on stderr unless logs go elsewhere."""
+    _LOG.warning("%s", one_line(f"{source.path}: {text}"))
+
+
+def origin_of(
+    source: Source, said: Said, spectrum_id: str, *, exposure_size: int | None = None, row: int | None = None
+) -> Origin:
+    """Return where a spectrum comes from, as far as a header says."""
+    place = position_of(said)
+    return Origin(
+        spectrum_id=spectrum_id,
+        survey=str(said.get("survey") or "generic").lower(),
+        exposure_id=source.stem,
+        exposure_size=exposure_size,
+        object_id=object_of(said),
+        observed_at=observed_at_of(said),
+        reduced_at=parse_utc(str(said.get("date", ""))) or source.modified_at,
+        ra=place[0] if place else None,
+        dec=place[1] if place else None,
+        gaia_source_id=gaia_source_of(said),
+        uri=source.uri if row is None else f"{source.uri}#{row}",
+    )
+
+
+def tell_of_puzzles(source: Source, layout: Layout) -> None:
+    """Name the columns that might be a noise and are not understood."""
+    names = ", ".join(f"'{name}'" for name in layout.puzzles)
+    tell(
+        source,
+        f"{names} might be a noise, but is not understood: the noise is estimated from the scatter; name it "
+        "error, variance, ivar or snr",
+    )
+
+
+def row_of(
+    origin: Origin,
+    layout: Layout,
+    values: Mapping[str, Array],
+    *,
+    resolving_power: float | Array | None = None,
+    contamination: Array | None = None,
+    flags: Sequence[Flag] = (),
+) -> TableRow:
+    """Return one spectrum from its columns.
+
+    Parameters
+    ----------
+    values
+        By the layout's names, each of shape ``(n_pix,)``; the wavelengths in Å.
+
+    Returns
+    -------
+    TableRow
+        With a fault where the columns differ in length. A noise that says nothing (all NaN, all zero or
+        negative) is none, so that it will be estimated; of several the best that says something is taken. An
+        ``ivar`` of zeros does say something: that all pixels are bad.
+    """
+    wave, flux = values[layout.wave], values[layout.flux]
+    for name in layout.names:
+        if values[name].shape != wave.shape:
+            sizes = f"'{name}' has {values[name].size} values, '{layout.wave}' has {wave.size}"
+            fault = (Reason.LENGTH_MISMATCH, f"{sizes}; they must be one per pixel")
+            return TableRow(origin, _NOTHING, _NOTHING, None, fault=fault)
+    ivar = None
+    for name, kind in layout.noises:
+        found = ivar_of(kind, values[name], flux)
+        with np.errstate(invalid="ignore"):
+            if np.any(found > 0) or (kind == "ivar" and np.any(found == 0)):
+                ivar = found
+                break
+    is_bad = None
+    for name, sense in layout.masks:
+        ruled_out = bad_of(sense, values[name])
+        is_bad = ruled_out if is_bad is None else is_bad | ruled_out
+    powers = resolving_power if isinstance(resolving_power, np.ndarray) else None
+    wave, (flux_up, ivar, is_bad, contamination, powers) = ascending(
+        wave, flux, ivar, is_bad, contamination, powers
+    )
+    assert flux_up is not None
+    wave, is_gap = fill_gaps(wave)
+    if is_gap.any():
+        is_bad = is_gap if is_bad is None else is_bad | is_gap
+    return TableRow(
+        origin,
+        wave,
+        flux_up,
+        ivar,
+        is_bad=is_bad,
+        contamination=contamination,
+        resolving_power=powers if powers is not None else resolving_power,
+        flags=(*flags, *((Flag.NOISE_NOT_UNDERSTOOD,) if ivar is None and layout.puzzles else ())),
+    )
+
+
+def refuse_doubtful_masks(rows: list[TableRow], layout: Layout) -> list[TableRow]:
+    """Refuse the spectra of a file whose mask rules out most of what was measured.
+
+    ``mask`` and ``quality`` mark bad pixels by most makers' conventions and good ones by some: a file read
+    the wrong way round would be scored on its worst pixels.
+    """
+    names = [
+        name
+        for name, _ in layout.masks
+        if "".join(c for c in name.lower() if c.isalpha()) not in CERTAIN_NAMES
+    ]
+    if not names:
+        return rows
+    n_measured = n_masked = 0
+    for row in rows:
+        if row.is_bad is not None and row.fault is None:
+            measured = np.isfinite(to_float64(row.flux))
+            if row.ivar is not None:
+                with np.errstate(invalid="ignore"):
+                    measured &= row.ivar > 0
+            n_measured += int(np.count_nonzero(measured))
+            n_masked += int(np.count_nonzero(measured & row.is_bad))
+    if n_masked <= _LARGEST_MASKED_SHARE * n_measured:
+        return rows
+    fault = (
+        Reason.NO_GOOD_PIXELS,
+        f"'{names[0]}' marks {n_masked / n_measured:.0%} of the measured pixels as bad; call the column "
+        "'good' where 1 means good, or 'bad' where it is right",
+    )
+    return [replace(row, fault=row.fault or fault) for row in rows]

@@ -1,0 +1,276 @@
+"""Plain text of one spectrum, or of several one after another: a pixel per row, columns by any separator.
+
+Columns are known by the names in a header line, which may be a remark, or by ``ReadOptions.columns``, or,
+where there is neither, by their order: wavelength, flux and error; the result is then flagged
+``columns_by_order``. Remarks like ``# medium: air`` are believed as cards of a FITS header are. Where a
+column names the spectrum or its source, each run of rows of one name is a spectrum.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cempstream.processors.grid import Array
+from cempstream.processors.outcome import Rejected
+from cempstream.processors.readers.columns import WANTED, BadTable, first_of, split_unit, wave_unit_of
+from cempstream.processors.readers.encoding import decode_text
+from cempstream.processors.readers.generic import Entry, GenericTable, read_table, tell
+from cempstream.processors.readers.options import ReadOptions
+from cempstream.processors.readers.source import Source
+from cempstream.processors.readers.statements import OBJECT_KEYS, known_keys
+from cempstream.processors.readers.vocabulary import ID_NAMES, Layout, is_bad_cell, layout_of
+from cempstream.processors.spectrum import MAX_PIXELS, Flag, Spectrum
+
+_MAX_TEXT_BYTES = 128 << 20
+#: Each row costs some hundred bytes while it is read.
+_MAX_ROWS = 4 * MAX_PIXELS
+_REMARK = re.compile(r"([A-Za-z_][A-Za-z0-9_-]{0,40})\s*[:=]\s*(\S.*)")
+_REMARK_MARKS = ("#", "%", ";", "!", "//")
+#: The blank stands for any number of them.
+_DELIMITERS = (",", ";", "\t", " ")
+_MISSING = {
+    "", "nan", "null", "none", "na", "n/a", "-", "--", "---", "...", "indef", "masked", "*", "***",
+}  # fmt: skip
+#: 3800,143 of a maker whose decimal mark is the comma.
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eEdD][+-]?\d+)?", re.ASCII)
+_RULE = set("-=+| \t,;")
+_BY_ORDER = ("wavelength", "flux", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A text table: what its remarks state, its header (None where it has none), and its rows' lines."""
+
+    said: dict[str, str]
+    labels: list[str] | None
+    rows: list[str]
+    delimiter: str
+
+
+def read_text(source: Source, options: ReadOptions) -> Iterator[Spectrum | Rejected]:
+    """Read the spectra of a text table.
+
+    Raises
+    ------
+    UnreadableFile
+        Where it is no text, or no table of spectra.
+    """
+    try:
+        yield from read_table(source, _table(source, options), options)
+    except (ValueError, csv.Error) as error:
+        raise source.unreadable(str(error), getattr(error, "remedy", WANTED)) from error
+
+
+def _table(source: Source, options: ReadOptions) -> GenericTable:
+    text = _split_text(source, decode_text(source, _MAX_TEXT_BYTES), options)
+    rows = list(_split_rows(text.rows, text.delimiter))
+    width = len(rows[0]) if rows else 0
+    labels = list(options.columns) if options.columns else text.labels
+    is_by_order = labels is None
+    if labels is None:
+        labels = list(_BY_ORDER[:width])
+        if width > len(_BY_ORDER):
+            tell(
+                source, f"has no header and {width} columns; the first three are read as {', '.join(labels)}"
+            )
+    named = [split_unit(label) for label in labels]
+    units = {name: unit for name, unit in reversed(named)}
+    names = [name for name, _ in named]
+    layout = layout_of(name for name in names if name)
+    if layout is None:
+        raise BadTable(f"has the columns {', '.join(names)[:80] or '(none)'}")
+    if rows and not is_by_order:
+        rows = _aligned(rows, len(names))
+    wave_place = names.index(layout.wave)
+    if rows and not _is_number(rows[0][wave_place]) and wave_unit_of(rows[0][wave_place]) is not None:
+        units[layout.wave] = units[layout.wave] or rows[0][wave_place].strip()
+        rows = rows[1:]
+    stated = [name for name in names if name in known_keys() or name in ID_NAMES]
+    columns = {
+        name: [row[names.index(name)].strip() for row in rows]
+        for name in dict.fromkeys((*layout.names, *stated))
+    }
+    entries = _entries(columns, layout, stated)
+    return GenericTable(
+        layout=layout,
+        entries=entries,
+        wave_unit=units[layout.wave] or text.said.get("wave_unit") or text.said.get("wavelength_unit"),
+        said=text.said,
+        flags=(Flag.COLUMNS_BY_ORDER,) if is_by_order else (),
+    )
+
+
+def _entries(columns: dict[str, list[str]], layout: Layout, stated: Sequence[str]) -> list[Entry]:
+    """Cut the rows into spectra: where the name of the spectrum or of its source changes, one ends."""
+    masks = dict(layout.masks)
+    values = {
+        name: _marks(cells, name, masks[name] == "bad") if name in masks else _numbers(cells, name)
+        for name, cells in columns.items()
+        if name in layout.names
+    }
+    id_name = first_of(ID_NAMES, stated)
+    group_name = id_name or first_of(OBJECT_KEYS, stated)
+    cells = columns[group_name] if group_name else []
+    n_rows = len(columns[layout.wave])
+    starts = [0, *(i for i in range(1, n_rows) if cells and cells[i] != cells[i - 1])]
+    return [
+        Entry(
+            {name: column[start:stop] for name, column in values.items()},
+            said={name: columns[name][start] for name in stated if start < n_rows},
+            spectrum_id=cells[start] or None if cells and n_rows else None,
+        )
+        for start, stop in zip(starts, [*starts[1:], n_rows], strict=True)
+    ]
+
+
+def _split_text(source: Source, text: str, options: ReadOptions) -> _Text:
+    """Tell remarks, header and rows apart."""
+    said: dict[str, str] = {}
+    labels: list[str] | None = None
+    delimiter = " "
+    rows: list[str] = []
+    is_headed = False
+    for line in text.splitlines():
+        bare = line.strip()
+        if not bare or (rows and bare.startswith("#")) or set(bare) <= _RULE:
+            continue
+        mark = next((mark for mark in _REMARK_MARKS if bare.startswith(mark)), None)
+        if mark is not None and not rows:
+            remark = bare.lstrip(mark).strip()
+            if statement := _REMARK.fullmatch(remark):
+                said[statement[1].lower()] = statement[2].strip().strip("'\"")
+            elif not is_headed and (header := _split_header(remark)):
+                labels, delimiter = header
+        elif not rows and not is_headed and (header := _split_header(line)):
+            (labels, delimiter), is_headed = header, True
+        elif not rows and not is_headed and _numeric_delimiter(line) is None:
+            if options.columns is None:
+                raise BadTable(
+                    f"is text without a header of spectra: its first line is '{bare[:60]}'",
+                    f"a table {WANTED}; --columns wave,flux,error names them in order",
+                )
+        else:
+            rows.append(line)
+        if len(rows) > _MAX_ROWS:
+            raise BadTable(f"has more than {_MAX_ROWS} rows", "give a table of fewer rows, a pixel per row")
+    if not rows and labels is None:
+        raise source.unreadable("is text without a header of spectra: it has no lines", f"a table {WANTED}")
+    if rows and (labels is None or len(next(_split_rows(rows[:1], delimiter))) < len(labels)):
+        delimiter = _numeric_delimiter(rows[0]) or delimiter
+    return _Text(said, labels, rows, delimiter)
+
+
+def _numeric_delimiter(line: str) -> str | None:
+    """Return what separates the numbers of a line; None where there are not two at least."""
+    for delimiter in _DELIMITERS:
+        cells = next(_split_rows([line], delimiter))
+        while len(cells) > 2 and not cells[-1].strip():
+            cells.pop()
+        if len(cells) >= 2 and all(
+            _is_number(cell) or cell.strip().lower() in _MISSING for cell in cells[:3]
+        ):
+            return delimiter
+    return None
+
+
+def _split_header(line: str) -> tuple[list[str], str] | None:
+    """Return the labels of a line that names wavelength and flux, and what separates them."""
+    for delimiter in _DELIMITERS:
+        if delimiter == " ":
+            labels = _split_blanks(line)
+        else:
+            labels = next(csv.reader([line], delimiter=delimiter), [])
+        if len(labels) >= 2 and layout_of(split_unit(label)[0] for label in labels) is not None:
+            return labels, delimiter
+    return None
+
+
+def _split_blanks(line: str) -> list[str]:
+    """Split a header at blanks, but keep a unit in brackets with the name before it."""
+    labels: list[str] = []
+    depth = 0
+    for word in line.split():
+        if labels and (depth > 0 or word[0] in "[("):
+            labels[-1] += f" {word}"
+        else:
+            labels.append(word)
+        depth += sum(word.count(c) for c in "[(") - sum(word.count(c) for c in "])")
+    return labels
+
+
+def _split_rows(lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:
+    if delimiter == " ":
+        return (line.split() for line in lines)
+    return csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
+
+
+def _aligned(rows: list[list[str]], width: int) -> list[list[str]]:
+    """Return rows as wide as the header; cells that are missing at an end are missing values.
+
+    Raises
+    ------
+    BadTable
+        Where the header and the first row differ, so that no column can be told from its neighbour.
+    """
+    first = rows[0]
+    if len(first) < width or any(cell.strip() for cell in first[width:]):
+        raise BadTable(
+            f"its header has {width} columns and its first row {len(first)}",
+            "give every column a name, by a header or by --columns",
+        )
+    return [row if len(row) >= width else [*row[:1], *[""] * (width - 1)] for row in rows]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        _number(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(cell: str) -> float:
+    text = cell.strip().strip("'\"")
+    try:
+        return float(text)
+    except ValueError:
+        if _DECIMAL_COMMA.fullmatch(text):
+            text = text.replace(",", ".")
+        # Fortran writes 1.0D-16.
+        return float(text.lower().replace("d", "e"))
+
+
+def _numbers(cells: Sequence[str], name: str) -> Array:
+    """Return cells as float64; a missing one is NaN."""
+    values = []
+    for row, cell in enumerate(cells, start=2):
+        try:
+            values.append(float(cell))
+        except ValueError:
+            if cell.lower() in _MISSING:
+                values.append(np.nan)
+            elif _is_number(cell):
+                values.append(_number(cell))
+            else:
+                raise BadTable(f"row {row} has '{cell[:30]}' as {name}") from None
+    return np.array(values, dtype=np.float64)
+
+
+def _marks(cells: Sequence[str], name: str, set_is_bad: bool) -> Array:
+    """Return the cells of a mask as float64, NaN where they are missing."""
+    known: dict[str, float] = {}
+    for row, cell in enumerate(cells, start=2):
+        if cell in known:
+            continue
+        is_bad = is_bad_cell(cell, "bad" if set_is_bad else "good")
+        if is_bad is None and cell.strip("'\"").lower() not in _MISSING:
+            raise BadTable(
+                f"row {row} has '{cell[:30]}' as {name}", "a mask holds 0 and 1, or True and False"
+            )
+        known[cell] = np.nan if is_bad is None else float(is_bad == set_is_bad)
+    return np.array([known[cell] for cell in cells], dtype=np.float64)

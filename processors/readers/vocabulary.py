@@ -1,0 +1,244 @@
+"""What the names of columns mean, in every format: one place for all the words that makers of files use.
+
+A name is cut into its words: ``ERR_IVAR``, ``flux_ivar`` and ``ivar`` are all an inverse variance of the
+flux, ``wave_err`` and ``sky_sigma`` are not. What a header states is in ``statements``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from cempstream.processors.spectrum import Frame, Medium
+
+#: How a column states the noise: 1/σ², σ, σ², or flux/σ.
+NoiseKind = Literal["ivar", "error", "variance", "snr"]
+#: Whether a value that is not 0 marks a pixel as bad or as good.
+MaskSense = Literal["bad", "good"]
+
+ID_NAMES = ("spectrum_id", "specid", "spec_id", "ids", "id")
+
+_WORD = re.compile(r"[\s_\-./]+")
+
+_WAVE_WORDS = {
+    "wave", "waves", "wavelength", "wavelengths", "lambda", "lambdas", "lam", "wl", "wvl", "wav", "λ",
+    "loglam", "loglambda", "logwave", "logwavelength",
+}  # fmt: skip
+_LOG_WORDS = {"log", "log10", "ln"}
+_UNIT_WORDS = {
+    "a": "aa", "aa": "aa", "ang": "aa", "angstrom": "aa", "angstroms": "aa", "å": "aa", "nm": "nm",
+    "um": "um", "μm": "um", "micron": "um", "microns": "um",
+}  # fmt: skip
+_MEDIUM_WORDS: Mapping[str, Medium] = {"air": "air", "vac": "vacuum", "vacuum": "vacuum"}
+_FRAME_WORDS: Mapping[str, Frame] = {
+    "obs": "observed", "observed": "observed", "helio": "observed", "bary": "observed", "topo": "observed",
+    "rest": "rest", "restframe": "rest",
+}  # fmt: skip
+#: Words that change nothing about what a column is.
+_NEUTRAL = {
+    "flux", "fluxes", "flam", "flambda", "f", "lambda", "λ", "spec", "spectrum", "opt", "stat", "total",
+    "tot", "per", "pix", "pixel", "density", "reduced", "cal", "calibrated", "corr", "corrected", "norm",
+    "normalized", "normalised", "1d",
+}  # fmt: skip
+#: Words that tell two fluxes of one table apart; each has a noise of its own.
+_VARIANTS = {"reduced", "cal", "calibrated", "corr", "corrected", "norm", "normalized", "normalised"}
+_FLUX_WORDS = {"flux", "fluxes", "flam", "flambda", "intensity"}
+_IVAR_WORDS = {"ivar", "invvar", "invariance"}
+_VARIANCE_WORDS = {"var", "variance", "sigma2", "err2"}
+_SNR_WORDS = {"snr", "sn"}
+_ERROR_WORDS = {
+    "err", "errs", "error", "errors", "sigma", "sig", "std", "stddev", "stdev", "unc", "uncert",
+    "uncertainty", "uncertainties", "noise", "rms",
+}  # fmt: skip
+_INVERSE_WORDS = {"inv", "inverse"}
+#: One letter, which is only an error beside the flux: CDS's ``e_flux``.
+_ERROR_LETTERS = {"e", "d"}
+#: Words of columns that may hold a noise in a form that is not known here.
+_PERHAPS_NOISE = {"weight", "weights", "wht", "wgt", "cov", "covar", "covariance", "confidence", "scatter"}
+_NOISE_WORDS = _IVAR_WORDS | _VARIANCE_WORDS | _SNR_WORDS | _ERROR_WORDS
+#: What a noise may belong to that is not the flux.
+_OTHER_QUANTITIES = _WAVE_WORDS | {
+    "sky", "bkg", "bkgd", "background", "cont", "continuum", "model", "rv", "velocity", "res", "resolution",
+    "mask", "flag", "flags", "quality", "offset", "disp", "wdisp", "dispersion",
+}  # fmt: skip
+
+_BAD_NAMES = {
+    "mask", "bad", "badpix", "badpixel", "badpixels", "badmask", "isbad", "bpm", "dq", "qual", "quality",
+    "flag", "flags", "andmask", "optmask", "fluxmask", "maskflux", "pixmask", "pixelmask", "dataquality",
+    "fluxflag", "fluxquality", "qualityflag", "dqflag", "qualflag",
+}  # fmt: skip
+#: Of these, what a value that is not 0 means is in the word itself.
+CERTAIN_NAMES = {"bad", "badpix", "badpixel", "badpixels", "badmask", "isbad", "bpm"}
+_GOOD_NAMES = {
+    "good", "goodpix", "goodpixel", "goodpixels", "goodmask", "isgood", "gpm", "valid", "isvalid",
+    "validmask", "ok", "isok", "usable",
+}  # fmt: skip
+
+_TRUE = {"true", "t", "yes", "y", "1", "on"}
+_FALSE = {"false", "f", "no", "n", "0", "off"}
+_GOOD_WORDS, _BAD_WORDS = {"good", "ok", "valid"}, {"bad", "masked", "rejected", "invalid"}
+
+
+def truth_of(value: object) -> bool | None:
+    """Return the truth that a card or a cell states by a logical, a number or a word; None where none."""
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, int | float):
+        return {1.0: True, 0.0: False}.get(float(value))
+    word = str(value).strip().strip("'\"").lower()
+    return True if word in _TRUE else False if word in _FALSE else None
+
+
+def is_bad_cell(text: str, sense: MaskSense) -> bool | None:
+    """Say whether the text of a mask's cell marks a bad pixel; None where it says neither."""
+    word = text.strip().strip("'\"").lower()
+    if word in _GOOD_WORDS or word in _BAD_WORDS:
+        return word in _BAD_WORDS
+    truth = truth_of(word)
+    if truth is None:
+        try:
+            truth = float(word) != 0.0
+        except ValueError:
+            return None
+    return truth == (sense == "bad")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which columns of a table play which part; names as the table writes them.
+
+    Attributes
+    ----------
+    wave, wave_unit, log
+        The wavelengths, and what their name itself states: the unit ('' where none), and ``log10`` or ``ln``
+        where they are logarithms.
+    medium, frame
+        What the name of the wavelengths states.
+    noises
+        Columns of noise, the best first.
+    masks
+        Columns that mark pixels, and what a value that is not 0 means.
+    puzzles
+        Columns that might be a noise, in a form that is not known.
+    """
+
+    wave: str
+    flux: str
+    wave_unit: str = ""
+    log: str = ""
+    medium: Medium | None = None
+    frame: Frame | None = None
+    noises: tuple[tuple[str, NoiseKind], ...] = ()
+    masks: tuple[tuple[str, MaskSense], ...] = ()
+    puzzles: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All columns that hold a value per pixel."""
+        return (self.wave, self.flux, *(name for name, _ in (*self.noises, *self.masks)))
+
+
+def layout_of(names: Iterable[str], *, mask_means_good: bool = False) -> Layout | None:
+    """Say which columns hold what, by their names; None where wavelength or flux is missing.
+
+    Parameters
+    ----------
+    names
+        Without units, in any case.
+    mask_means_good
+        Whether the maker's convention for ``mask`` is 1 = good, as PypeIt's is.
+    """
+    names = list(dict.fromkeys(names))
+    waves = sorted((rank, i) for i, name in enumerate(names) if (rank := _wave_rank(name)) is not None)
+    fluxes = sorted((rank, i) for i, name in enumerate(names) if (rank := _flux_rank(name)) is not None)
+    if not waves or not fluxes:
+        return None
+    wave, flux = names[waves[0][1]], names[fluxes[0][1]]
+    words = _words(wave)
+    variant = {*_words(flux)} & _VARIANTS
+    kinds = [
+        (name, kind)
+        for name in names
+        if (kind := noise_kind(name)) is not None and {*_words(name)} & _VARIANTS == variant
+    ]
+    order: list[NoiseKind] = ["ivar", "error", "variance", "snr"]
+    # PypeIt tells its masks by the company they keep, also in a table that lost its header.
+    mask_means_good = mask_means_good or "wave_grid_mid" in {name.lower() for name in names}
+    masks = [(name, sense) for name in names if (sense := mask_sense(name, mask_means_good)) is not None]
+    return Layout(
+        wave=wave,
+        flux=flux,
+        wave_unit=next((_UNIT_WORDS[word] for word in words[1:] if word in _UNIT_WORDS), ""),
+        log="ln" if "ln" in words else "log10" if any(word.startswith("log") for word in words) else "",
+        medium=next((_MEDIUM_WORDS[word] for word in words if word in _MEDIUM_WORDS), None),
+        frame=next((_FRAME_WORDS[word] for word in words if word in _FRAME_WORDS), None),
+        noises=tuple(sorted(kinds, key=lambda one: order.index(one[1]))),
+        masks=tuple(masks),
+        puzzles=tuple(name for name in names if _may_be_noise(name)) if not kinds else (),
+    )
+
+
+def noise_kind(name: str) -> NoiseKind | None:
+    """Return which kind of noise of the flux a column's name means; None where it means none."""
+    words = set(_words(name))
+    if words == {"s", "n"} or {"signal", "noise"} <= words:
+        return "snr"
+    rest = words - _NEUTRAL
+    if rest & _INVERSE_WORDS and rest & _VARIANCE_WORDS and rest <= _INVERSE_WORDS | _VARIANCE_WORDS:
+        return "ivar"
+    if rest and rest <= _ERROR_LETTERS and words & _FLUX_WORDS:
+        return "error"
+    if not rest or not rest <= _NOISE_WORDS | _ERROR_LETTERS or not rest & _NOISE_WORDS:
+        return None
+    if rest & _IVAR_WORDS:
+        return "ivar"
+    if rest & _SNR_WORDS:
+        return "snr"
+    return "variance" if rest & _VARIANCE_WORDS else "error"
+
+
+def mask_sense(name: str, mask_means_good: bool = False) -> MaskSense | None:
+    """Return what a value that is not 0 means in a column of this name; None where it is no mask."""
+    plain = "".join(_WORD.split(name.strip().lower()))
+    if plain in _GOOD_NAMES:
+        return "good"
+    if plain not in _BAD_NAMES:
+        return None
+    return "good" if mask_means_good and plain.endswith("mask") and plain not in CERTAIN_NAMES else "bad"
+
+
+def _words(name: str) -> list[str]:
+    """Cut a name into its words; ``fluxerr`` and ``eflux`` are two words each."""
+    words: list[str] = []
+    for word in _WORD.split(name.strip().lower()):
+        rest = word.replace("flux", "", 1) if word != "fluxes" else ""
+        if "flux" in word and rest in _NOISE_WORDS | _ERROR_LETTERS | {"norm", "cal"}:
+            words += ["flux", rest]
+        elif word:
+            words.append(word)
+    return words
+
+
+def _wave_rank(name: str) -> int | None:
+    """Return how good a column is for the wavelengths, the least the best; None where it holds none."""
+    words = [word for word in _words(name) if word not in ("opt", "grid")]
+    extra = {*words} - _WAVE_WORDS - _LOG_WORDS
+    if not {*words} & _WAVE_WORDS or extra - _UNIT_WORDS.keys() - _MEDIUM_WORDS.keys() - _FRAME_WORDS.keys():
+        return None
+    return 3 * len(extra) + bool({*words} & _LOG_WORDS) + ("air" in extra)
+
+
+def _flux_rank(name: str) -> int | None:
+    words = _words(name)
+    if words == ["f", "lambda"]:
+        return 1
+    if not {*words} & _FLUX_WORDS or {*words} - _NEUTRAL - _FLUX_WORDS:
+        return None
+    return len(words)
+
+
+def _may_be_noise(name: str) -> bool:
+    words = {*_words(name)}
+    return bool(words & (_NOISE_WORDS | _PERHAPS_NOISE)) and not words & _OTHER_QUANTITIES
