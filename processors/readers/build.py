@@ -10,6 +10,7 @@ import numpy as np
 
 from cempstream.processors.estimate import estimate_ivar
 from cempstream.processors.grid import Array, ExplicitGrid, LogGrid, WavelengthGrid, grid_of
+from cempstream.processors.identity import content_version
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers.options import ReadOptions
 from cempstream.processors.spectrum import (
@@ -145,7 +146,8 @@ def _build(origin: Origin, pixels: Pixels, options: ReadOptions, survey: str) ->
         resolving_power=resolving_power,
         reduced_at=origin.reduced_at,
         exposure_id=origin.exposure_id,
-        reduction_version=origin.reduction_version,
+        reduction_version=origin.reduction_version
+        or content_version(pixels.grid.wave, flux, None if pixels.ivar is None else ivar),
         observed_at=origin.observed_at,
         object_id=origin.object_id,
         exposure_size=origin.exposure_size,

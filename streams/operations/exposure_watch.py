@@ -16,6 +16,7 @@ from typing import get_args
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from cempstream.processors.identity import stated_version
 from cempstream.schemas.exposure import (
     Exposure,
     ExposureStatus,
@@ -190,7 +191,7 @@ class ExposureWatch:
         if record["tense"] != "current" or not record.get("exposure_size"):
             return None
         return Seen(
-            ExposureKey(record["survey"], record["exposure_id"], record["reduction_version"]),
+            ExposureKey(record["survey"], record["exposure_id"], stated_version(record["reduction_version"])),
             record["exposure_size"],
             record["spectrum_id"],
             is_scored=True,
@@ -209,7 +210,7 @@ class ExposureWatch:
         if not packet.exposure_size:
             return None
         return Seen(
-            ExposureKey(packet.survey, packet.exposure_id, packet.reduction_version),
+            ExposureKey(packet.survey, packet.exposure_id, stated_version(packet.reduction_version)),
             packet.exposure_size,
             packet.spectrum_id,
             is_scored=False,
