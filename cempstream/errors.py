@@ -8,12 +8,14 @@
     └── a rehearsal        BrokerError, MonitorError, Unaccounted, WorkerFailed
 
 Each is defined in the module that raises it and keeps its builtin base (``ValueError`` and so on). Every
-layer may import this module, so it imports nothing of ours and nothing that the base install lacks.
+layer may import this module, so it imports nothing that the base install lacks.
 """
 
 from __future__ import annotations
 
 import sys
+
+from cempstream.plain import shown
 
 
 class FixableError(Exception):
@@ -44,7 +46,7 @@ def in_one_line(error: Exception) -> str:
         text = f"Kafka: {error.args[0].str() or error.args[0].name()}"
     else:
         text = str(error) or type(error).__name__
-    return " ".join(text.split())
+    return shown(" ".join(text.split()))
 
 
 def install_hint(extra: str) -> str:

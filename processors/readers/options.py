@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cempstream.errors import FixableError
+from cempstream.plain import shown
 from cempstream.processors.readers.columns import split_unit, wave_unit_of
 from cempstream.processors.readers.vocabulary import layout_of
 from cempstream.processors.spectrum import Frame, Medium
@@ -76,10 +77,9 @@ class UnreadableFile(FixableError):
         self.path = path
         self.why = one_line(why)
         self.remedy = one_line(remedy)
-        super().__init__(f"{path}: {self.why}; {self.remedy}")
+        super().__init__(f"{shown(path)}: {self.why}; {self.remedy}")
 
 
 def one_line(text: str, *, longest: int = 240) -> str:
     """Return text as one printable line, cut where it is longer."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= longest else line[: longest - 1] + "…"
+    return shown(" ".join(text.split()), longest=longest)

@@ -16,7 +16,9 @@ from urllib.request import Request, urlopen
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from cempstream.plain import shown
 from cempstream.processors.spectrum import Reason
 from cempstream.streams.commands.options import Bootstrap, time_option
 from cempstream.streams.kafka.dead_letters import DeadLetter, read_dead_letter
@@ -72,8 +74,8 @@ def list_(
             typer.echo(json.dumps(_facts(letter)))
         else:
             typer.echo(
-                f"{letter.place}\t{letter.died_at:%Y-%m-%dT%H:%M:%SZ}\t{letter.reason}\t{letter.origin}\t"
-                f"{letter.size_bytes} B\t{letter.detail}"
+                f"{letter.place}\t{letter.died_at:%Y-%m-%dT%H:%M:%SZ}\t{shown(letter.reason)}\t{shown(letter.origin)}\t"
+                f"{letter.size_bytes} B\t{shown(letter.detail)}"
             )
 
 
@@ -104,9 +106,9 @@ def show(
             )
         return
     for name, value in _facts(letter).items():
-        typer.echo(f"{name}: {value}")
+        typer.echo(f"{name}: {shown(value)}")
     for name, header in letter.headers:
-        typer.echo(f"header {name}: {header!r}")
+        typer.echo(f"header {shown(name)}: {header!r}")
     for start in range(0, min(_HEAD_BYTES, len(letter.packet)), 16):
         row = letter.packet[start : start + 16]
         text = "".join(chr(byte) if 32 <= byte < 127 else "." for byte in row)
@@ -134,7 +136,9 @@ def stats(
     table.add_column("count", justify="right")
     table.add_column("last")
     for (reason, topic), count in counts.most_common():
-        table.add_row(reason, topic, str(count), f"{last[reason, topic]:%Y-%m-%d %H:%M:%SZ}")
+        table.add_row(
+            Text(shown(reason)), Text(shown(topic)), str(count), f"{last[reason, topic]:%Y-%m-%d %H:%M:%SZ}"
+        )
     table.add_row("all", "", str(counts.total()), "")
     Console().print(table)
 

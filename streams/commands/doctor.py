@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from cempstream.models.sessions import Provider
+from cempstream.plain import shown
 from cempstream.streams.commands.options import Bootstrap
 from cempstream.streams.operations.checkup import Finding, Status, check_all
 from cempstream.streams.settings import read_settings
@@ -45,7 +46,8 @@ def doctor(
 def _line(finding: Finding) -> Text:
     remedy = f"  → {finding.remedy}" if finding.remedy else ""
     return Text.assemble(
-        (f"{finding.status:<5}", _STYLES[finding.status]), f"{finding.subject:<9}{finding.said}{remedy}"
+        (f"{finding.status:<5}", _STYLES[finding.status]),
+        f"{finding.subject:<9}{shown(finding.said + remedy)}",
     )
 
 

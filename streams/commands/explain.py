@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cempstream.models.sessions import Provider
+from cempstream.plain import shown
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers import expand_paths
 from cempstream.streams.commands.options import (
@@ -27,6 +28,9 @@ from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.files import FileOutcome, classify_files
 from cempstream.streams.settings import read_settings
 from cempstream.streams.wording import probability_text
+
+#: What drawing raises on numbers or names that it cannot draw.
+_PICTURE_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def explain(
@@ -56,7 +60,7 @@ def explain(
     def complain(problem: str) -> None:
         nonlocal n_bad
         n_bad += 1
-        typer.echo(problem, err=True)
+        typer.echo(shown(problem), err=True)
 
     with progress_bar() as progress:
         task = progress.add_task("files", total=len(paths))
@@ -72,7 +76,7 @@ def explain(
             findings = (finding for finding in findings if finding.decision.is_candidate)
         if limit is not None:
             findings = iter(nlargest(limit, findings, key=lambda finding: finding.p_cemp))
-        rows = [_draw(out, finding, taken) for finding in findings]
+        rows = list(_drawn(out, findings, taken, complain))
     write_index(
         out / INDEX,
         sorted(rows, key=lambda row: -row.p_cemp),
@@ -85,11 +89,21 @@ def explain(
         raise typer.Exit(1)
 
 
-def _draw(folder: Path, finding: Finding, taken: set[str]) -> Row:
-    page = write_star(folder, unique_stem(finding.spectrum_id, taken), finding)
-    bands = ", ".join(f"{band.name} {100 * band.weight:.0f} %" for band in finding.telling_bands[:3])
-    typer.echo(f"{folder / page}: p(CEMP) {probability_text(finding.p_cemp)}; {bands or 'no named band'}")
-    return index_row(finding, page)
+def _drawn(
+    folder: Path, findings: Iterable[Finding], taken: set[str], complain: Callable[[str], None]
+) -> Iterator[Row]:
+    """Draw findings one by one; one that cannot be drawn costs itself alone."""
+    for finding in findings:
+        try:
+            page = write_star(folder, unique_stem(finding.spectrum_id, taken), finding)
+            row = index_row(finding, page)
+        except _PICTURE_ERRORS as error:
+            complain(f"{finding.spectrum_id}: no picture ({error})")
+            continue
+        bands = ", ".join(f"{band.name} {100 * band.weight:.0f} %" for band in finding.telling_bands[:3])
+        said = f"{folder / page}: p(CEMP) {probability_text(finding.p_cemp)}; {bands or 'no named band'}"
+        typer.echo(shown(said))
+        yield row
 
 
 def _findings(results: Iterable[FileOutcome], complain: Callable[[str], None]) -> Iterator[Finding]:

@@ -11,7 +11,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from cempstream.plain import shown
 from cempstream.schemas.exposure import Exposure
 from cempstream.streams.commands.options import Bootstrap, time_option
 from cempstream.streams.operations.exposure_watch import ExposureWatch, read_exposures
@@ -69,7 +71,8 @@ def list_(
     for event in events:
         counts = (event.n_expected, event.n_scored, event.n_dead_letters, event.n_missing, event.n_alerts)
         latency = "" if event.latency_seconds is None else f"{event.latency_seconds:.1f} s"
-        table.add_row(event.exposure_id, event.survey, event.status, *map(str, counts), latency)
+        names = (Text(shown(event.exposure_id)), Text(shown(event.survey)))  # no markup
+        table.add_row(*names, event.status, *map(str, counts), latency)
     Console().print(table)
 
 

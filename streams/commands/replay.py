@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 from rich.progress import Progress
 
+from cempstream.plain import shown
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers import ReadOptions, UnreadableFile, expand_paths, read_spectra
 from cempstream.processors.spectrum import Spectrum
@@ -128,9 +129,9 @@ def _replay_files(
         asyncio.run(_send(publisher, (spectrum_message(s, target, tense) for s in spectra), rate, tally))
     elapsed_s = time.monotonic() - began_s
     for complaint in tally.complaints:
-        typer.echo(complaint, err=True)
+        typer.echo(shown(complaint), err=True)
     for problem, count in tally.refused.items():
-        typer.echo(f"{count} spectra not sent: {problem}", err=True)
+        typer.echo(f"{count} spectra not sent: {shown(problem)}", err=True)
     typer.echo(
         f"{tally.n_sent} sent to {target}, {tally.n_failed} failed, {tally.refused.total()} unfit, "
         f"{tally.n_unreadable} files unreadable; {elapsed_s:.1f} s, {tally.n_sent / elapsed_s:.0f} spectra/s"

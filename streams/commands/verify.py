@@ -13,6 +13,7 @@ from uuid import UUID
 import typer
 
 from cempstream.models.sessions import Provider
+from cempstream.plain import shown
 from cempstream.schemas.alert import Alert, decode_alert
 from cempstream.schemas.packets import PacketError
 from cempstream.streams.commands.options import Bootstrap, time_option
@@ -79,7 +80,7 @@ def _say(found: Verification) -> str:
             f"  {group}: {'the same' if is_within else 'not the same'} to {found.tolerance:g} "
             f"on {found.provider}; largest difference {worst.size:.1e}{numbers}"
         )
-    return "\n".join(lines)
+    return "\n".join(map(shown, lines))
 
 
 def _from_file(path: Path) -> Iterator[Alert]:

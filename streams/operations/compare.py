@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from cempstream.plain import shown
 from cempstream.processors.outcome import PARAMETERS, Classification, Outcome
 from cempstream.schemas.score import Score
 
@@ -232,7 +233,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
     ):
         for change in changes[:_SHOWN]:
             console.print(
-                f"{word}: {change.survey} {change.spectrum_id} "
+                f"{word}: {shown(change.survey)} {shown(change.spectrum_id)} "
                 f"p(CEMP) {change.p_old:.4f} → {change.p_new:.4f}",
                 highlight=False,
                 markup=False,

@@ -33,6 +33,8 @@ from cempstream.streams.wording import (
 #: Name of an index page within its folder.
 INDEX = "index.html"
 
+#: File systems take names of 255 bytes, and a letter may be four.
+_LONGEST_STEM_BYTES = 100
 _TEMPLATES = Path(__file__).parent / "templates"
 _THUMB_RANGE_AA = (3800.0, 5700.0)
 _THUMB_SIZE = (260, 72)
@@ -181,7 +183,8 @@ def write_explanation(path: Path, finding: Finding, picture: bytes, index: str |
 
 def unique_stem(spectrum_id: str, taken: set[str]) -> str:
     """Return a file name made of a spectrum's id, unlike any in ``taken``, and add it there."""
-    stem = re.sub(r"[^\w.+-]+", "_", spectrum_id).strip("._")[:100] or "spectrum"
+    stem = re.sub(r"[^\w.+-]+", "_", spectrum_id).strip("._-")
+    stem = stem.encode()[:_LONGEST_STEM_BYTES].decode(errors="ignore") or "spectrum"
     name, n = stem, 1
     while name.lower() in taken:
         n += 1

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from cempstream.plain import shown
 from cempstream.processors.grid import Array
 from cempstream.streams.pictures.finding import Finding, Trace, flux_trace, named_windows, norm_trace
 from cempstream.streams.wording import (
@@ -51,6 +53,7 @@ _DPI = 110
 _LABEL_PT = 8
 _ROW_IN = 0.205
 _FLAG_CHARS = 42
+_LONGEST_NAME = 60
 
 
 def save_picture(finding: Finding, path: Path) -> None:
@@ -58,6 +61,7 @@ def save_picture(finding: Finding, path: Path) -> None:
     draw_finding(finding).savefig(path, format="png", pil_kwargs={"compress_level": 2})
 
 
+@rc_context({"text.parse_math": False})  # a name may hold $: it is a name and no formula
 def draw_finding(finding: Finding) -> Figure:
     """Draw a finding."""
     figure = Figure(figsize=_SIZE_IN, dpi=_DPI)
@@ -281,13 +285,15 @@ def spread_apart(places: Sequence[float], gap: float) -> list[float]:
 
 def _write_title(figure: Figure, finding: Finding) -> None:
     verdict = "candidate" if finding.decision.is_candidate else "no candidate"
-    figure.text(0.015, 0.975, finding.name, fontsize=14, fontweight="bold", va="top")
+    figure.text(
+        0.015, 0.975, shown(finding.name, longest=_LONGEST_NAME), fontsize=14, fontweight="bold", va="top"
+    )
     subtitle = (
         f"{finding.survey}   {finding.spectrum_id}" if finding.name != finding.spectrum_id else finding.survey
     )
     if finding.tense not in (None, "current"):
         subtitle += f"   [{finding.tense}]"
-    figure.text(0.015, 0.94, subtitle, fontsize=9, color=DARK, va="top")
+    figure.text(0.015, 0.94, shown(subtitle, longest=2 * _LONGEST_NAME), fontsize=9, color=DARK, va="top")
     figure.text(
         0.775,
         0.975,
@@ -317,7 +323,7 @@ def _write_facts(figure: Figure, finding: Finding) -> None:
         figure.text(
             x_in / _SIZE_IN[0],
             y_in / _SIZE_IN[1],
-            text,
+            shown(text, longest=_LONGEST_NAME),
             fontsize=9,
             color=color,
             fontweight=weight,

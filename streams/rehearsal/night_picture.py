@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -118,6 +119,7 @@ def save_night(prometheus: PrometheusServer, begin_s: float, end_s: float, path:
     draw_night(prometheus, begin_s, end_s, title).savefig(path, format="png")
 
 
+@rc_context({"text.parse_math": False})  # labels hold names of topics and workers, no formulas
 def draw_night(prometheus: PrometheusServer, begin_s: float, end_s: float, title: str) -> Figure:
     """Draw the time from one Unix time to another."""
     step_s = max(float(SCRAPE_S), (end_s - begin_s) / _MAX_STEPS)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TextIO, TypeAlias
 
+from cempstream.plain import shown
 from cempstream.processors.outcome import PARAMETERS, Classification, Outcome
 from cempstream.processors.spectrum import Spectrum
 
@@ -55,6 +56,9 @@ COLUMNS = (
     "detail",
 )
 
+#: A spreadsheet takes a cell that begins so for a formula.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
 SUFFIXES = (".csv", ".jsonl", ".parquet")
 _ROWS_PER_GROUP = 4096
 
@@ -68,7 +72,7 @@ def table_row(path: Path, spectrum: Spectrum | None, outcome: Outcome) -> dict[s
         None where the file's own entry was bad: then the outcome says what is known.
     """
     row: dict[str, Cell] = dict.fromkeys(COLUMNS)
-    row["file"] = str(path)
+    row["file"] = str(path).encode("utf-8", "backslashreplace").decode()  # a name may be no text
     if spectrum is not None:
         row |= {
             "spectrum_id": spectrum.spectrum_id,
@@ -160,12 +164,20 @@ def _csv(stream: TextIO) -> Iterator[WriteRow]:
     writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
     writer.writeheader()
 
-    def write(row: Row) -> None:
-        truth = {True: "true", False: "false"}
-        writer.writerow({name: truth[v] if isinstance(v, bool) else v for name, v in row.items()})
-
-    yield write
+    yield lambda row: writer.writerow({name: csv_cell(value) for name, value in row.items()})
     stream.flush()
+
+
+def csv_cell(value: Cell) -> Cell:
+    """Return a value as it stands in a CSV: no text that a spreadsheet would run or a terminal obey.
+
+    Text that begins like a formula is given an apostrophe, as OWASP advises; numbers stay as they are.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str):
+        return value
+    return f"'{shown(value)}" if value.startswith(_FORMULA_STARTS) else shown(value)
 
 
 @contextmanager

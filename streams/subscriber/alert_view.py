@@ -7,6 +7,7 @@ from math import isfinite, nan
 from rich.panel import Panel
 from rich.text import Text
 
+from cempstream.plain import shown
 from cempstream.processors.outcome import Estimate
 from cempstream.processors.spectrum import Flag
 from cempstream.schemas.alert import Alert
@@ -15,6 +16,7 @@ from cempstream.streams.wording import flag_text, probability_text, sexagesimal,
 #: Bands that contribute less are not worth a person's time.
 _LEAST_SHARE = 0.05
 _MISSING = "–"
+_LONGEST_NAME = 60
 _UNFAMILIAR = "unlike every star of the training: its parameters mean nothing"
 
 _TENSE_STYLES = {"current": "green", "archival": "blue"}
@@ -34,18 +36,21 @@ def alert_panel(alert: Alert) -> Panel:
     if alert.flags:
         lines.append(", ".join(map(flag_text, alert.flags)))
     style = _TENSE_STYLES.get(alert.alert_tense, "magenta")
+    name = shown(alert.name, longest=_LONGEST_NAME)
     kind = "" if alert.alert_type == "initial" else f"{alert.alert_type} {alert.revision} "
     return Panel(
         # Text, not a string: [Fe/H] would be taken for a style
-        Text("\n".join(lines)),
+        Text("\n".join(map(shown, lines))),
         title=Text(
-            f"{kind}{alert.name}   p {probability_text(alert.p_cemp)}   {_most_probable(alert)}",
+            f"{kind}{name}   p {probability_text(alert.p_cemp)}   {_most_probable(alert)}",
             f"bold {style}",
         ),
         title_align="left",
         subtitle=Text(
-            f"{alert.survey} · {alert.bundle} · {alert.alert_tense} · {alert.published_at:%Y-%m-%d %H:%M:%S}Z"
-            f" · {latency_s:.1f} s after reduction",
+            shown(
+                f"{alert.survey} · {alert.bundle} · {alert.alert_tense} · "
+                f"{alert.published_at:%Y-%m-%d %H:%M:%S}Z · {latency_s:.1f} s after reduction"
+            ),
             "dim",
         ),
         subtitle_align="right",
@@ -72,7 +77,7 @@ def _parameters(alert: Alert) -> tuple[str, str]:
 def _most_probable(alert: Alert) -> str:
     """Return the most probable subclass and its probability, as a person writes it."""
     share = getattr(alert.subclass_p, alert.subclass, nan)
-    return f"{subclass_text(alert.subclass)} {_number(100 * share, '.0f')} %"
+    return f"{shown(subclass_text(alert.subclass))} {_number(100 * share, '.0f')} %"
 
 
 def bands_text(alert: Alert) -> str:

@@ -8,6 +8,8 @@ import sys
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from cempstream.plain import shown
+
 #: Attributes that every record has; what a caller gives with ``extra=`` is the rest.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -37,7 +39,10 @@ class LogLevel(StrEnum):
 
 
 class KeyValueFormatter(logging.Formatter):
-    """``time=… level=… logger=… message="…" key=value``; what ``extra=`` held comes last."""
+    """``time=… level=… logger=… message="…" key=value``; what ``extra=`` held comes last.
+
+    What does not print is escaped: ids and texts of packets stand in messages, and a terminal obeys them.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return one line."""
@@ -78,6 +83,6 @@ def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str
 def _plain(value: object) -> str:
     """Quote what would not read as one word."""
     text = str(value)
-    if text and not any(c.isspace() or c in '"=' for c in text):
+    if text and text.isprintable() and not any(c.isspace() or c in '"=' for c in text):
         return text
-    return json.dumps(text, ensure_ascii=False)
+    return shown(json.dumps(text, ensure_ascii=False))

@@ -14,12 +14,12 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-#: Every layer with those that it may import beside itself; ``cempstream.errors`` is one module for all.
+#: Every layer with those that it may import beside itself; ``cempstream.errors`` and ``plain`` are for all.
 LAYERS = {
-    "processors": ("errors",),
-    "models": ("errors", "processors"),
-    "schemas": ("errors", "processors"),
-    "streams": ("errors", "processors", "models", "schemas"),
+    "processors": ("errors", "plain"),
+    "models": ("errors", "plain", "processors"),
+    "schemas": ("errors", "plain", "processors"),
+    "streams": ("errors", "plain", "processors", "models", "schemas"),
 }
 
 #: The rooms of ``streams``: each with the others that it may import.
