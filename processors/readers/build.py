@@ -136,8 +136,8 @@ def _build(origin: Origin, pixels: Pixels, options: ReadOptions, survey: str) ->
     elif isinstance(resolving_power, np.ndarray):
         resolving_power = resolving_power.astype(np.float32)
     return Spectrum(
-        spectrum_id=origin.spectrum_id,
-        survey=survey,
+        spectrum_id=_encodable(origin.spectrum_id),
+        survey=_encodable(survey),
         grid=pixels.grid,
         flux=flux,
         ivar=ivar,
@@ -145,11 +145,11 @@ def _build(origin: Origin, pixels: Pixels, options: ReadOptions, survey: str) ->
         frame=options.frame or pixels.frame,
         resolving_power=resolving_power,
         reduced_at=origin.reduced_at,
-        exposure_id=origin.exposure_id,
+        exposure_id=_encodable(origin.exposure_id),
         reduction_version=origin.reduction_version
         or content_version(pixels.grid.wave, flux, None if pixels.ivar is None else ivar),
         observed_at=origin.observed_at,
-        object_id=origin.object_id,
+        object_id=None if origin.object_id is None else _encodable(origin.object_id),
         exposure_size=origin.exposure_size,
         ra=ra,
         dec=dec,
@@ -216,6 +216,11 @@ def _without_gaps(pixels: Pixels) -> Pixels:
         if isinstance(power, np.ndarray) and power.shape == wave.shape
         else power,
     )
+
+
+def _encodable(text: str) -> str:
+    """Return text that UTF-8 can hold: half of a surrogate pair, which arrays of text may hold, it cannot."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _clean(pixels: Pixels) -> tuple[Array, Array]:

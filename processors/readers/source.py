@@ -67,14 +67,19 @@ class Source:
     @property
     def stem(self) -> str:
         """File name without ``.gz`` or the like and the suffix before it."""
-        name = self.path.name
+        name = self._name
         bare = Path(name).stem if name.lower().endswith(PACKED_SUFFIXES) else name
         return Path(bare).stem or name
 
     @property
     def uri(self) -> str:
         """How alerts name the file: without the folders of the machine that read it."""
-        return f"file:{self.path.name}"
+        return f"file:{self._name}"
+
+    @property
+    def _name(self) -> str:
+        # A name may hold bytes that are no text, and what goes into a packet must be.
+        return self.path.name.encode("utf-8", "replace").decode()
 
     def open(self) -> BinaryIO:
         """Open the unpacked content."""

@@ -10,6 +10,8 @@ from typing import Annotated
 import typer
 
 from cempstream.models.sessions import Provider
+from cempstream.plain import shown
+from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers import UnreadableFile, expand_paths
 from cempstream.streams.commands.options import (
     Files,
@@ -49,6 +51,7 @@ def classify(
     paths = expand_paths(files)
     n_unreadable = 0
     counts: Counter[str] = Counter()
+    rejected: dict[str, list[str]] = {}
     with progress_bar() as progress, open_table(out, sys.stdout) as write:
         task = progress.add_task("files", total=len(paths))
 
@@ -69,11 +72,15 @@ def classify(
             row = table_row(result.path, result.spectrum, result.outcome)
             counts[str(row["status"])] += 1
             counts["candidates"] += row["is_candidate"] is True
+            if isinstance(result.outcome, Rejected):
+                rejected.setdefault(result.outcome.reason, []).append(result.outcome.detail)
             write(row)
     typer.echo(
         f"{counts['scored'] + counts['rejected']} spectra of {len(paths)} files: {counts['scored']} scored, "
         f"{counts['rejected']} rejected, {counts['candidates']} candidates; {n_unreadable} files unreadable",
         err=True,
     )
-    if n_unreadable:
+    for reason, details in rejected.items():
+        typer.echo(f"{len(details)} rejected as {reason}, the first: {shown(details[0])}", err=True)
+    if n_unreadable or not counts["scored"]:
         raise typer.Exit(1)

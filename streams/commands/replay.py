@@ -136,7 +136,7 @@ def _replay_files(
         f"{tally.n_sent} sent to {target}, {tally.n_failed} failed, {tally.refused.total()} unfit, "
         f"{tally.n_unreadable} files unreadable; {elapsed_s:.1f} s, {tally.n_sent / elapsed_s:.0f} spectra/s"
     )
-    if tally.n_failed or tally.n_unreadable:
+    if tally.n_failed or tally.n_unreadable or not tally.n_sent:
         raise typer.Exit(1)
 
 

@@ -93,3 +93,11 @@ def test_a_name_is_safe_and_unlike_the_others() -> None:
     assert unique_stem("ETC_PASSWD", taken) == "ETC_PASSWD-3"
     assert unique_stem("...", taken) == "spectrum"
     assert len(unique_stem("x" * 500, taken)) == 100
+
+
+def test_a_name_that_looks_like_a_formula_costs_no_other_its_picture(tmp_path: Path) -> None:
+    save(tmp_path / "stars.npz", template_spectra(3), ["$\\frac{$", "\x1b[2J", "plain"])
+    result = CliRunner().invoke(app, ["explain", str(tmp_path / "stars.npz"), "--out", str(tmp_path / "why")])
+    assert result.exit_code == 0, result.output
+    assert len(list((tmp_path / "why").glob("*.png"))) == 3
+    assert "\x1b" not in result.output
