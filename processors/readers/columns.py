@@ -156,7 +156,7 @@ def wavelengths(
     wave = stated.to_aa(values)
     likely = _other_unit(values, wave)
     if likely is not None:
-        low, high = _range(values)
+        low, high = _range(values, share=0.0)
         said = chosen or unit or (log and f"{log} of Å")
         stated_as = f"in {said}" if said else "without a unit"
         raise BadTable(
@@ -166,12 +166,13 @@ def wavelengths(
     return wave
 
 
-def _range(values: Array) -> tuple[float, float]:
+def _range(values: Array, share: float = 2.0) -> tuple[float, float]:
+    """Return what all but some per cent of the positive numbers at each end lie between."""
     sample = values.ravel()[:: max(1, values.size // _SAMPLE)]
     sample = sample[np.isfinite(sample) & (sample > 0)]
     if not sample.size:
         return float("nan"), float("nan")
-    low, high = np.percentile(sample, [2, 98])
+    low, high = np.percentile(sample, [share, 100.0 - share])
     return float(low), float(high)
 
 

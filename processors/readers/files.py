@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cempstream.processors.outcome import Rejected
+from cempstream.processors.readers.astropy_tables import ECSV_MAGIC, is_votable, read_ecsv, read_votable
 from cempstream.processors.readers.csst import read_csst
 from cempstream.processors.readers.desi import is_desi, read_desi
 from cempstream.processors.readers.fits_file import FitsFile
@@ -73,6 +74,10 @@ def _read(source: Source, options: ReadOptions) -> Iterator[Spectrum | Rejected]
         yield from read_npz(source, options)
     elif source.head.startswith(_NPY_MAGIC):
         yield from read_npy(source, options)
+    elif source.head.startswith(ECSV_MAGIC.encode()):
+        yield from read_ecsv(source, options)
+    elif is_votable(source.head):
+        yield from read_votable(source, options)
     else:
         yield from read_text(source, options)
 

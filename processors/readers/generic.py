@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers.build import Origin, fill_gaps, to_float64
-from cempstream.processors.readers.columns import ascending, bad_of, ivar_of, wavelengths
+from cempstream.processors.readers.columns import ascending, bad_of, first_of, ivar_of, wavelengths
 from cempstream.processors.readers.conventions import TableRow, build_row, conventions_of
 from cempstream.processors.readers.fits_file import parse_utc
 from cempstream.processors.readers.options import ReadOptions, one_line
 from cempstream.processors.readers.source import Source
 from cempstream.processors.readers.statements import (
+    OBJECT_KEYS,
     Said,
     frame_of,
     gaia_source_of,
@@ -26,12 +28,17 @@ from cempstream.processors.readers.statements import (
     of_all_sources,
     position_of,
     power_of,
+    text_of,
 )
-from cempstream.processors.readers.vocabulary import CERTAIN_NAMES, Layout
+from cempstream.processors.readers.vocabulary import CERTAIN_NAMES, ID_NAMES, Layout
 from cempstream.processors.spectrum import Flag, Reason, Spectrum
 
 _LOG = logging.getLogger(__name__)
 _NOTHING = np.zeros(0)
+#: What ESO's Phase 3 and the virtual observatory write beside wavelengths in air.
+UCD_OF_AIR = "em.wl;obs.atmos"
+#: Names that change sooner than after so many pixels do not name spectra.
+_SHORTEST_RUN = 10
 #: A mask that rules out more of a file than this was written for the opposite.
 _LARGEST_MASKED_SHARE = 2 / 3
 
@@ -77,6 +84,73 @@ class GenericTable:
     said: Said = field(default_factory=dict)
     label: str = ""
     flags: tuple[Flag, ...] = ()
+
+
+def without_scalars(layout: Layout, dimensions: Mapping[str, int], n_dim: int) -> Layout:
+    """Leave out columns of one value per row beside vectors: the S/N of a spectrum is not that of a pixel.
+
+    Parameters
+    ----------
+    dimensions
+        Of each column of the layout.
+    n_dim
+        That of the flux.
+    """
+    return replace(
+        layout,
+        noises=tuple(one for one in layout.noises if dimensions[one[0]] == n_dim),
+        masks=tuple(one for one in layout.masks if dimensions[one[0]] == n_dim),
+    )
+
+
+def entries_by_name(
+    values: Mapping[str, Array], layout: Layout, stated: Mapping[str, Sequence[Any]], n_dim: int = 1
+) -> list[Entry]:
+    """Cut a table into spectra.
+
+    Parameters
+    ----------
+    values
+        By the layout's names: vectors, one per row, or columns of a pixel per row. Of these a spectrum ends
+        where the name of the spectrum or of its source changes.
+    stated
+        Columns that say something of each row.
+    n_dim
+        2 for vectors.
+    """
+    name = first_of((*ID_NAMES, *OBJECT_KEYS), stated)
+    names = [text_of(cell) for cell in stated[name]] if name is not None else []
+    n_rows = len(values[layout.flux])
+    if n_dim > 1:
+        spans = [(i, i + 1) for i in range(n_rows)]
+        cut = {name: [_vector(column, i) for i in range(n_rows)] for name, column in values.items()}
+    else:
+        starts = [0, *(i for i in range(1, n_rows) if names and names[i] != names[i - 1])]
+        if len(starts) * _SHORTEST_RUN > n_rows:
+            starts, names = [0], []  # they number the pixels
+        spans = list(zip(starts, [*starts[1:], n_rows], strict=True))
+        cut = {name: [column[start:stop] for start, stop in spans] for name, column in values.items()}
+    if name not in ID_NAMES and len({names[start] for start, _ in spans if names}) < len(spans):
+        names = []  # several spectra of one source
+    return [
+        Entry(
+            {name: vectors[i] for name, vectors in cut.items()},
+            said={key: _text(cells[start]) for key, cells in stated.items() if start < len(cells)},
+            spectrum_id=(names[start] or None) if names else None,
+        )
+        for i, (start, _) in enumerate(spans)
+    ]
+
+
+def _vector(column: Array, i: int) -> Array:
+    """Return a spectrum's own vector; a grid that stands once serves all."""
+    if column.ndim == 1 and column.dtype.kind != "O":
+        return column
+    return np.asarray(column[i if len(column) > i else 0], dtype=np.float64)
+
+
+def _text(cell: object) -> object:
+    return cell.decode(errors="replace").strip() if isinstance(cell, bytes) else cell
 
 
 def read_table(source: Source, table: GenericTable, options: ReadOptions) -> Iterator[Spectrum | Rejected]:

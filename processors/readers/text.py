@@ -17,13 +17,13 @@ import numpy as np
 
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Rejected
-from cempstream.processors.readers.columns import WANTED, BadTable, first_of, split_unit, wave_unit_of
+from cempstream.processors.readers.columns import WANTED, BadTable, split_unit, wave_unit_of
 from cempstream.processors.readers.encoding import decode_text
-from cempstream.processors.readers.generic import Entry, GenericTable, read_table, tell
+from cempstream.processors.readers.generic import GenericTable, entries_by_name, read_table, tell
 from cempstream.processors.readers.options import ReadOptions
 from cempstream.processors.readers.source import Source
-from cempstream.processors.readers.statements import OBJECT_KEYS, known_keys
-from cempstream.processors.readers.vocabulary import ID_NAMES, Layout, is_bad_cell, layout_of
+from cempstream.processors.readers.statements import known_keys
+from cempstream.processors.readers.vocabulary import ID_NAMES, MaskSense, is_bad_cell, layout_of
 from cempstream.processors.spectrum import MAX_PIXELS, Flag, Spectrum
 
 _MAX_TEXT_BYTES = 128 << 20
@@ -95,37 +95,18 @@ def _table(source: Source, options: ReadOptions) -> GenericTable:
         name: [row[names.index(name)].strip() for row in rows]
         for name in dict.fromkeys((*layout.names, *stated))
     }
-    entries = _entries(columns, layout, stated)
+    masks = dict(layout.masks)
+    values = {
+        name: _marks(columns[name], name, masks[name]) if name in masks else _numbers(columns[name], name)
+        for name in layout.names
+    }
     return GenericTable(
         layout=layout,
-        entries=entries,
+        entries=entries_by_name(values, layout, {name: columns[name] for name in stated}),
         wave_unit=units[layout.wave] or text.said.get("wave_unit") or text.said.get("wavelength_unit"),
         said=text.said,
         flags=(Flag.COLUMNS_BY_ORDER,) if is_by_order else (),
     )
-
-
-def _entries(columns: dict[str, list[str]], layout: Layout, stated: Sequence[str]) -> list[Entry]:
-    """Cut the rows into spectra: where the name of the spectrum or of its source changes, one ends."""
-    masks = dict(layout.masks)
-    values = {
-        name: _marks(cells, name, masks[name] == "bad") if name in masks else _numbers(cells, name)
-        for name, cells in columns.items()
-        if name in layout.names
-    }
-    id_name = first_of(ID_NAMES, stated)
-    group_name = id_name or first_of(OBJECT_KEYS, stated)
-    cells = columns[group_name] if group_name else []
-    n_rows = len(columns[layout.wave])
-    starts = [0, *(i for i in range(1, n_rows) if cells and cells[i] != cells[i - 1])]
-    return [
-        Entry(
-            {name: column[start:stop] for name, column in values.items()},
-            said={name: columns[name][start] for name in stated if start < n_rows},
-            spectrum_id=cells[start] or None if cells and n_rows else None,
-        )
-        for start, stop in zip(starts, [*starts[1:], n_rows], strict=True)
-    ]
 
 
 def _split_text(source: Source, text: str, options: ReadOptions) -> _Text:
@@ -261,16 +242,16 @@ def _numbers(cells: Sequence[str], name: str) -> Array:
     return np.array(values, dtype=np.float64)
 
 
-def _marks(cells: Sequence[str], name: str, set_is_bad: bool) -> Array:
+def _marks(cells: Sequence[str], name: str, sense: MaskSense) -> Array:
     """Return the cells of a mask as float64, NaN where they are missing."""
     known: dict[str, float] = {}
     for row, cell in enumerate(cells, start=2):
         if cell in known:
             continue
-        is_bad = is_bad_cell(cell, "bad" if set_is_bad else "good")
+        is_bad = is_bad_cell(cell, sense)
         if is_bad is None and cell.strip("'\"").lower() not in _MISSING:
             raise BadTable(
                 f"row {row} has '{cell[:30]}' as {name}", "a mask holds 0 and 1, or True and False"
             )
-        known[cell] = np.nan if is_bad is None else float(is_bad == set_is_bad)
+        known[cell] = np.nan if is_bad is None else float(is_bad == (sense == "bad"))
     return np.array([known[cell] for cell in cells], dtype=np.float64)

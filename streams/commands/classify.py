@@ -14,11 +14,13 @@ from cempstream.plain import shown
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers import UnreadableFile, expand_paths
 from cempstream.streams.commands.options import (
+    ColumnsOption,
     Files,
     FrameOption,
     MediumOption,
     ResolvingPower,
     Survey,
+    WaveUnitOption,
     progress_bar,
     read_options,
 )
@@ -37,6 +39,8 @@ def classify(
     frame: FrameOption = None,
     resolving_power: ResolvingPower = None,
     survey: Survey = None,
+    wave_unit: WaveUnitOption = None,
+    columns: ColumnsOption = None,
     provider: Annotated[Provider | None, typer.Option(help="Where the networks run.")] = None,
     bundle: Annotated[list[str] | None, typer.Option(help="Model bundle; may be given again.")] = None,
 ) -> None:
@@ -45,7 +49,7 @@ def classify(
         raise typer.BadParameter(f"{out}: the table's name must end in {', '.join(SUFFIXES)}")
     if out is not None and not out.parent.is_dir():
         raise typer.BadParameter(f"{out}: there is no folder {out.parent}")
-    options = read_options(medium, frame, resolving_power, survey)
+    options = read_options(medium, frame, resolving_power, survey, wave_unit, columns)
     settings = read_settings(models={"provider": provider, "bundles": tuple(bundle) if bundle else None})
     pipeline = load_pipeline(settings)
     paths = expand_paths(files)

@@ -14,11 +14,13 @@ from cempstream.plain import shown
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers import expand_paths
 from cempstream.streams.commands.options import (
+    ColumnsOption,
     Files,
     FrameOption,
     MediumOption,
     ResolvingPower,
     Survey,
+    WaveUnitOption,
     progress_bar,
     read_options,
 )
@@ -40,6 +42,8 @@ def explain(
     frame: FrameOption = None,
     resolving_power: ResolvingPower = None,
     survey: Survey = None,
+    wave_unit: WaveUnitOption = None,
+    columns: ColumnsOption = None,
     provider: Annotated[Provider | None, typer.Option(help="Where the networks run.")] = None,
     bundle: Annotated[list[str] | None, typer.Option(help="Model bundle; may be given again.")] = None,
     candidates: Annotated[bool, typer.Option("--candidates", help="Draw the candidates alone.")] = False,
@@ -48,7 +52,7 @@ def explain(
     ] = None,
 ) -> None:
     """Draw spectra with the evidence over wavelength, a page for each, and an index page of them all."""
-    options = read_options(medium, frame, resolving_power, survey)
+    options = read_options(medium, frame, resolving_power, survey, wave_unit, columns)
     pipeline = load_pipeline(
         read_settings(models={"provider": provider, "bundles": tuple(bundle) if bundle else None})
     )

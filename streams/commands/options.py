@@ -43,15 +43,40 @@ FrameOption = Annotated[Frame | None, typer.Option(help="Of the wavelengths; els
 ResolvingPower = Annotated[float | None, typer.Option(help="λ/FWHM; else the file's or the data's.")]
 Survey = Annotated[str | None, typer.Option(help="Short name of the survey; else the file's.")]
 
+WaveUnitOption = Annotated[
+    str | None,
+    typer.Option(
+        "--wave-unit", help="Of the wavelengths of a table: AA, nm, um, log10(AA) …; else the file's."
+    ),
+]
+ColumnsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--columns", help="Columns of text in their order: wave,flux,error; - for one to leave out."
+    ),
+]
+
 
 def read_options(
-    medium: Medium | None, frame: Frame | None, resolving_power: float | None, survey: str | None
+    medium: Medium | None,
+    frame: Frame | None,
+    resolving_power: float | None,
+    survey: str | None,
+    wave_unit: str | None = None,
+    columns: str | None = None,
 ) -> ReadOptions:
     """Return what the command line says of the files."""
     from cempstream.processors.readers import ReadOptions  # it needs astropy, which a subscriber lacks
 
     try:
-        return ReadOptions(medium=medium, frame=frame, resolving_power=resolving_power, survey=survey)
+        return ReadOptions(
+            medium=medium,
+            frame=frame,
+            resolving_power=resolving_power,
+            survey=survey,
+            wave_unit=wave_unit,
+            columns=tuple(columns.split(",")) if columns is not None else None,
+        )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
 

@@ -21,10 +21,12 @@ from cempstream.processors.spectrum import Spectrum
 from cempstream.schemas.stamp import Tense
 from cempstream.streams.commands.options import (
     Bootstrap,
+    ColumnsOption,
     FrameOption,
     MediumOption,
     ResolvingPower,
     Survey,
+    WaveUnitOption,
     progress_bar,
     read_options,
     time_option,
@@ -79,11 +81,13 @@ def replay(
     frame: FrameOption = None,
     resolving_power: ResolvingPower = None,
     survey: Survey = None,
+    wave_unit: WaveUnitOption = None,
+    columns: ColumnsOption = None,
 ) -> None:
     """Publish the spectra of files as packets, or score a recorded night again, which pages nobody."""
     if (files is None) == (from_topic is None):
         raise typer.BadParameter("give files, or --from-topic with --start: one of the two")
-    options = read_options(medium, frame, resolving_power, survey)
+    options = read_options(medium, frame, resolving_power, survey, wave_unit, columns)
     if from_topic is not None:
         night = _night(from_topic, start, end)
         replay_night(night, bootstrap, tense, bundle=bundle, against=against, report=report)

@@ -78,6 +78,8 @@ def classify(
     frame: Frame | None = None,
     resolving_power: float | None = None,
     survey: str | None = None,
+    wave_unit: str | None = None,
+    columns: Sequence[str] | None = None,
     provider: Provider | str | None = None,
     bundles: Sequence[str] | None = None,
 ) -> list[dict[str, Cell]]:
@@ -87,8 +89,8 @@ def classify(
     ----------
     paths
         One or several files, or folders of them.
-    medium, frame, resolving_power, survey
-        What the caller knows better than the files.
+    medium, frame, resolving_power, survey, wave_unit, columns
+        What the caller knows better than the files; see ``ReadOptions``.
     provider, bundles
         Where the networks run and which are asked; None leaves it to the settings.
 
@@ -106,7 +108,14 @@ def classify(
     settings = read_settings(
         models={"provider": provider, "bundles": tuple(bundles) if bundles is not None else None}
     )
-    options = ReadOptions(medium=medium, frame=frame, resolving_power=resolving_power, survey=survey)
+    options = ReadOptions(
+        medium=medium,
+        frame=frame,
+        resolving_power=resolving_power,
+        survey=survey,
+        wave_unit=wave_unit,
+        columns=tuple(columns) if columns is not None else None,
+    )
     files = expand_paths([paths] if isinstance(paths, Path | str) else paths)
     results = classify_files(
         files, load_pipeline(settings), options=options, batch_size=settings.batch.size, on_unreadable=refuse
