@@ -288,4 +288,7 @@ def _magnitude(spectrum: Spectrum) -> float | None:
 
 
 def _is_contaminated(spectrum: Spectrum) -> bool:
-    return spectrum.contamination is not None and float(spectrum.contamination.mean()) > _CONTAMINATED
+    if spectrum.contamination is None:
+        return False
+    share = float(np.mean(spectrum.contamination, dtype=np.float64))
+    return not share <= _CONTAMINATED  # a share that is not a number is no promise of a clean star

@@ -35,8 +35,12 @@ _NODE_SAMPLES = 5
 #: A flux this far below zero is no star's and no noise: a hole in the detector, another's sky, a fill value.
 _IMPOSSIBLE_SIGMA = np.float32(6.0)
 
-#: More inverse variance than any count of photons has: the flux is in a very large unit, such as erg/s/cm²/Å.
-_STRAINING_IVAR = np.float32(1e16)
+#: Fluxes and inverse variances up to here, and down to their inverses, leave float32 room to square them.
+#: Others are put into another unit, where no pixel's S/N counts beyond 1e5, which no photons reach.
+_ROOMY_FLUX = np.float32(1e6)
+_ROOMY_IVAR = np.float32(1e12)
+_LARGEST_SNR2 = np.float32(1e10)
+_LARGEST_VARIANCE = np.float32(1e18)
 
 _FWHM_PER_SIGMA = 2.3548200450309493
 
@@ -106,7 +110,7 @@ class Rebinner:
             return (round(log(power) / _POWER_STEP),) if power > limit else ()
         # A median of a few pixels around each node: sorting puts NaN last.
         nodes = np.sort(power[_node_pixels(power.size)], axis=1)[:, _NODE_SAMPLES // 2]
-        nodes = np.where(nodes > 0, nodes, self.resolving_power)
+        nodes = np.where(np.isfinite(nodes) & (nodes > 0), nodes, self.resolving_power)
         if nodes.max() <= limit:
             return ()
         return tuple(np.rint(np.log(nodes) / _POWER_STEP).astype(int).tolist())
@@ -142,14 +146,16 @@ def _nbytes(pairs: Iterable[tuple[BandedMatrix, BandedMatrix]]) -> int:
 def _stack(spectra: Sequence[Spectrum], pixels: slice) -> tuple[Array, Array, Array]:
     """Return flux, ivar and good (1, else 0) of spectra on one grid, bad pixels zero in all.
 
-    What comes after divides by the continuum, so the unit is free: where it strains float32 it is changed.
+    What comes after divides by the continuum, so the unit is free: where it strains float32, as erg/s/cm²/Å
+    does, it is changed.
     """
     flux = np.stack([s.flux[pixels] for s in spectra])
     ivar = np.stack([s.ivar[pixels] for s in spectra])
     if any(s.mask is not None for s in spectra):
         clear = np.zeros(flux.shape[1], dtype=np.uint8)
         mask = np.stack([clear if s.mask is None else s.mask[pixels] for s in spectra])
-        ivar *= (mask == 0).astype(np.float32)
+        with np.errstate(invalid="ignore"):  # an infinite ivar times 0 is found below
+            ivar *= (mask == 0).astype(np.float32)
     if not (np.isfinite(flux).all() and np.isfinite(ivar).all()):
         odd = ~(np.isfinite(flux) & np.isfinite(ivar))
         flux[odd] = 0.0
@@ -159,15 +165,43 @@ def _stack(spectra: Sequence[Spectrum], pixels: slice) -> tuple[Array, Array, Ar
     with np.errstate(over="ignore"):
         depth = flux.ravel()[below] * np.sqrt(ivar.ravel()[below])
     ivar.ravel()[below[depth < -_IMPOSSIBLE_SIGMA]] = 0.0
+    flux *= ivar > 0
+    for row in np.flatnonzero(_strains(flux, ivar)):
+        flux[row], ivar[row] = _in_own_unit(flux[row], ivar[row])
     good = (ivar > 0).astype(np.float32)
-    flux *= good
-    largest = ivar.max(axis=1, initial=0.0)
-    for row in np.flatnonzero(largest > _STRAINING_IVAR):
-        unit = np.exp2(np.rint(0.5 * np.log2(largest[row])))
-        flux[row] *= unit
-        ivar[row] /= unit
-        ivar[row] /= unit
     return flux, ivar, good
+
+
+def _strains(flux: Array, ivar: Array) -> Array:
+    """Return which rows need a unit of their own: bool, shape ``(n_spec,)``."""
+    high = np.maximum(flux.max(axis=1, initial=0.0), -flux.min(axis=1, initial=0.0))
+    weight = ivar.max(axis=1, initial=0.0)
+    with np.errstate(over="ignore"):
+        snr2 = high * high * weight
+    return np.asarray(
+        (high > _ROOMY_FLUX)
+        | (high < 1 / _ROOMY_FLUX)
+        | (weight > _ROOMY_IVAR)
+        | (weight < 1 / _ROOMY_IVAR)
+        | (snr2 > _LARGEST_SNR2)
+    )
+
+
+def _in_own_unit(flux: Array, ivar: Array) -> tuple[Array, Array]:
+    """Return one spectrum in the power of two nearest to its median, so that no digit changes.
+
+    Pixels a million times the median stay finite and are left to whoever looks for spikes.
+    """
+    wide, weight = flux.astype(np.float64), ivar.astype(np.float64)
+    is_lit = (weight > 0) & (wide != 0)
+    if is_lit.any():
+        size = np.median(np.abs(wide[is_lit]))
+    else:
+        size = 1 / np.sqrt(weight.max()) if weight.any() else 1.0
+    unit = np.exp2(np.rint(np.log2(size)))
+    wide = np.clip(wide / unit, -_ROOMY_FLUX, _ROOMY_FLUX)
+    weight = np.minimum(weight * unit**2, _LARGEST_SNR2)
+    return wide.astype(np.float32), weight.astype(np.float32)
 
 
 def good_pixels(spectrum: Spectrum) -> Array:
@@ -212,7 +246,9 @@ def _resample(
         light[part.start : part.stop] = flux
         light[n_spec + part.start : n_spec + part.stop] = good
         ivar += 1.0 - good  # a bad pixel's ivar is 0; in counts a good one's may be 1e-9
-        np.divide(good, ivar, out=variance[part])
+        with np.errstate(over="ignore"):  # an ivar of 1e-45 is a good pixel all the same
+            np.divide(good, ivar, out=variance[part])
+        np.minimum(variance[part], _LARGEST_VARIANCE, out=variance[part])
     resampled, spread = matrix(light), squared(variance)
     flux_out, ivar_out = np.empty_like(spread), np.empty_like(spread)
     tiny = np.float32(1e-30)

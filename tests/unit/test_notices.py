@@ -36,7 +36,7 @@ EVERY: dict[notices.Event, Callable[[], None]] = {
     notices.Event.DEAD_LETTER: lambda: notices.dead_letter(
         Rejected(b"", Reason.TRUNCATED, "it ends early", "s1", "lamost", "e7"), *PLACE
     ),
-    notices.Event.MODEL_BROKEN: lambda: notices.model_broken("mid: 8 of 64 spectra failed in the models"),
+    notices.Event.MODEL_BROKEN: lambda: notices.model_broken("mid fails on its reference spectrum"),
     notices.Event.SHADOW_FAILED: lambda: notices.shadow_failed("mid-1.2.0", "its scores are not delivered"),
     notices.Event.BREAKER_OPENED: lambda: notices.breaker_opened(0.2, 30.0),
     notices.Event.BREAKER_CLOSED: notices.breaker_closed,

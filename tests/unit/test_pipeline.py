@@ -48,10 +48,12 @@ def test_a_poison_row_costs_itself_alone() -> None:
     assert chain.batches.count(["s13"]) == 2, "a packet that fails alone is tried twice"
 
 
-def test_many_poison_rows_mean_a_broken_model() -> None:
-    chain = ThresholdChain(poison=frozenset(f"s{i}" for i in range(8)))
-    with pytest.raises(ModelBroken, match="8 of 64"):
-        pipeline_over(chain, many(64))(list(many(64)))
+@pytest.mark.parametrize("n_poison", [8, 63, 64])
+def test_a_batch_of_rubbish_costs_itself_alone(n_poison: int) -> None:
+    chain = ThresholdChain(poison=frozenset(f"s{i}" for i in range(n_poison)))
+    outcomes = pipeline_over(chain, many(64))(list(many(64)))
+    assert [isinstance(o, Rejected) for o in outcomes] == [i < n_poison for i in range(64)]
+    assert {o.reason for o in outcomes if isinstance(o, Rejected)} == {Reason.PROCESSING_ERROR}
 
 
 def test_a_model_that_fails_on_its_reference_is_broken_even_for_a_single_packet() -> None:

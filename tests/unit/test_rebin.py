@@ -9,6 +9,7 @@ import pytest
 
 from cempstream.processors import rebin as rebin_module
 from cempstream.processors.banded import BandedMatrix
+from cempstream.processors.continuum import Normaliser
 from cempstream.processors.grid import (
     Array,
     ExplicitGrid,
@@ -171,7 +172,7 @@ def test_bad_pixels_carry_no_weight(grid: WavelengthGrid, power: float, junk: fl
 
 
 @pytest.mark.parametrize("grid", [TARGET, DESI], ids=["copied", "resampled"])
-@pytest.mark.parametrize("unit", [1e-17, 1e-12, 1e-6, 1e4, 1e6, 1e9, 1e15])
+@pytest.mark.parametrize("unit", [1e-17, 1e-12, 1e-6, 1e4, 1e6, 1e9, 1e15, 1e17, 1e19])
 def test_the_unit_of_the_flux_changes_nothing_but_the_unit(grid: WavelengthGrid, unit: float) -> None:
     rng = np.random.default_rng(9)
     flux = 1.0 + 0.3 * rng.standard_normal(grid.n_pix)
@@ -306,3 +307,28 @@ def test_a_spectrum_with_too_few_pixels_on_the_grid_is_named() -> None:
     assert problem is not None
     assert problem.reason is Reason.LOW_COVERAGE
     assert "199 good pixels" in problem.detail
+
+
+def test_a_spike_beyond_all_numbers_leaves_the_rest_as_it_is() -> None:
+    rebin, normalise = Rebinner(TARGET, 1800.0), Normaliser(96.0)
+    flux = line(LAMOST.wave, 4862.7, 5.0)
+    clean = normalise(rebin([spectrum(LAMOST, flux, np.full(LAMOST.n_pix, 2500.0))]))
+    flux[::500] = 3e38
+    spiked = normalise(rebin([spectrum(LAMOST, flux, np.full(LAMOST.n_pix, 2500.0))]))
+    kept = spiked.ivar[0] > 0
+    assert np.count_nonzero(~kept & (clean.ivar[0] > 0)) == 7  # of eight, one lies beyond the grid
+    np.testing.assert_allclose(spiked.norm[0, kept], clean.norm[0, kept], atol=2e-3)
+
+
+@pytest.mark.parametrize("grid", [LAMOST, DESI])
+def test_no_value_of_float32_makes_another_than_a_number(grid: WavelengthGrid) -> None:
+    rng = np.random.default_rng(7)
+    odd = np.array([0, 1, 3.4e38, -3.4e38, 1e-38, 1e-45, np.nan, np.inf, -np.inf], dtype=np.float32)
+    spectra = [
+        spectrum(grid, rng.choice(odd, grid.n_pix), rng.choice(odd, grid.n_pix), power=power)
+        for power in (1800.0, 1800.0, 1800.0, 5000.0)
+    ]
+    batch = Rebinner(TARGET, 1800.0)(spectra)
+    normalised = Normaliser(96.0)(batch)
+    for array in (batch.flux, batch.ivar, normalised.norm, normalised.ivar):
+        assert np.isfinite(array).all()
