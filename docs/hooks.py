@@ -11,6 +11,7 @@ from pathlib import Path
 import generated
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -40,6 +41,12 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             uri = path.relative_to(ROOT / "models").as_posix()
             files.append(File.generated(config, uri, abs_src_path=str(path)))
     return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Let links of a page out of ``docs/`` lead to the pages that the site has of those files."""
+    uri = page.file.src_uri
+    return markdown if page.file.generated_by else _relinked(markdown, f"docs/{uri}", uri)
 
 
 def _relinked(text: str, source: str, uri: str) -> str:

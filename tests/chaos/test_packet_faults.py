@@ -102,7 +102,7 @@ def test_a_session_that_always_fails_stops_the_worker_unacknowledged(
     with WorkerProcess(kafka.bootstrap, topics, **EVEN) as worker:
         worker.wait_ready(180)
         close_case(
-            "ONNX session always fails, then is mended",
+            "ONNX session always fails, then is fixed",
             kafka.bootstrap,
             topics,
             packets,
