@@ -11,9 +11,11 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 import cempstream
+from cempstream.processors.bands import CEMP_BANDS
 from cempstream.schemas.registry import Kind, latest, schema_text, versions
 from cempstream.streams.cli import VERBS
 from cempstream.streams.settings import Settings, TopicSettings
+from cempstream.streams.subscriber.where import FIELDS
 
 Row = tuple[str, ...]
 
@@ -141,6 +143,18 @@ def _type(schema: Any) -> str:
     return str(schema.get("logicalType", schema["type"]))
 
 
+def filter_fields() -> str:
+    """Return the page of the fields that a subscriber's filter may use."""
+    parts = ["# Filter fields", "`listen --where` and `AlertStream(where=…)` may use these."]
+    for kind in dict.fromkeys(term.type for term in FIELDS.values()):
+        names = ", ".join(f"`{name}`" for name, term in FIELDS.items() if term.type is kind)
+        parts += [f"## {str(kind).partition(' ')[2].capitalize()}", names]
+    indices = ", ".join(f"`line_{band.name}`" for band in CEMP_BANDS) + ", `line_kp`"
+    parts += ["## Magnitudes", "`mag_<band>`, for every band that the survey sends, for example `mag_r`."]
+    parts += ["## Line indices", indices]
+    return "\n\n".join(parts) + "\n"
+
+
 def python() -> str:
     """Return the page of the public Python names; mkdocstrings fills it."""
     parts = [
@@ -167,5 +181,6 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/commands.md": commands,
     "reference/settings.md": settings,
     "reference/schemas.md": schemas,
+    "reference/filter.md": filter_fields,
     "reference/python.md": python,
 }

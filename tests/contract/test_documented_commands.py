@@ -1,8 +1,8 @@
 """Every command of the pages is one that exists: it is run here, or parsed as the command line would.
 
-In the pages a command is a line with ``$ `` in a block marked ``console``. A comment before the block may say more:
-``<!-- run -->``: its commands are run; ``<!-- run in the background -->``: they run beside the rest of the page;
-``<!-- not run: WHY -->``: no test can do it.
+In the pages a command is a line with ``$ `` in a block marked ``console``. A comment before the block may say
+more: ``<!-- run -->``, its commands are run; ``<!-- run in the background -->``, they run beside the rest of
+the page; ``<!-- not run: WHY -->``, no test can do it.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def test_a_command_exists_with_its_options(command: str) -> None:
                 _check_targets(targets)
             case ["pip", "install", *packages]:
                 _check_extras(packages)
-            case ["cd" | "head" | "cp" | "git", *_]:
+            case ["cd" | "cp" | "export" | "git" | "head" | "jq", *_]:
                 pass
             case _:
                 pytest.fail(f"'{part}': run it in a test, or say why not: <!-- not run: ... -->")
