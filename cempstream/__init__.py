@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cempstream.schemas.alert import Alert
     from cempstream.schemas.codec import decode_spectrum, encode_spectrum
     from cempstream.schemas.score import Score
-    from cempstream.streams.scoring.files import classify
+    from cempstream.streams.scoring.classifier import Classifier, classify
     from cempstream.streams.subscriber.alert_file import AlertFile
     from cempstream.streams.subscriber.client import AlertStream
 
@@ -30,6 +30,7 @@ __all__ = [
     "AlertFile",
     "AlertStream",
     "BadSpectrum",
+    "Classifier",
     "Score",
     "Spectrum",
     "classify",
@@ -43,9 +44,10 @@ _HOMES = {
     "AlertFile": "streams.subscriber.alert_file",
     "AlertStream": "streams.subscriber.client",
     "BadSpectrum": "processors.spectrum",
+    "Classifier": "streams.scoring.classifier",
     "Score": "schemas.score",
     "Spectrum": "processors.spectrum",
-    "classify": "streams.scoring.files",
+    "classify": "streams.scoring.classifier",
     "decode_spectrum": "schemas.codec",
     "encode_spectrum": "schemas.codec",
     "read_spectra": "processors.readers",

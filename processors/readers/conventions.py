@@ -18,7 +18,7 @@ from cempstream.processors.grid import Array, grid_of
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers.build import Origin, Pixels, build_spectrum, to_float64
 from cempstream.processors.readers.options import ReadOptions
-from cempstream.processors.spectrum import MAX_PIXELS, Flag, Frame, Medium, Reason, Spectrum
+from cempstream.processors.spectrum import MAX_PIXELS, Flag, FluxUnit, Frame, Medium, Reason, Spectrum
 
 #: Spectra looked at, evenly through the file; more would say little more (see ``estimate``).
 _SAMPLE = 24
@@ -52,6 +52,7 @@ class TableRow:
     is_bad: Array | None = None
     contamination: Array | None = None
     resolving_power: float | Array | None = None
+    flux_unit: FluxUnit = "relative"
     fault: tuple[Reason, str] | None = None
     flags: tuple[Flag, ...] = ()
 
@@ -182,6 +183,7 @@ def build_row(row: TableRow, conventions: Conventions, options: ReadOptions) -> 
         resolving_power=power,
         medium=conventions.medium,
         frame=conventions.frame,
+        flux_unit=row.flux_unit,
         flags=tuple(flags),
     )
     return build_spectrum(row.origin, pixels, options)

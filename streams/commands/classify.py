@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from cempstream.models.sessions import Provider
 from cempstream.plain import shown
@@ -26,14 +29,19 @@ from cempstream.streams.commands.options import (
 )
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.files import classify_files
-from cempstream.streams.scoring.result_table import SUFFIXES, open_table, table_row
+from cempstream.streams.scoring.result import Result
+from cempstream.streams.scoring.result_files import SUFFIXES, check_table_name, open_table
+from cempstream.streams.scoring.result_text import terminal_table
 from cempstream.streams.settings import read_settings
 
 
 def classify(
     files: Files,
     out: Annotated[
-        Path | None, typer.Option(help="Where to write: .csv, .jsonl or .parquet; else CSV to stdout.")
+        Path | None,
+        typer.Option(
+            help=f"Where to write: {', '.join(SUFFIXES)}. Without it a short table at a terminal, else CSV."
+        ),
     ] = None,
     medium: MediumOption = None,
     frame: FrameOption = None,
@@ -45,18 +53,27 @@ def classify(
     bundle: Annotated[list[str] | None, typer.Option(help="Model bundle; may be given again.")] = None,
 ) -> None:
     """Classify the spectra of files: one row per spectrum, in order. Needs no broker."""
+<<<<<<< HEAD
     if out is not None and out.suffix not in SUFFIXES:
         raise typer.BadParameter(f"{out}: the table's name must end in {', '.join(SUFFIXES)}")
     if out is not None and not out.parent.is_dir():
         raise typer.BadParameter(f"{out}: there is no folder {out.parent}")
     options = read_options(medium, frame, resolving_power, survey, wave_unit, columns)
+=======
+    if out is not None:
+        try:
+            check_table_name(out)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+    options = read_options(medium, frame, resolving_power, survey)
+>>>>>>> f59e42e (Classifier: models loaded once, spectra in any form (files, Spectrum, specutils, arrays with units), a table with units; ECSV, FITS and VOTable; a table to read at a terminal)
     settings = read_settings(models={"provider": provider, "bundles": tuple(bundle) if bundle else None})
     pipeline = load_pipeline(settings)
     paths = expand_paths(files)
     n_unreadable = 0
     counts: Counter[str] = Counter()
     rejected: dict[str, list[str]] = {}
-    with progress_bar() as progress, open_table(out, sys.stdout) as write:
+    with progress_bar() as progress, _open(out) as write:
         task = progress.add_task("files", total=len(paths))
 
         def complain(error: UnreadableFile) -> None:
@@ -73,12 +90,11 @@ def classify(
             on_file=lambda path: progress.advance(task),
         )
         for result in results:
-            row = table_row(result.path, result.spectrum, result.outcome)
-            counts[str(row["status"])] += 1
-            counts["candidates"] += row["is_candidate"] is True
+            counts[str(result.row["status"])] += 1
+            counts["candidates"] += result.is_candidate
             if isinstance(result.outcome, Rejected):
                 rejected.setdefault(result.outcome.reason, []).append(result.outcome.detail)
-            write(row)
+            write(result)
     typer.echo(
         f"{counts['scored'] + counts['rejected']} spectra of {len(paths)} files: {counts['scored']} scored, "
         f"{counts['rejected']} rejected, {counts['candidates']} candidates; {n_unreadable} files unreadable",
@@ -88,3 +104,15 @@ def classify(
         typer.echo(f"{len(details)} rejected as {reason}, the first: {shown(details[0])}", err=True)
     if n_unreadable or not counts["scored"]:
         raise typer.Exit(1)
+
+
+@contextmanager
+def _open(out: Path | None) -> Iterator[Callable[[Result], None]]:
+    """Open what takes the results; at a terminal they are printed in the end, when their widths are known."""
+    if out is not None or not sys.stdout.isatty():
+        with open_table(out or sys.stdout) as write:
+            yield write
+        return
+    results: list[Result] = []
+    yield results.append
+    Console().print(terminal_table(results))

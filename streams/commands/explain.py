@@ -27,7 +27,8 @@ from cempstream.streams.commands.options import (
 from cempstream.streams.pictures.finding import Finding, finding_of_classification
 from cempstream.streams.pictures.pages import INDEX, Row, index_row, unique_stem, write_index, write_star
 from cempstream.streams.scoring.assemble import load_pipeline
-from cempstream.streams.scoring.files import FileOutcome, classify_files
+from cempstream.streams.scoring.files import classify_files
+from cempstream.streams.scoring.result import Result
 from cempstream.streams.settings import read_settings
 from cempstream.streams.wording import probability_text
 
@@ -110,9 +111,9 @@ def _drawn(
         yield row
 
 
-def _findings(results: Iterable[FileOutcome], complain: Callable[[str], None]) -> Iterator[Finding]:
+def _findings(results: Iterable[Result], complain: Callable[[str], None]) -> Iterator[Finding]:
     for result in results:
         if isinstance(result.outcome, Rejected):
-            complain(f"{result.path}: {result.outcome.reason.value}: {result.outcome.detail}")
+            complain(f"{result.source}: {result.outcome.reason.value}: {result.outcome.detail}")
         else:
             yield finding_of_classification(result.outcome)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -56,15 +57,24 @@ _FLAG_CHARS = 42
 _LONGEST_NAME = 60
 
 
+class Picture(Figure):
+    """A figure that a notebook shows by itself; pyplot, which keeps every figure, is not needed for it."""
+
+    def _repr_png_(self) -> bytes:
+        png = BytesIO()
+        self.savefig(png, format="png")
+        return png.getvalue()
+
+
 def save_picture(finding: Finding, path: Path) -> None:
     """Draw a finding and write it as PNG."""
     draw_finding(finding).savefig(path, format="png", pil_kwargs={"compress_level": 2})
 
 
 @rc_context({"text.parse_math": False})  # a name may hold $: it is a name and no formula
-def draw_finding(finding: Finding) -> Figure:
+def draw_finding(finding: Finding) -> Picture:
     """Draw a finding."""
-    figure = Figure(figsize=_SIZE_IN, dpi=_DPI)
+    figure = Picture(figsize=_SIZE_IN, dpi=_DPI)
     left = figure.add_gridspec(
         3, 1, left=0.055, right=0.745, bottom=0.385, top=0.825, height_ratios=(2.0, 1.0, 2.0), hspace=0.06
     )

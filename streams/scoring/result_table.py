@@ -1,78 +1,124 @@
-"""Results as a table: one row per spectrum, written as CSV, JSON lines or Parquet."""
+"""Results as a table: one row per spectrum; what each column is called, holds and is measured in."""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import IO, Any, TextIO, TypeAlias
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from cempstream.plain import shown
-from cempstream.processors.outcome import PARAMETERS, Classification, Outcome
+from cempstream.processors.outcome import Classification, Outcome
 from cempstream.processors.spectrum import Spectrum
+from cempstream.schemas.results import code_provenance, short_provenance
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
 
 #: None where there is nothing to say; never NaN, for which JSON has no word.
 Cell: TypeAlias = str | float | bool | None
 Row: TypeAlias = Mapping[str, Cell]
-WriteRow: TypeAlias = Callable[[Row], None]
 
-_TEXT = (
-    "spectrum_id", "survey", "status", "reason", "subclass", "flags", "bundle", "file", "object_id",
-    "grating", "bands", "lines", "detail",
-)  # fmt: skip
 
-#: Columns in the order in which they are written.
-COLUMNS = (
-    "spectrum_id",
-    "survey",
-    "status",
-    "reason",
-    "snr",
-    "rv_kms",
-    *(f"{name}{end}" for name in PARAMETERS for end in ("", "_lo", "_hi")),
-    "cfe_corrected",
-    "p_cemp",
-    "p_cemp_corrected",
-    "subclass",
-    "ood_score",
-    "is_candidate",
-    "flags",
-    "bundle",
-    "priority",
-    "rv_error_kms",
-    *(f"template_{name}" for name in ("teff", "logg", "feh", "cfe", "chi2")),
-    "bands",
-    "lines",
-    "ra",
-    "dec",
-    "object_id",
-    "grating",
-    "file",
-    "detail",
+class Column(NamedTuple):
+    """One column.
+
+    Attributes
+    ----------
+    kind
+        ``str``, ``float`` or ``bool``.
+    unit
+        As astropy writes it; empty also for a dex, which VOTable does not know as a unit.
+    ucd
+        What it is, in the words of UCD1+.
+    """
+
+    name: str
+    kind: type
+    unit: str
+    ucd: str
+    description: str
+
+
+def _text(name: str, ucd: str, description: str) -> Column:
+    return Column(name, str, "", ucd, description)
+
+
+def _number(name: str, unit: str, ucd: str, description: str) -> Column:
+    return Column(name, float, unit, ucd, description)
+
+
+def _estimate(name: str, unit: str, ucd: str, description: str) -> tuple[Column, ...]:
+    return (
+        _number(name, unit, ucd, description),
+        _number(f"{name}_lo", unit, f"{ucd};stat.min", f"lower end of the 68 % interval of {name}"),
+        _number(f"{name}_hi", unit, f"{ucd};stat.max", f"upper end of the 68 % interval of {name}"),
+    )
+
+
+_CARBON = "phys.abund;phys.atmol.element"
+
+#: The columns in the order in which they are written; users rely on names and order.
+COLUMN_INFO = (
+    _text("spectrum_id", "meta.id;meta.main", "the survey's name of the spectrum"),
+    _text("survey", "meta.id;meta.dataset", "short name of the survey"),
+    _text("status", "meta.code.status", "scored or rejected"),
+    _text("reason", "meta.code.error", "why it was rejected"),
+    _number("snr", "", "stat.snr", "median signal-to-noise ratio per pixel"),
+    _number("rv_kms", "km / s", "spect.dopplerVeloc", "radial velocity"),
+    *_estimate("teff", "K", "phys.temperature.effective", "effective temperature"),
+    *_estimate("logg", "", "phys.gravity", "log10 of the surface gravity in cm/s2, dex"),
+    *_estimate("feh", "", "phys.abund.Fe", "[Fe/H], dex, 1D LTE"),
+    *_estimate("cfe", "", _CARBON, "[C/Fe], dex, 1D LTE"),
+    *_estimate("ac", "", _CARBON, "A(C) = log10 of C/H + 12, dex, 1D LTE"),
+    *_estimate("bafe", "", _CARBON, "[Ba/Fe], dex, 1D LTE"),
+    _number("cfe_corrected", "", _CARBON, "[C/Fe] corrected for evolution (Placco et al. 2014), dex"),
+    _number("p_cemp", "", "stat.probability", "probability of [Fe/H] < -1 and [C/Fe] >= 0.7, at the prior"),
+    _number("p_cemp_corrected", "", "stat.probability", "the same with [C/Fe] corrected for evolution"),
+    _text("subclass", "src.class", "most probable subclass, given that the star is a CEMP star"),
+    _number(
+        "ood_score",
+        "",
+        "stat.value",
+        "how unlike the training spectra it is; the bundle's card has the limit",
+    ),
+    Column("is_candidate", bool, "", "meta.code", "whether p_cemp reaches the threshold"),
+    _text("flags", "meta.code.qual", "what was assumed or noticed, separated by semicolons"),
+    _text("bundle", "meta.version", "name and version of the models"),
+    _number("priority", "", "stat.weight", "urgency of a follow-up, 0 to 1"),
+    _number(
+        "rv_error_kms", "km / s", "stat.error;spect.dopplerVeloc", "1 sigma error of the radial velocity"
+    ),
+    _number("template_teff", "K", "phys.temperature.effective;meta.modelled", "of the nearest template"),
+    _number("template_logg", "", "phys.gravity;meta.modelled", "of the nearest template, dex"),
+    _number("template_feh", "", "phys.abund.Fe;meta.modelled", "of the nearest template, dex"),
+    _number("template_cfe", "", f"{_CARBON};meta.modelled", "of the nearest template, dex"),
+    _number("template_chi2", "", "stat.fit.chi2", "reduced chi2 of the nearest template"),
+    _text("bands", "meta.note", "named bands and their share of the evidence"),
+    _text("lines", "meta.note", "line indices, in Angstrom or mag as their definitions say"),
+    _number("ra", "deg", "pos.eq.ra;meta.main", "right ascension, ICRS"),
+    _number("dec", "deg", "pos.eq.dec;meta.main", "declination, ICRS"),
+    _text("object_id", "meta.id", "the survey's name of the star"),
+    _text("grating", "instr.setup", "grating of a slitless spectrum"),
+    _text("file", "meta.id;meta.file", "file that the spectrum was read from"),
+    _text("detail", "meta.note", "why it was rejected, in words"),
 )
 
-#: A spreadsheet takes a cell that begins so for a formula.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-
-SUFFIXES = (".csv", ".jsonl", ".parquet")
-_ROWS_PER_GROUP = 4096
+COLUMNS = tuple(column.name for column in COLUMN_INFO)
 
 
-def table_row(path: Path, spectrum: Spectrum | None, outcome: Outcome) -> dict[str, Cell]:
+def table_row(source: str | None, spectrum: Spectrum | None, outcome: Outcome) -> dict[str, Cell]:
     """Return one spectrum's row; a value that is not finite is None.
 
     Parameters
     ----------
+    source
+        The spectrum's file; None where it comes from memory.
     spectrum
         None where the file's own entry was bad: then the outcome says what is known.
     """
     row: dict[str, Cell] = dict.fromkeys(COLUMNS)
-    row["file"] = str(path).encode("utf-8", "backslashreplace").decode()  # a name may be no text
+    # a file's name may be no text
+    row["file"] = None if source is None else source.encode("utf-8", "backslashreplace").decode()
     if spectrum is not None:
         row |= {
             "spectrum_id": spectrum.spectrum_id,
@@ -92,31 +138,63 @@ def table_row(path: Path, spectrum: Spectrum | None, outcome: Outcome) -> dict[s
     return {name: None if _is_not_finite(value) else value for name, value in row.items()}
 
 
-@contextmanager
-def open_table(path: Path | None, stdout: TextIO) -> Iterator[WriteRow]:
-    """Open a table for writing and give the function that takes its rows.
+def quantity_table(rows: Sequence[Row], metadata: Mapping[str, Any]) -> QTable:
+    """Return rows as an astropy table with units, UCDs and descriptions.
 
-    The file appears, whole, when all is written; what fails on the way leaves an older one as it was.
-
-    Parameters
-    ----------
-    path
-        Ends in one of ``SUFFIXES``; None writes CSV to `stdout`.
+    What a row does not say is NaN, an empty text, or False for ``is_candidate``. What does not print in a text
+    is escaped: XML and FITS know no way to hold it.
     """
-    if path is None:
-        with _csv(stdout) as write:
-            yield write
-        return
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream, _FORMATS[path.suffix](stream) as write:
-            yield write
-        part.chmod(0o666 & ~_umask())  # mkstemp's own are the owner's alone
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    import numpy as np
+    from astropy.table import Column as TableColumn
+    from astropy.table import QTable
+    from astropy.units import Unit
+
+    table = QTable(meta=dict(metadata))
+    for column in COLUMN_INFO:
+        cells = [row[column.name] for row in rows]
+        if column.kind is float:
+            values = np.array([np.nan if cell is None else cell for cell in cells], dtype=np.float64)
+        elif column.kind is bool:
+            values = np.array([cell is True for cell in cells], dtype=bool)
+        else:
+            values = np.array([shown(cell or "") for cell in cells], dtype=str)
+        table[column.name] = values * Unit(column.unit) if column.unit else TableColumn(values)
+        table[column.name].info.description = column.description
+        table[column.name].info.meta = {"ucd": column.ucd}
+    return table
+
+
+def table_metadata(outcomes: Iterable[Outcome]) -> dict[str, Any]:
+    """Return what made some outcomes.
+
+    Returns
+    -------
+    dict
+        ``cempstream``: version of the code. ``bundles``: name and version of the models. ``models``: their
+        graphs and where they ran. ``policies``: per bundle and survey the prior, the threshold and the
+        policy's version.
+    """
+    policies: dict[tuple[str, str], dict[str, Any]] = {}
+    models: dict[str, None] = {}
+    for outcome in outcomes:
+        if isinstance(outcome, Classification):
+            key = outcome.bundle, outcome.spectrum.survey
+            if key not in policies:
+                decision = outcome.decision
+                policies[key] = {
+                    "bundle": outcome.bundle,
+                    "survey": outcome.spectrum.survey,
+                    "prior": decision.prior,
+                    "threshold": decision.threshold,
+                    "policy_version": decision.policy_version,
+                }
+                models |= dict.fromkeys(short_provenance(outcome.provenance))
+    return {
+        "cempstream": code_provenance().version,
+        "bundles": sorted({bundle for bundle, _ in policies}),
+        "models": list(models),
+        "policies": list(policies.values()),
+    }
 
 
 def _scores(outcome: Classification) -> dict[str, Cell]:
@@ -151,74 +229,3 @@ def _scores(outcome: Classification) -> dict[str, Cell]:
 
 def _is_not_finite(value: Cell) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-@contextmanager
-def _csv(stream: TextIO) -> Iterator[WriteRow]:
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-
-    yield lambda row: writer.writerow({name: csv_cell(value) for name, value in row.items()})
-    stream.flush()
-
-
-def csv_cell(value: Cell) -> Cell:
-    """Return a value as it stands in a CSV: no text that a spreadsheet would run or a terminal obey.
-
-    Text that begins like a formula is given an apostrophe, as OWASP advises; numbers stay as they are.
-    """
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if not isinstance(value, str):
-        return value
-    return f"'{shown(value)}" if value.startswith(_FORMULA_STARTS) else shown(value)
-
-
-@contextmanager
-def _csv_file(stream: IO[bytes]) -> Iterator[WriteRow]:
-    with open(stream.fileno(), "w", encoding="utf-8", newline="", closefd=False) as text, _csv(text) as write:
-        yield write
-
-
-@contextmanager
-def _json_lines(stream: IO[bytes]) -> Iterator[WriteRow]:
-    def write(row: Row) -> None:
-        stream.write(json.dumps(row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
-
-    yield write
-
-
-@contextmanager
-def _parquet(stream: IO[bytes]) -> Iterator[WriteRow]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    def kind(name: str) -> Any:
-        if name == "is_candidate":
-            return pa.bool_()
-        return pa.string() if name in _TEXT else pa.float64()
-
-    schema = pa.schema([(name, kind(name)) for name in COLUMNS])
-    rows: list[Row] = []
-    with pq.ParquetWriter(stream, schema) as writer:
-
-        def flush() -> None:
-            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
-            rows.clear()
-
-        def write(row: Row) -> None:
-            rows.append(row)
-            if len(rows) == _ROWS_PER_GROUP:
-                flush()
-
-        yield write
-        flush()
-
-
-_FORMATS = {".csv": _csv_file, ".jsonl": _json_lines, ".parquet": _parquet}

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from cempstream import classify
 from cempstream.processors.outcome import PARAMETERS
 from cempstream.streams.cli import app
-from cempstream.streams.scoring.files import classify
 from tests.support.night import Topics, WorkerProcess, wait_for
 
 pytestmark = [pytest.mark.shared, pytest.mark.timeout(240)]

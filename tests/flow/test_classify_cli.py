@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
+from cempstream import classify
 from cempstream.streams.cli import app
-from cempstream.streams.scoring.files import classify
 from tests.support.spectra import template_spectra
 
 

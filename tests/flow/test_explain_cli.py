@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from cempstream import classify
 from cempstream.processors.spectrum import Spectrum
 from cempstream.streams.cli import app
 from cempstream.streams.pictures.pages import unique_stem
-from cempstream.streams.scoring.files import classify
 from tests.support.spectra import template_spectra
 
 

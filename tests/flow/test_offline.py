@@ -14,9 +14,11 @@ from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers import UnreadableFile
 from cempstream.processors.spectrum import Reason
 from cempstream.schemas.codec import decode_spectrum
-from cempstream.streams.scoring.files import FileOutcome, classify_files
+from cempstream.streams.scoring.files import classify_files
 from cempstream.streams.scoring.pipeline import Pipeline, Route
-from cempstream.streams.scoring.result_table import COLUMNS, SUFFIXES, open_table, table_row
+from cempstream.streams.scoring.result import Result
+from cempstream.streams.scoring.result_files import SUFFIXES, open_table
+from cempstream.streams.scoring.result_table import COLUMNS
 from tests.support.fakes import GRID, ThresholdChain, classification, make_spectrum
 
 POLICY = Policy("1", prior=3e-4, threshold=0.5)
@@ -48,9 +50,7 @@ def write_npz(path: Path, levels: dict[str, float | None], resolving_power: floa
     return path
 
 
-def run(
-    paths: list[Path], chain: ThresholdChain, batch_size: int = 64
-) -> tuple[list[FileOutcome], list[str]]:
+def run(paths: list[Path], chain: ThresholdChain, batch_size: int = 64) -> tuple[list[Result], list[str]]:
     complaints: list[str] = []
     results = classify_files(
         paths,
@@ -68,7 +68,7 @@ def test_rows_stand_in_the_files_order_whatever_the_batch(tmp_path: Path, batch_
     last = write_npz(tmp_path / "c.npz", {f"c{i}": 0.4 for i in range(5)})
     results, complaints = run([first, blunt, last], ThresholdChain(), batch_size)
     assert complaints == []
-    rows = [table_row(r.path, r.spectrum, r.outcome) for r in results]
+    rows = [result.row for result in results]
     assert [row["spectrum_id"] for row in rows] == [
         "a1",
         "bad",
@@ -135,11 +135,12 @@ def test_every_format_holds_the_same_table(tmp_path: Path) -> None:
     star = make_spectrum("s1")
     good = classification(star, 0.9, POLICY)
     rejected = Rejected(b"", Reason.NO_PIXELS, 'no pixels; one "at least", please', "s2", "sdss")
-    rows = [table_row(Path("a.fits"), star, good), table_row(Path("a.fits"), None, rejected)]
+    results = [Result("a.fits", star, good), Result("a.fits", None, rejected)]
+    rows = [result.row for result in results]
     for suffix in SUFFIXES:
-        with open_table(tmp_path / f"out{suffix}", io.StringIO()) as write:
-            for row in rows:
-                write(row)
+        with open_table(tmp_path / f"out{suffix}") as write:
+            for result in results:
+                write(result)
     lines = (tmp_path / "out.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == rows
     assert pq.read_table(tmp_path / "out.parquet").to_pylist() == rows
@@ -166,10 +167,10 @@ def test_the_columns_that_users_rely_on() -> None:
 def test_what_is_not_finite_is_nothing(tmp_path: Path) -> None:
     star = make_spectrum("s1")
     outcome = classification(star, float("nan"), POLICY)
-    row = table_row(Path("a"), star, outcome)
-    assert row["p_cemp"] is None
-    with open_table(tmp_path / "out.jsonl", io.StringIO()) as write:
-        write(row)
+    result = Result("a", star, outcome)
+    assert result.row["p_cemp"] is None
+    with open_table(tmp_path / "out.jsonl") as write:
+        write(result)
     assert json.loads((tmp_path / "out.jsonl").read_text())["p_cemp"] is None
 
 
@@ -177,7 +178,7 @@ def test_what_is_not_finite_is_nothing(tmp_path: Path) -> None:
 def test_a_run_that_fails_leaves_the_older_table(tmp_path: Path, suffix: str) -> None:
     out = tmp_path / f"out{suffix}"
     out.write_text("older")
-    with pytest.raises(RuntimeError, match="stop"), open_table(out, io.StringIO()):
+    with pytest.raises(RuntimeError, match="stop"), open_table(out):
         raise RuntimeError("stop")
     assert out.read_text() == "older"
     assert list(tmp_path.iterdir()) == [out]
@@ -186,8 +187,8 @@ def test_a_run_that_fails_leaves_the_older_table(tmp_path: Path, suffix: str) ->
 def test_without_a_file_the_table_goes_to_stdout_as_csv() -> None:
     star = make_spectrum("s1")
     stdout = io.StringIO()
-    with open_table(None, stdout) as write:
-        write(table_row(Path("a"), star, classification(star, 0.9, POLICY)))
+    with open_table(stdout) as write:
+        write(Result("a", star, classification(star, 0.9, POLICY)))
     header, row = stdout.getvalue().splitlines()
     assert header == ",".join(COLUMNS)
     assert row.startswith("s1,lamost,scored,,20.0,12.5,1.0,0.5,1.5")

@@ -26,7 +26,8 @@ from cempstream.streams.cli import app
 from cempstream.streams.pictures.finding import finding_of_classification
 from cempstream.streams.pictures.pages import unique_stem
 from cempstream.streams.pictures.picture import draw_finding, save_picture
-from cempstream.streams.scoring.result_table import csv_cell, open_table, table_row
+from cempstream.streams.scoring.result import Result
+from cempstream.streams.scoring.result_files import csv_cell, open_table
 from cempstream.streams.subscriber.alert_view import alert_panel
 from cempstream.streams.telemetry.logs import KeyValueFormatter
 from tests.support.alerts import alert_packet
@@ -103,8 +104,8 @@ def test_a_spreadsheet_gets_text_and_no_formula(text: str) -> None:
     assert csv_cell(-1.5) == -1.5
     assert csv_cell("plain - text") == "plain - text"
     stdout = io.StringIO()
-    with open_table(None, stdout) as write:
-        write(table_row(Path("-x.fits"), None, Rejected(b"", Reason.NO_PIXELS, text, text, text)))
+    with open_table(stdout) as write:
+        write(Result("-x.fits", None, Rejected(b"", Reason.NO_PIXELS, text, text, text)))
     (row,) = csv.DictReader(io.StringIO(stdout.getvalue()))
     assert {row["spectrum_id"][0], row["survey"][0], row["detail"][0], row["file"][0]} == {"'"}
 
@@ -124,5 +125,5 @@ def test_a_file_name_that_is_no_text_is_read_and_written(tmp_path: Path) -> None
     (read,) = read_spectra(path)
     assert isinstance(read, Spectrum)
     assert decode_spectrum(encode_spectrum(read)).spectrum_id == "st?r"
-    row = table_row(path, read, Rejected(b"", Reason.NO_PIXELS, "", None))
-    json.dumps(row, ensure_ascii=False).encode()
+    result = Result(str(path), read, Rejected(b"", Reason.NO_PIXELS, "", None))
+    json.dumps(result.row, ensure_ascii=False).encode()

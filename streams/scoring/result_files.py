@@ -1,0 +1,212 @@
+"""Tables of results as files: CSV, JSON lines and Parquet row by row; ECSV, FITS and VOTable by astropy."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import TextIOWrapper
+from pathlib import Path
+from typing import IO, Any, TextIO, TypeAlias
+
+from cempstream.plain import shown
+from cempstream.streams.scoring.result import Result
+from cempstream.streams.scoring.result_table import COLUMN_INFO, COLUMNS, Cell, Row, quantity_table, table_metadata
+
+WriteResult: TypeAlias = Callable[[Result], None]
+
+#: A spreadsheet takes a cell that begins so for a formula.
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+
+_ROWS_PER_GROUP = 4096
+
+
+@contextmanager
+def open_table(path: Path | TextIO) -> Iterator[WriteResult]:
+    """Open a table for writing and give the function that takes its results.
+
+    The file appears, whole, when all is written; what fails on the way leaves an older one as it was.
+
+    Parameters
+    ----------
+    path
+        Ends in one of ``SUFFIXES``; an open stream takes CSV.
+    """
+    if not isinstance(path, Path):
+        with _csv(path) as write:
+            yield write
+        return
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream, _FORMATS[path.suffix](stream) as write:
+            yield write
+        part.chmod(0o666 & ~_umask())  # mkstemp's own are the owner's alone
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def check_table_name(path: Path) -> None:
+    """Refuse a name that no table can be written under.
+
+    Raises
+    ------
+    ValueError
+        It ends in none of ``SUFFIXES``, or its folder does not exist.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path}: the table's name must end in {', '.join(SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: there is no folder {path.parent}")
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextmanager
+def _csv(stream: TextIO) -> Iterator[WriteResult]:
+    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+
+    yield lambda result: writer.writerow({name: csv_cell(value) for name, value in result.row.items()})
+    stream.flush()
+
+
+def csv_cell(value: Cell) -> Cell:
+    """Return a value as it stands in a CSV: no text that a spreadsheet would run or a terminal obey.
+
+    Text that begins like a formula is given an apostrophe, as OWASP advises; numbers stay as they are.
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if not isinstance(value, str):
+        return value
+    return f"'{shown(value)}" if value.startswith(_FORMULA_STARTS) else shown(value)
+
+
+@contextmanager
+def _csv_file(stream: IO[bytes]) -> Iterator[WriteResult]:
+    with _as_text(stream) as text, _csv(text) as write:
+        yield write
+
+
+@contextmanager
+def _json_lines(stream: IO[bytes]) -> Iterator[WriteResult]:
+    def write(result: Result) -> None:
+        stream.write(json.dumps(result.row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+
+    yield write
+
+
+@contextmanager
+def _parquet(stream: IO[bytes]) -> Iterator[WriteResult]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    kinds = {str: pa.string(), float: pa.float64(), bool: pa.bool_()}
+    schema = pa.schema([(column.name, kinds[column.kind]) for column in COLUMN_INFO])
+    rows: list[Row] = []
+    with pq.ParquetWriter(stream, schema) as writer:
+
+        def flush() -> None:
+            writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+            rows.clear()
+
+        def write(result: Result) -> None:
+            rows.append(result.row)
+            if len(rows) == _ROWS_PER_GROUP:
+                flush()
+
+        yield write
+        flush()
+
+
+def _by_astropy(save: Callable[[Any, IO[bytes]], None]) -> Callable[[IO[bytes]], Any]:
+    """Return the writer of a format that takes a table as a whole; the rows wait in memory until then."""
+
+    @contextmanager
+    def write_whole(stream: IO[bytes]) -> Iterator[WriteResult]:
+        rows: list[Row] = []
+        policies: dict[tuple[str, str], Result] = {}
+
+        def write(result: Result) -> None:
+            rows.append(result.row)
+            policies.setdefault((str(result.row["bundle"]), str(result.row["survey"])), result)
+
+        yield write
+        metadata = table_metadata(result.outcome for result in policies.values())
+        save(quantity_table(rows, metadata), stream)
+
+    return write_whole
+
+
+def _save_ecsv(table: Any, stream: IO[bytes]) -> None:
+    with _as_text(stream) as text:
+        table.write(text, format="ascii.ecsv")
+
+
+def _save_fits(table: Any, stream: IO[bytes]) -> None:
+    """Write a FITS table; a header holds no lists, so that its COMMENT cards say what made the table."""
+    from astropy.io.fits import HDUList, PrimaryHDU, table_to_hdu
+
+    lines = _metadata_lines(table.meta)
+    table.meta.clear()
+    for column in COLUMN_INFO:
+        if column.kind is str:  # FITS text is ASCII
+            table[column.name] = [text.encode("ascii", "backslashreplace") for text in table[column.name]]
+    hdu = table_to_hdu(table)
+    hdu.name = "RESULTS"
+    for i, column in enumerate(COLUMN_INFO, start=1):
+        hdu.header[f"TCOMM{i}"] = column.description
+        hdu.header[f"TUCD{i}"] = column.ucd
+    for line in lines:
+        hdu.header.add_comment(line)
+    HDUList([PrimaryHDU(), hdu]).writeto(stream)
+
+
+def _save_votable(table: Any, stream: IO[bytes]) -> None:
+    from astropy.io.votable import from_table
+
+    file = from_table(table, table_id="results")
+    file.get_first_table().description = "; ".join(_metadata_lines(table.meta))
+    file.to_xml(stream)
+
+
+def _metadata_lines(metadata: dict[str, Any]) -> list[str]:
+    return [
+        f"cempstream {metadata['cempstream']}",
+        *metadata["models"],
+        *(
+            f"{policy['bundle']}, survey {policy['survey']}: prior {policy['prior']:g}, "
+            f"threshold {policy['threshold']:g}, policy {policy['policy_version']}"
+            for policy in metadata["policies"]
+        ),
+    ]
+
+
+@contextmanager
+def _as_text(stream: IO[bytes]) -> Iterator[TextIO]:
+    text = TextIOWrapper(stream, encoding="utf-8", newline="")
+    yield text
+    text.detach()
+
+
+_FORMATS: dict[str, Callable[[IO[bytes]], Any]] = {
+    ".csv": _csv_file,
+    ".jsonl": _json_lines,
+    ".parquet": _parquet,
+    ".ecsv": _by_astropy(_save_ecsv),
+    ".fits": _by_astropy(_save_fits),
+    ".vot": _by_astropy(_save_votable),
+}
+
+#: What the name of a table may end in.
+SUFFIXES = tuple(_FORMATS)

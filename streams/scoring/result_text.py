@@ -1,0 +1,90 @@
+"""Results for a person: about ten columns, the same at a terminal and in a notebook."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from cempstream.plain import shown
+from cempstream.processors.outcome import Classification
+from cempstream.processors.spectrum import Flag
+from cempstream.streams.wording import (
+    MISSING,
+    PARAMETER_TEXT,
+    flag_text,
+    probability_text,
+    signed,
+    subclass_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from cempstream.streams.scoring.result import Result
+
+#: The parameters that a person looks at first.
+_SHOWN = ("teff", "feh", "cfe")
+_CANDIDATE = "★"
+_LONGEST_NAME = 40
+
+HEADINGS = (
+    "", "name", "S/N", "RV\nkm/s",
+    *(f"{text}\n{unit}".rstrip() for name, text, _, unit in PARAMETER_TEXT if name in _SHOWN),
+    "p(CEMP)", "subclass", "notes",
+)  # fmt: skip
+
+
+def short_cells(result: Result) -> tuple[str, ...]:
+    """Return one result's cells under ``HEADINGS``; a spectrum unlike the training has no parameters."""
+    outcome = result.outcome
+    name = shown(result.name, longest=_LONGEST_NAME)
+    if not isinstance(outcome, Classification):
+        blank = (MISSING,) * (len(HEADINGS) - 3)
+        return ("", name, *blank, f"rejected, {outcome.reason.value}: {shown(outcome.detail)}")
+    means_nothing = Flag.OUT_OF_DISTRIBUTION.value in outcome.flags
+    return (
+        _CANDIDATE if outcome.decision.is_candidate else "",
+        name,
+        f"{outcome.snr:.0f}",
+        MISSING if outcome.rv_kms is None else signed(outcome.rv_kms, "{:+.0f}"),
+        *(
+            MISSING if means_nothing else signed(outcome.parameters[key].value, form)
+            for key, _, form, _ in PARAMETER_TEXT
+            if key in _SHOWN
+        ),
+        probability_text(outcome.p_cemp),
+        subclass_text(outcome.subclass),
+        ", ".join(flag_text(shown(flag)) for flag in outcome.flags),
+    )
+
+
+def terminal_table(results: Iterable[Result]) -> Table:
+    """Return the table that ``classify`` prints at a terminal."""
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
+    for heading in HEADINGS:
+        is_text = heading in ("", "name", "subclass", "notes")
+        # In a narrow window names and notes are folded; a number is never cut.
+        table.add_column(
+            Text(heading),
+            justify="left" if is_text else "right",
+            no_wrap=heading not in ("name", "notes"),
+            overflow="fold",
+        )
+    for result in results:
+        # Text, not a string: [Fe/H], or a name like it, would be taken for a style
+        style = "bold green" if result.is_candidate else "dim" if result.is_rejected else ""
+        table.add_row(*map(Text, short_cells(result)), style=style)
+    return table
+
+
+def html_table(results: Iterable[Result]) -> str:
+    """Return the same as HTML."""
+    head = "".join(f"<th>{escape(heading)}</th>" for heading in HEADINGS)
+    rows = (
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in short_cells(result)) + "</tr>"
+        for result in results
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
