@@ -1,4 +1,4 @@
-"""Scoring: from packets or files to outcomes, on models assembled from bundles.
+"""Scoring: from packets, files or a program's spectra to results, on models assembled from bundles.
 
-Imports no other room and knows nothing of Kafka.
+Of the other rooms it imports the pictures alone, with which a result draws itself; it knows nothing of Kafka.
 """

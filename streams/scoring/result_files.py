@@ -14,7 +14,14 @@ from typing import IO, Any, TextIO, TypeAlias
 
 from cempstream.plain import shown
 from cempstream.streams.scoring.result import Result
-from cempstream.streams.scoring.result_table import COLUMN_INFO, COLUMNS, Cell, Row, quantity_table, table_metadata
+from cempstream.streams.scoring.result_table import (
+    COLUMN_INFO,
+    COLUMNS,
+    Cell,
+    Row,
+    quantity_table,
+    table_metadata,
+)
 
 WriteResult: TypeAlias = Callable[[Result], None]
 

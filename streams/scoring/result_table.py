@@ -141,8 +141,8 @@ def table_row(source: str | None, spectrum: Spectrum | None, outcome: Outcome) -
 def quantity_table(rows: Sequence[Row], metadata: Mapping[str, Any]) -> QTable:
     """Return rows as an astropy table with units, UCDs and descriptions.
 
-    What a row does not say is NaN, an empty text, or False for ``is_candidate``. What does not print in a text
-    is escaped: XML and FITS know no way to hold it.
+    What a row does not say is NaN, an empty text, or False for ``is_candidate``. What does not print in a
+    text is escaped: XML and FITS know no way to hold it.
     """
     import numpy as np
     from astropy.table import Column as TableColumn

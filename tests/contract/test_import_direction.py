@@ -25,7 +25,7 @@ LAYERS = {
 #: The rooms of ``streams``: each with the others that it may import.
 STREAMS: dict[str, tuple[str, ...]] = {
     "kafka": (),
-    "scoring": (),
+    "scoring": ("pictures",),  # a result draws itself
     "telemetry": (),
     "pictures": (),
     "subscriber": ("kafka.places",),
