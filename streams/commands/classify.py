@@ -53,20 +53,12 @@ def classify(
     bundle: Annotated[list[str] | None, typer.Option(help="Model bundle; may be given again.")] = None,
 ) -> None:
     """Classify the spectra of files: one row per spectrum, in order. Needs no broker."""
-<<<<<<< HEAD
-    if out is not None and out.suffix not in SUFFIXES:
-        raise typer.BadParameter(f"{out}: the table's name must end in {', '.join(SUFFIXES)}")
-    if out is not None and not out.parent.is_dir():
-        raise typer.BadParameter(f"{out}: there is no folder {out.parent}")
-    options = read_options(medium, frame, resolving_power, survey, wave_unit, columns)
-=======
     if out is not None:
         try:
             check_table_name(out)
         except ValueError as error:
             raise typer.BadParameter(str(error)) from None
-    options = read_options(medium, frame, resolving_power, survey)
->>>>>>> f59e42e (Classifier: models loaded once, spectra in any form (files, Spectrum, specutils, arrays with units), a table with units; ECSV, FITS and VOTable; a table to read at a terminal)
+    options = read_options(medium, frame, resolving_power, survey, wave_unit, columns)
     settings = read_settings(models={"provider": provider, "bundles": tuple(bundle) if bundle else None})
     pipeline = load_pipeline(settings)
     paths = expand_paths(files)
