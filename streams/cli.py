@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
@@ -155,6 +156,7 @@ class _Verbs(TyperGroup):
         windows_expand_args: bool = True,
         **extra: Any,
     ) -> Any:
+        _print_anything()
         try:
             status = super().main(args, prog_name, complete_var, False, windows_expand_args, **extra)
         except typer.TyperException as error:
@@ -184,6 +186,16 @@ class _Verbs(TyperGroup):
             raise
         except fixable_errors() as error:
             raise _Refused(in_one_line(error)) from error
+
+
+def _print_anything() -> None:
+    """Let no character end a command: what the terminal's encoding lacks is written as ``\\u2013``.
+
+    File names may hold bytes that no encoding has, and ``PYTHONIOENCODING=latin-1`` has no ``λ``.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 class _Refused(typer.TyperException):

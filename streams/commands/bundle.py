@@ -81,7 +81,7 @@ def compare(
     found = comparer.report()
     alone = {"only_old": len(first) - len(common), "only_new": len(shadow) - len(common)}
     if as_json:
-        typer.echo(json.dumps({**alone, **found.to_json()}, indent=1, allow_nan=False, ensure_ascii=False))
+        typer.echo(json.dumps({**alone, **found.to_json()}, indent=1, allow_nan=False))
         return
     print_comparison(found, Console())
     typer.echo(

@@ -36,7 +36,7 @@ def doctor(
     for finding in check_all(settings):
         failed = failed or finding.status is Status.FAIL
         if as_json:
-            typer.echo(json.dumps(_facts(finding), ensure_ascii=False))
+            typer.echo(json.dumps(_facts(finding)))
         else:
             console.print(_line(finding))
     if failed:
