@@ -13,13 +13,14 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cempstream.errors import FixableError
 from cempstream.models.sessions import Provider
 from cempstream.processors.decide import Policy
+from cempstream.streams.addresses import parse_brokers
 
 MIB = 1024 * 1024
 _PREFIX, _DELIMITER = "CEMP_", "__"
@@ -59,6 +60,8 @@ class KafkaSettings(Group):
     metadata_max_age_s: float = Field(default=30.0, gt=0, description="how soon new partitions are seen")
     commit_interval_s: float = Field(default=0.25, gt=0, description="limits the repeats after a crash")
     fetch_max_bytes: int = Field(default=4 * MIB, ge=MIB, description="per partition; a batch is 2–4 MiB")
+
+    _is_an_address = field_validator("bootstrap")(parse_brokers)
 
     def secret(self) -> str | None:
         """Return the password, from the environment or a file."""

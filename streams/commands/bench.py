@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cempstream.models.sessions import Provider
-from cempstream.streams.commands.options import progress_bar
+from cempstream.streams.commands.options import OwnBroker, progress_bar
 from cempstream.streams.rehearsal.bench_load import Layout
 from cempstream.streams.rehearsal.bench_pipeline import PipelineReport, measure_pipeline
 from cempstream.streams.rehearsal.bench_stream import StreamReport, Unaccounted, measure_stream
@@ -59,9 +59,7 @@ def bench_pipeline(
 def bench_stream(
     as_json: AsJson = False,
     layout: LayoutOption = Layout.LAMOST,
-    bootstrap: Annotated[
-        str | None, typer.Option(help="Kafka broker; else one of its own for the time of the run.")
-    ] = None,
+    bootstrap: OwnBroker = None,
     burst: Annotated[int, typer.Option(min=1, help="Spectra in a burst.")] = 5000,
     repeats: Annotated[int, typer.Option(min=1, help="Bursts, of which the median is taken.")] = 3,
     rate: Annotated[

@@ -19,6 +19,7 @@ from rich.console import Console
 from cempstream.models.sessions import Provider
 from cempstream.models.simulator import load_mix
 from cempstream.models.simulator.mix import Mix
+from cempstream.streams.commands.options import OwnBroker
 from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
 from cempstream.streams.kafka.messages import OutMessage
 from cempstream.streams.kafka.publisher import Publisher
@@ -77,9 +78,7 @@ def demo(
     files: Annotated[
         list[Path] | None, typer.Option(help="Files or folders of spectra to feed as well.")
     ] = None,
-    bootstrap: Annotated[
-        str | None, typer.Option(help="Kafka broker, host:port; else one of its own.")
-    ] = None,
+    bootstrap: OwnBroker = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures and the index page.")] = Path(
         "demo-output"
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from datetime import UTC, datetime
 from heapq import nlargest
 from pathlib import Path
 from typing import Annotated
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import typer
@@ -20,7 +22,8 @@ from rich.text import Text
 
 from cempstream.plain import shown
 from cempstream.processors.spectrum import Reason
-from cempstream.streams.commands.options import Bootstrap, time_option
+from cempstream.streams.addresses import AddressError, is_address
+from cempstream.streams.commands.options import Bootstrap, option, time_option
 from cempstream.streams.kafka.dead_letters import DeadLetter, read_dead_letter
 from cempstream.streams.kafka.topic_reader import read_one
 from cempstream.streams.operations.requeue import Choice, Rules, read_letters, requeue_letters
@@ -38,6 +41,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="JSON lines.")]
 Places = Annotated[list[str] | None, typer.Argument(help="Dead letters as `dlq list` names them: 3:17.")]
 
 _HEAD_BYTES = 256
+
+
+def _worker_address(text: str) -> str:
+    if not (is_address(text) and ":" in text):
+        raise AddressError(f"{text!r} is not the address of a worker; write host:port, like 127.0.0.1:9464")
+    return text
 
 
 class _Counted:
@@ -190,7 +199,11 @@ def requeue(
 def probe(
     worker: Annotated[
         list[str] | None,
-        typer.Option(help="host:port of a worker's metrics; may be given again; else CEMP_METRICS__*."),
+        option(
+            _worker_address,
+            "HOST:PORT",
+            "Of a worker's metrics; may be given again; else CEMP_METRICS__HOST and __PORT.",
+        ),
     ] = None,
 ) -> None:
     """Let one batch through an open breaker now: a worker that stopped on dead letters tries again."""
@@ -200,9 +213,12 @@ def probe(
         try:
             with urlopen(Request(f"http://{place}/breaker/probe", method="POST"), timeout=10) as answer:
                 typer.echo(f"{place}: {answer.read().decode().strip()}")
-        except (OSError, ValueError) as error:  # URLError and HTTPError are OSErrors
+        except HTTPError as error:
             n_failed += 1
-            typer.echo(f"{place}: {error}", err=True)
+            typer.echo(f"{place}: {error.code} {error.reason}", err=True)
+        except OSError as error:  # URLError among them, which holds the reason
+            n_failed += 1
+            typer.echo(f"{place}: {getattr(error, 'reason', error)}", err=True)
     if n_failed:
         raise typer.Exit(1)
 
@@ -236,7 +252,7 @@ def _settings(bootstrap: str | None, dlq: str | None) -> Settings:
 
 
 def _parse_place(text: str) -> tuple[int, int]:
-    partition, colon, offset = text.partition(":")
-    if not (colon and partition.isdecimal() and offset.isdecimal()):
+    found = re.fullmatch(r"([0-9]{1,9}):([0-9]{1,18})", text)
+    if found is None:
         raise typer.BadParameter(f"{text!r} is not a place; one is written partition:offset, like 3:17")
-    return int(partition), int(offset)
+    return int(found[1]), int(found[2])

@@ -13,12 +13,13 @@ import typer
 from rich.console import Console
 
 from cempstream.schemas.alert import Alert
+from cempstream.streams.commands.options import broker_option
 from cempstream.streams.subscriber.alert_file import AlertFile
 from cempstream.streams.subscriber.alert_view import alert_panel
 from cempstream.streams.subscriber.client import ALERTS_TOPIC, AlertStream
 from cempstream.streams.subscriber.sieve import TENSES, Undecodable
 from cempstream.streams.subscriber.where import compile_where
-from cempstream.streams.times import parse_start, parse_time
+from cempstream.streams.times import TIME_FORMS, parse_start, parse_time
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +29,7 @@ _WIDEST = 110
 
 def listen(
     bootstrap: Annotated[
-        str, typer.Option(envvar="CEMP_KAFKA__BOOTSTRAP", help="Kafka brokers, host:port[,host:port…].")
+        str, broker_option("Kafka brokers, host:port[,host:port…].", envvar="CEMP_KAFKA__BOOTSTRAP")
     ] = "127.0.0.1:9092",
     topic: Annotated[
         list[str] | None, typer.Option(help=f"Topic; may be given again. [{ALERTS_TOPIC}]")
@@ -36,11 +37,13 @@ def listen(
     start: Annotated[
         str | None,
         typer.Option(
-            help="earliest, latest, a time like 2026-11-20T03:00Z, or -100: the last hundred. "
+            help=f"earliest, latest, -100 for the last hundred, or a time: {TIME_FORMS}. "
             "[default: latest; of a file, its beginning]"
         ),
     ] = None,
-    until: Annotated[str | None, typer.Option(help="A time at which to end, or now.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help=f"When to end: {TIME_FORMS}, which ends where the topics end.")
+    ] = None,
     where: Annotated[
         str | None, typer.Option(help='Filter: "p_cemp > 0.95 and snr > 20 and feh < -2".')
     ] = None,

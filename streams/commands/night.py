@@ -19,6 +19,7 @@ import typer
 
 from cempstream.models.simulator import load_mix
 from cempstream.processors.spectrum import Spectrum
+from cempstream.streams.commands.options import OwnBroker
 from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
 from cempstream.streams.kafka.messages import OutMessage
 from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
@@ -70,9 +71,7 @@ class Plan:
 def night(
     minutes: Annotated[float, typer.Option(min=0.1, help="How long spectra come.")] = 3.0,
     rate: Annotated[float, typer.Option(min=1.0, help="Spectra a second.")] = 25.0,
-    bootstrap: Annotated[
-        str | None, typer.Option(help="Kafka broker, host:port; else one of its own.")
-    ] = None,
+    bootstrap: OwnBroker = None,
     out: Annotated[Path, typer.Option(help="Folder for picture, logs and data.")] = Path("night-output"),
     survey: Annotated[str, typer.Option(help="Whose spectra: lamost, sdss or desi.")] = "lamost",
     mix: Annotated[

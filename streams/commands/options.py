@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,26 +11,40 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cempstream.processors.spectrum import Frame, Medium
-from cempstream.streams.times import TIME_FORMS, TimeError, parse_time
+from cempstream.streams.addresses import parse_brokers
+from cempstream.streams.times import TIME_FORMS, parse_time
 
 if TYPE_CHECKING:
     from cempstream.processors.readers import ReadOptions
 
-Bootstrap = Annotated[
-    str | None, typer.Option(help="Kafka brokers, host:port[,host:port…]; else CEMP_KAFKA__BOOTSTRAP.")
-]
+
+def option(parse: Callable[[str], Any], metavar: str, help: str, **more: Any) -> Any:
+    """Return an option that is read by `parse`, whose `ValueError` names the option in one line."""
+
+    def parsed(text: str) -> Any:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return typer.Option(parser=parsed, metavar=metavar, help=help, **more)
 
 
 def time_option(what: str) -> Any:
     """Return an option whose value is a time, read in one way by every verb."""
-    return typer.Option(parser=_time, metavar="TIME", help=f"{what}: {TIME_FORMS}.")
+    return option(parse_time, "TIME", f"{what}: {TIME_FORMS}.")
 
 
-def _time(text: str) -> datetime:
-    try:
-        return parse_time(text)
-    except TimeError as error:
-        raise typer.BadParameter(str(error)) from None
+def broker_option(help: str, **more: Any) -> Any:
+    """Return an option whose value is where Kafka's brokers are."""
+    return option(parse_brokers, "HOST:PORT", help, **more)
+
+
+Bootstrap = Annotated[
+    str | None, broker_option("Kafka brokers, host:port[,host:port…]; else CEMP_KAFKA__BOOTSTRAP.")
+]
+
+OwnBroker = Annotated[str | None, broker_option("Kafka broker, host:port; else one of its own.")]
 
 
 Files = Annotated[

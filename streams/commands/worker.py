@@ -6,13 +6,11 @@ import logging
 from typing import Annotated, NoReturn
 
 import typer
-from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient
 
-from cempstream.errors import FixableError
-from cempstream.models.bundle import BundleError
-from cempstream.models.sessions import Provider, ProviderUnavailable
+from cempstream.errors import FixableError, fixable_errors, in_one_line
+from cempstream.models.sessions import Provider
 from cempstream.streams.commands.options import Bootstrap
+from cempstream.streams.kafka.topics import TopicAdmin
 from cempstream.streams.settings import Settings, read_settings
 from cempstream.streams.worker.agent import create_app
 from cempstream.streams.worker.faust_app import run_worker as run_app
@@ -45,8 +43,8 @@ def worker(
     )
     try:
         run_worker(settings)
-    except (NotReady, ProviderUnavailable, BundleError) as error:
-        typer.echo(f"the worker cannot start: {error}", err=True)
+    except fixable_errors() as error:
+        typer.echo(f"the worker cannot start: {in_one_line(error)}", err=True)
         raise typer.Exit(1) from None
 
 
@@ -60,15 +58,12 @@ def run_worker(settings: Settings) -> NoReturn:
 
 def check_topics(settings: Settings) -> None:
     """Make sure that the broker answers and has every topic, before any spectrum is read."""
-    client = AdminClient({"bootstrap.servers": settings.kafka.bootstrap, **settings.kafka.client_config()})
-    try:
-        known = client.list_topics(timeout=_BROKER_TIMEOUT_S).topics
-    except KafkaException as error:
-        raise NotReady(f"no broker answers at {settings.kafka.bootstrap}: {error.args[0].str()}") from None
+    known = TopicAdmin(settings.kafka).metadata(_BROKER_TIMEOUT_S).topics
     topics = settings.topics
     wanted = [*topics.spectra, *topics.written]
     if settings.models.shadow is not None:
         wanted.append(topics.scores_shadow)
     missing = [topic for topic in wanted if topic not in known]
     if missing:
-        raise NotReady(f"topic(s) {', '.join(missing)} do not exist; `cempstream topics create` makes them")
+        names = ", ".join(missing)
+        raise NotReady(f"these topics do not exist: {names}; create them with `cempstream topics create`")

@@ -35,6 +35,21 @@ class NoBroker(StreamError):
     """No broker answers; the message says where and why."""
 
 
+def no_broker(bootstrap: str, errors: Iterable[KafkaError], silence: str = "") -> NoBroker:
+    """Return an error that says why none answers.
+
+    Parameters
+    ----------
+    errors
+        What librdkafka told its ``error_cb``: refused, unknown host, wrong password.
+    silence
+        What there is to say where it told nothing.
+    """
+    reasons = (error.str() for error in errors if error.code() != KafkaError._ALL_BROKERS_DOWN)
+    reason = next(reasons, silence).rpartition("/bootstrap: ")[2].partition(" (after ")[0]
+    return NoBroker(f"no broker answers at {bootstrap}" + (f": {reason}" if reason else ""))
+
+
 class NoSuchTopic(StreamError):
     """The broker does not have the topic, or does not show it."""
 

@@ -18,7 +18,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from cempstream.streams.kafka.places import is_about_a_group, partitions_of, place_of
+from cempstream.streams.kafka.places import NoBroker, is_about_a_group, no_broker, partitions_of, place_of
 from cempstream.streams.settings import KafkaSettings
 
 _TIMEOUT_S = 10.0
@@ -30,7 +30,14 @@ _DISORDER_MS = 600_000
 
 @contextmanager
 def open_consumer(kafka: KafkaSettings) -> Iterator[Consumer]:
-    """Open a consumer that belongs to no group and leaves no trace."""
+    """Open a consumer that belongs to no group and leaves no trace.
+
+    Raises
+    ------
+    NoBroker
+        From within the block, with the reason.
+    """
+    errors: list[KafkaError] = []
     consumer = Consumer(
         {
             "bootstrap.servers": kafka.bootstrap,
@@ -41,10 +48,14 @@ def open_consumer(kafka: KafkaSettings) -> Iterator[Consumer]:
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 100,
             "log_level": 0,  # what goes wrong comes as an exception
+            "error_cb": errors.append,
         }
     )
     try:
         yield consumer
+    except NoBroker as error:
+        consumer.poll(0)  # this is what calls error_cb
+        raise no_broker(kafka.bootstrap, errors) from error
     finally:
         consumer.close()
 

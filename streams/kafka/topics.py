@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # imported the
     NewTopic,
 )
 
-from cempstream.streams.kafka.places import NoBroker
+from cempstream.streams.kafka.places import NoBroker, no_broker
 from cempstream.streams.settings import MIB, KafkaSettings, TopicSettings
 
 _TIMEOUT_S = 10.0
@@ -124,9 +125,9 @@ class TopicAdmin:
     def __init__(self, kafka: KafkaSettings) -> None:
         self.bootstrap = kafka.bootstrap
         # What goes wrong comes as an exception; librdkafka would say every refused connection besides.
-        self.client = AdminClient(
-            {"bootstrap.servers": kafka.bootstrap, "log_level": 0, **kafka.client_config()}
-        )
+        self._errors: list[KafkaError] = []
+        config: dict[str, Any] = {**kafka.client_config(), "log_level": 0, "error_cb": self._errors.append}
+        self.client = AdminClient({"bootstrap.servers": kafka.bootstrap, **config})
 
     def metadata(self, timeout_s: float = _ANSWER_S) -> Any:
         """Return the cluster's brokers and topics.
@@ -134,12 +135,28 @@ class TopicAdmin:
         Raises
         ------
         NoBroker
-            Nothing answers there.
+            None answers; the message says why.
         """
         try:
             return self.client.list_topics(timeout=timeout_s)
         except KafkaException as error:
-            raise NoBroker(f"no broker answers at {self.bootstrap}: {error.args[0].str()}") from None
+            self.client.poll(0)  # this is what calls error_cb
+            raise no_broker(self.bootstrap, self._errors, error.args[0].str()) from None
+
+    def _answer(self, future: Future[Any]) -> Any:
+        """Wait for what the broker says.
+
+        Raises
+        ------
+        NoBroker
+            It says nothing in time.
+        KafkaException
+            It refuses.
+        """
+        try:
+            return future.result(_TIMEOUT_S)
+        except TimeoutError:
+            raise NoBroker(f"the broker at {self.bootstrap} did not answer in {_TIMEOUT_S:g} s") from None
 
     def states(self, names: Iterable[str] | None = None) -> dict[str, TopicState]:
         """Return the state of those of the topics that exist, or of all that are not Kafka's own."""
@@ -152,7 +169,7 @@ class TopicAdmin:
         resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in wanted]
         futures = self.client.describe_configs(resources) if resources else {}
         configs = {
-            resource.name: {entry.name: str(entry.value) for entry in future.result(_TIMEOUT_S).values()}
+            resource.name: {entry.name: str(entry.value) for entry in self._answer(future).values()}
             for resource, future in futures.items()
         }
         return {
@@ -179,7 +196,7 @@ class TopicAdmin:
         created = set()
         for name, future in self.client.create_topics(topics).items():
             try:
-                future.result(_TIMEOUT_S)
+                self._answer(future)
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
@@ -195,14 +212,15 @@ class TopicAdmin:
         KafkaException
             The broker has no authorizer, or we may not.
         """
+        self.metadata()  # says plainly where no broker answers; this would only time out
         for granted in self.client.create_acls(list(rights), request_timeout=_TIMEOUT_S).values():
-            granted.result(_TIMEOUT_S)
+            self._answer(granted)
 
     def delete(self, name: str) -> None:
         """Delete a topic; a broker that does not allow it keeps it."""
         for future in self.client.delete_topics([name]).values():
-            with suppress(KafkaException):
-                future.result(_TIMEOUT_S)
+            with suppress(KafkaException, NoBroker):
+                self._answer(future)
 
     def alter(self, plan: TopicPlan, state: TopicState) -> None:
         """Bring a topic up to its plan: more partitions and other properties, never fewer partitions."""
@@ -212,9 +230,9 @@ class TopicAdmin:
         ]
         resource = ConfigResource(ConfigResource.Type.TOPIC, plan.name, incremental_configs=entries)
         for future in self.client.incremental_alter_configs([resource]).values():
-            future.result(_TIMEOUT_S)
+            self._answer(future)
         if state.n_partitions < plan.n_partitions:
             for future in self.client.create_partitions(
                 [NewPartitions(plan.name, plan.n_partitions)]
             ).values():
-                future.result(_TIMEOUT_S)
+                self._answer(future)

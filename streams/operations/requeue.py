@@ -104,8 +104,9 @@ async def requeue_letters(
         max_message_bytes=MAX_INPUT_BYTES,
         client_config=settings.kafka.client_config(),
     )
+    chunk = list(islice(letters, _CHUNK))  # before the publisher starts: it would log a broker that is away
     async with publisher:
-        while chunk := list(islice(letters, _CHUNK)):
+        while chunk:
             messages = []
             for letter in chunk:
                 done.places.add(letter.place)
@@ -115,12 +116,11 @@ async def requeue_letters(
                 else:
                     done.left[objection] += 1
             done.n_sent += len(messages)
-            if dry_run:
-                continue
             try:
-                await publisher.publish(messages)
+                await publisher.publish([] if dry_run else messages)
             except DeliveryFailed as error:
                 done.n_sent -= error.n_failed
                 done.n_failed += error.n_failed
                 on_failure(error)
+            chunk = list(islice(letters, _CHUNK))
     return done

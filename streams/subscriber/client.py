@@ -24,6 +24,7 @@ from uuid import uuid4
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from cempstream.schemas.alert import Alert
+from cempstream.streams.addresses import parse_brokers
 from cempstream.streams.kafka.places import (
     HOPELESS,
     Place,
@@ -108,7 +109,7 @@ class AlertStream:
     Raises
     ------
     ValueError
-        `start`, `until`, `where` or `config` cannot be understood.
+        `bootstrap`, `start`, `until`, `where` or `config` cannot be understood.
     StreamError
         From opening and iterating: broker, topic or permission is missing.
     """
@@ -132,7 +133,7 @@ class AlertStream:
         self._until = _parse_until(until)
         self._group = group
         self._sieve = AlertSieve(where, tenses, on_error, n_remembered)
-        self._config = _consumer_config(bootstrap, group, config or {})
+        self._config = _consumer_config(parse_brokers(bootstrap), group, config or {})
         self._consumer: Consumer | None = None
         self._messages: Iterator[Message] = iter(())
         self._points = StartingPoints({}, {})

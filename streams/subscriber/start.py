@@ -25,6 +25,7 @@ from cempstream.streams.kafka.places import (
     Place,
     StreamError,
     is_about_a_group,
+    no_broker,
     partitions_of,
     place_of,
 )
@@ -68,9 +69,10 @@ def starting_points(config: Mapping[str, Any], topics: Iterable[str], start: Sta
         return _starting_points(consumer, topics, start)
     except StreamError as error:
         consumer.poll(0)  # this is what calls error_cb
-        if errors:  # the reason behind a silence: refused, unknown host, wrong password
-            said = "no broker answers" if isinstance(error, NoBroker) else error
-            raise StreamError(f"{said}: {errors[0].str()}") from error
+        if isinstance(error, NoBroker):
+            raise no_broker(config["bootstrap.servers"], errors) from error
+        if errors:  # the reason behind a silence: not allowed, wrong password
+            raise StreamError(f"{error}: {errors[0].str()}") from error
         raise
     finally:
         consumer.close()
@@ -86,9 +88,7 @@ def _starting_points(consumer: Consumer, topics: Iterable[str], start: Start) ->
         return StartingPoints(ends, ends)
     if isinstance(start, int):
         return StartingPoints({place: max(low, high + start) for place, (low, high) in limits.items()}, ends)
-    start_ms = max(
-        0, round(start.timestamp() * 1000)
-    )  # Kafka's times begin in 1970; negative ones mean an end
+    start_ms = max(0, round(start.timestamp() * 1000))  # to Kafka a negative time means an end
     return StartingPoints(_at_time(consumer, ends, start_ms), ends, start_ms)
 
 
