@@ -4,7 +4,7 @@ import sys
 
 from cempstream.errors import fixable_errors, in_one_line
 from cempstream.streams.settings import read_settings
-from cempstream.streams.worker.agent import create_app
+from cempstream.streams.worker.create import create_app
 
 try:
     app = create_app(read_settings())

@@ -12,7 +12,7 @@ from cempstream.models.sessions import Provider
 from cempstream.streams.commands.options import Bootstrap
 from cempstream.streams.kafka.topics import TopicAdmin
 from cempstream.streams.settings import Settings, read_settings
-from cempstream.streams.worker.agent import create_app
+from cempstream.streams.worker.create import create_app
 from cempstream.streams.worker.faust_app import run_worker as run_app
 
 logger = logging.getLogger(__name__)

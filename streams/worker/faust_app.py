@@ -7,6 +7,7 @@ Every setting here answers something measured; see the comments. Both ways to st
 import asyncio
 import logging
 import os
+import ssl
 import sys
 import threading
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import faust
 import mode
 from faust.types import TopicT, TransportT
 
+from cempstream.streams.settings import KafkaSettings
 from cempstream.streams.worker.faust_transport import Transport
 
 logger = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ class App(faust.App):
         Called once, before the broker is asked for anything: a worker without models takes no partition.
     """
 
-    preparation: Callable[[], None] | None = None
+    preparation: Callable[[], object] | None = None
 
     def prepare(self) -> None:
         """Do the preparation, unless it is done."""
@@ -128,6 +130,27 @@ def new_app(
         "table_standby_replicas": 0,
     }
     return App(group, **{**settings, **options})
+
+
+def broker_credentials(kafka: KafkaSettings) -> faust.SSLCredentials | faust.SASLCredentials | None:
+    """Return how Faust proves to the broker who it is; None where the broker does not ask.
+
+    Raises
+    ------
+    OSError
+        The file of authorities or of the password cannot be read.
+    """
+    if kafka.security_protocol == "PLAINTEXT":
+        return None
+    context = ssl.create_default_context(cafile=str(kafka.ca_file) if kafka.ca_file else None)
+    if kafka.security_protocol == "SSL":
+        return faust.SSLCredentials(context)
+    return faust.SASLCredentials(
+        username=kafka.username,
+        password=kafka.secret(),
+        mechanism=kafka.sasl_mechanism,
+        ssl_context=context if kafka.security_protocol == "SASL_SSL" else None,
+    )
 
 
 def raw_topic(app: faust.App, *names: str) -> TopicT:

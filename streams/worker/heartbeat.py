@@ -18,18 +18,9 @@ from cempstream.schemas.heartbeat import Heartbeat, WorkerState, encode_heartbea
 from cempstream.streams.kafka.messages import OutMessage
 from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
 from cempstream.streams.telemetry.metrics import Metrics
+from cempstream.streams.worker.accounts import Tally
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Tally:
-    """What a worker has done since it started."""
-
-    n_scored: int = 0
-    n_dead_letters: int = 0
-    n_alerts: int = 0
-    last_spectrum_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

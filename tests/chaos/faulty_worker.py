@@ -26,7 +26,8 @@ from cempstream.processors.spectrum import BadSpectrum, Spectrum
 from cempstream.streams.scoring.pipeline import Pipeline, Route
 from cempstream.streams.settings import Settings
 from cempstream.streams.telemetry.logs import LogFormat, LogLevel, configure_logging
-from cempstream.streams.worker import agent, faust_transport, orphans
+from cempstream.streams.worker import create, faust_transport, orphans, progress
+from cempstream.streams.worker.agent import Agent, Processed
 from cempstream.streams.worker.faust_app import run_worker
 
 #: The star on which the model always fails.
@@ -69,7 +70,7 @@ class FaultyChain:
 
 def fail_in_models(fault: str) -> None:
     """Make every chain faulty."""
-    real = agent.load_pipeline
+    real = create.load_pipeline
 
     def load_faulty(settings: Settings, timer: StageTimer = untimed) -> Pipeline:
         pipeline = real(settings, timer)
@@ -79,22 +80,22 @@ def fail_in_models(fault: str) -> None:
         ]
         return Pipeline(pipeline.decode, routes, pipeline.timer)
 
-    agent.load_pipeline = load_faulty
+    create.load_pipeline = load_faulty
 
 
 def hang_event_loop(after: int) -> None:
     """Deliver so many spectra, then never return to the event loop."""
-    real = agent.Worker._deliver
+    real = Agent._deliver
     n_delivered = 0
 
-    async def deliver(self: agent.Worker, batch: Any, processed: Any) -> None:
+    async def deliver(self: Agent, processed: Processed) -> None:
         nonlocal n_delivered
-        await real(self, batch, processed)
-        n_delivered += len(batch)
+        await real(self, processed)
+        n_delivered += len(processed.outcomes)
         if n_delivered > after:
             time.sleep(_FOR_EVER_S)
 
-    agent.Worker._deliver = deliver  # type: ignore[method-assign]
+    Agent._deliver = deliver  # type: ignore[method-assign]
 
 
 def go_deaf() -> None:
@@ -140,7 +141,7 @@ def fail(fault: str) -> None:
     if noticed_after_s is not None and fault in ("never-joins", "given-nothing"):
         orphans.PATIENCE_S = float(noticed_after_s)
     elif noticed_after_s is not None:
-        agent.STALL_S = float(noticed_after_s)
+        progress.STALL_S = float(noticed_after_s)
     match fault:
         case "hung-loop":
             hang_event_loop(N_BEFORE_STALL)
@@ -160,7 +161,7 @@ def main() -> None:
     """Run a faulty worker."""
     configure_logging(LogLevel.INFO, LogFormat.TEXT)
     fail(os.environ["CEMP_TEST_FAULT"])
-    run_worker(agent.create_app(Settings()))
+    run_worker(create.create_app(Settings()))
 
 
 if __name__ == "__main__":

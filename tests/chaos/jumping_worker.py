@@ -38,6 +38,7 @@ def main() -> None:
     from cempstream.streams.settings import Settings
     from cempstream.streams.telemetry.logs import LogFormat, LogLevel, configure_logging
     from cempstream.streams.worker import agent, heartbeat
+    from cempstream.streams.worker.create import create_app
     from cempstream.streams.worker.faust_app import run_worker
 
     class JumpingDatetime(datetime):
@@ -48,7 +49,7 @@ def main() -> None:
     for module in (heartbeat, outputs, agent):
         vars(module)["datetime"] = JumpingDatetime
     configure_logging(LogLevel.INFO, LogFormat.TEXT)
-    run_worker(agent.create_app(Settings()))
+    run_worker(create_app(Settings()))
 
 
 if __name__ == "__main__":

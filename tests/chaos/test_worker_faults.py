@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cempstream.streams.worker import agent, faust_app, lag, orphans
+from cempstream.streams.worker import create, faust_app, lag, orphans, progress
 from tests.broker.kafka import KafkaBroker
 from tests.chaos import jumping_worker
 from tests.chaos.harness import EVEN, N_LATER, Supervisor, close_case, now, wait_scored
@@ -128,8 +128,8 @@ def test_a_worker_without_partitions_ends_where_nobody_reads_them(
 
 def test_a_stall_is_over_within_two_minutes() -> None:
     """Of the waits that the tests before shorten: what waits is seen, found stale, and the end is bounded."""
-    seen_s = agent._ASK_INTERVAL_S + 3 * lag._TIMEOUT_S + agent._WATCH_INTERVAL_S
-    assert seen_s + agent.STALL_S + faust_app.STOP_DEADLINE_S <= 120
+    seen_s = create.ASK_INTERVAL_S + 3 * lag._TIMEOUT_S + progress.WATCH_INTERVAL_S
+    assert seen_s + progress.STALL_S + faust_app.STOP_DEADLINE_S <= 120
     assert orphans.PATIENCE_S + 2 * (orphans._INTERVAL_S + 2 * orphans._TIMEOUT_S) <= 120
 
 

@@ -14,7 +14,7 @@ from cempstream.processors.spectrum import BadSpectrum, Spectrum
 from cempstream.streams.scoring.pipeline import Pipeline, Route
 from cempstream.streams.settings import Settings
 from cempstream.streams.telemetry.logs import LogFormat, LogLevel, configure_logging
-from cempstream.streams.worker import agent
+from cempstream.streams.worker import create
 from cempstream.streams.worker.faust_app import run_worker
 
 _POLL_S = 0.1
@@ -41,7 +41,7 @@ class StallingChain:
 def main() -> None:
     """Run a worker that stalls on command."""
     configure_logging(LogLevel.INFO, LogFormat.TEXT)
-    real = agent.load_pipeline
+    real = create.load_pipeline
     stall_file = Path(os.environ["CEMP_TEST_STALL_FILE"])
 
     def load_stalling(settings: Settings, timer: StageTimer = untimed) -> Pipeline:
@@ -52,8 +52,8 @@ def main() -> None:
         ]
         return Pipeline(pipeline.decode, routes, pipeline.timer)
 
-    agent.load_pipeline = load_stalling
-    run_worker(agent.create_app(Settings()))
+    create.load_pipeline = load_stalling
+    run_worker(create.create_app(Settings()))
 
 
 if __name__ == "__main__":

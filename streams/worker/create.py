@@ -1,0 +1,161 @@
+"""A worker, put together from its settings: a Faust app, and the agent that its preparation makes."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import gc
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from typing import Any, NoReturn
+
+from confluent_kafka.admin import AdminClient
+from faust.types import TP
+
+from cempstream.schemas.results import code_provenance
+from cempstream.streams.kafka.outputs import MessageWriter
+from cempstream.streams.kafka.publisher import Publisher
+from cempstream.streams.scoring.assemble import load_pipeline
+from cempstream.streams.scoring.pipeline import Pipeline
+from cempstream.streams.settings import Settings
+from cempstream.streams.telemetry import notices
+from cempstream.streams.telemetry.health import HealthServer
+from cempstream.streams.telemetry.metrics import Metrics
+from cempstream.streams.worker.accounts import Accounts
+from cempstream.streams.worker.agent import Agent
+from cempstream.streams.worker.breaker import Breaker
+from cempstream.streams.worker.faust_app import App, broker_credentials, new_app, raw_topic
+from cempstream.streams.worker.heap import keep_freed_memory
+from cempstream.streams.worker.heartbeat import Heart
+from cempstream.streams.worker.lag import LagMeter
+from cempstream.streams.worker.orphans import OrphanWatch
+from cempstream.streams.worker.progress import WATCH_INTERVAL_S, Progress
+from cempstream.streams.worker.shadow import Shadow
+
+#: How often the broker is asked how much waits.
+ASK_INTERVAL_S = 5.0
+
+_HEARTBEAT_INTERVAL_S = 1.0
+
+
+def create_app(settings: Settings) -> App:
+    """Build the Faust app of a worker; its models are loaded when it is prepared."""
+    kafka = settings.kafka
+    app = new_app(
+        kafka.group,
+        kafka.bootstrap,
+        session_timeout_s=kafka.session_timeout_s,
+        heartbeat_s=kafka.heartbeat_interval_s,
+        commit_interval_s=kafka.commit_interval_s,
+        max_fetch_bytes=kafka.fetch_max_bytes,
+        broker_credentials=broker_credentials(kafka),
+        consumer_metadata_max_age_ms=round(kafka.metadata_max_age_s * 1000),
+    )
+    source = raw_topic(app, *settings.topics.spectra)
+
+    @cache  # one agent: made by the app's preparation, before Faust runs anything below
+    def agent() -> Agent:
+        return start_agent(settings)
+
+    app.preparation = agent
+
+    @app.agent(source, name="classify")
+    async def classify(stream: Any) -> None:
+        await agent().run(stream)
+
+    @app.timer(interval=WATCH_INTERVAL_S)  # type: ignore[untyped-decorator] # faust's has no type
+    async def watch() -> None:
+        progress = agent().progress
+        progress.watch(app.consumer)
+        if (problem := progress.is_live()) is not None:
+            await app.crash(RuntimeError(f"the stream has stalled: {problem}"))
+
+    # Timers of their own: a broker that does not answer must not hold up the watch.
+    @app.timer(interval=ASK_INTERVAL_S)  # type: ignore[untyped-decorator] # faust's has no type
+    async def ask() -> None:
+        await agent().progress.ask(app.consumer)
+
+    @app.timer(interval=_HEARTBEAT_INTERVAL_S)  # type: ignore[untyped-decorator] # faust's has no type
+    async def beat() -> None:
+        await agent().beat()
+
+    return app
+
+
+def start_agent(settings: Settings) -> Agent:
+    """Load and warm the models, then open the metrics port: a worker without models is never ready."""
+    keep_freed_memory()
+    metrics = Metrics()
+    pipeline = load_pipeline(settings, timer=metrics.time_stage)
+    pipeline = replace(pipeline, on_retry=metrics.retries.labels("batch").inc)
+    kafka, topics, provider = settings.kafka, settings.topics, settings.models.provider.value
+    publisher = Publisher(
+        kafka.bootstrap,
+        max_message_bytes=2 * settings.limits.max_packet_bytes,
+        client_config=kafka.client_config(),
+        on_retries=metrics.retries.labels("publish").inc,
+    )
+    shadow = None if settings.models.shadow is None else Shadow(settings, publisher, metrics)
+    bundles = tuple(_describe(pipeline, metrics, provider))
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0, **kafka.client_config()})
+    breaker = Breaker(settings.breaker.share, settings.breaker.window, settings.breaker.probe_after_s)
+    progress = Progress(LagMeter(admin), breaker, metrics)
+    heart = Heart(
+        publisher,
+        metrics,
+        topics.heartbeat,
+        bundles=bundles,
+        provider=provider,
+        topics=topics.spectra,
+        code_version=code_provenance().version,
+    )
+    health = HealthServer(
+        metrics.registry,
+        settings.metrics.host,
+        settings.metrics.port,
+        is_live=progress.is_live,
+        is_ready=progress.is_ready,
+        on_probe=breaker.probe_now,
+    )
+    health.start()
+    notices.started(bundles, provider, f"{health.address}/metrics", shadow.bundle if shadow else None)
+    OrphanWatch(
+        admin,
+        kafka.group,
+        topics.spectra,
+        is_idle=lambda: not progress.has_partitions,
+        on_lost=_end_lost,
+    ).start()
+    return Agent(
+        settings=settings.batch,
+        pipeline=pipeline,
+        writer=MessageWriter(topics, settings.limits),
+        publisher=publisher,
+        accounts=Accounts(metrics, breaker, topics),
+        progress=progress,
+        heart=heart,
+        shadow=shadow,
+        bundles=bundles,
+    )
+
+
+def _describe(pipeline: Pipeline, metrics: Metrics, provider: str) -> Iterator[str]:
+    """Tell the metrics what is served, and yield each bundle as ``name/version``."""
+    for route in pipeline.routes:
+        models = route.chain.provenance
+        metrics.describe_models(models)
+        name, version = models[0].name.partition(".")[0], models[0].version
+        metrics.describe_bundle(name, version, provider)
+        yield f"{name}/{version}"
+
+
+def _end_lost(orphans: frozenset[TP]) -> NoReturn:
+    """End without ceremony: with no partition nothing is under way, and the event loop may not answer."""
+    faulthandler.dump_traceback(all_threads=True)
+    for task in (thing for thing in gc.get_objects() if isinstance(thing, asyncio.Task)):
+        task.print_stack(file=sys.stderr)
+    notices.partitions_unread(orphans)
+    os._exit(1)

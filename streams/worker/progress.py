@@ -1,0 +1,131 @@
+"""The worker's progress: which partitions it has, how much waits there, and whether the stream moves."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from faust.types import TP
+
+from cempstream.schemas.heartbeat import WorkerState
+from cempstream.streams.kafka.messages import Origin
+from cempstream.streams.telemetry import notices
+from cempstream.streams.telemetry.metrics import Metrics
+from cempstream.streams.worker.breaker import Breaker
+from cempstream.streams.worker.heartbeat import Pulse
+from cempstream.streams.worker.lag import LagMeter
+from cempstream.streams.worker.waiting import WaitingTime
+
+#: A consumer that has messages waiting and takes none for this long has stopped in silence.
+STALL_S = 75.0
+
+#: How often a worker looks at itself.
+WATCH_INTERVAL_S = 1.0
+
+
+class Progress:
+    """Follow how far the worker has come.
+
+    Parameters
+    ----------
+    lag
+        Measures how much waits.
+    breaker
+        While it is open nothing is taken on purpose.
+    """
+
+    def __init__(self, lag: LagMeter, breaker: Breaker, metrics: Metrics) -> None:
+        self._lag = lag
+        self._breaker = breaker
+        self._metrics = metrics
+        self._waiting = WaitingTime()
+        self._assignment: frozenset[TP] = frozenset()
+        self._n_waiting = 0
+        self._waited_s = 0.0
+        self._moved_at_s = time.monotonic()
+
+    @property
+    def has_partitions(self) -> bool:
+        """Whether the broker has given this worker something to read."""
+        return bool(self._assignment)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether the breaker lets nothing through but probes."""
+        return self._breaker.is_open
+
+    @property
+    def pulse(self) -> Pulse:
+        """What a heartbeat says of the stream now."""
+        if not self.has_partitions:
+            return Pulse(self._state, None, None)
+        return Pulse(self._state, self._n_waiting, self._waited_s)
+
+    @property
+    def _state(self) -> WorkerState:
+        if self.is_held:
+            return "paused"
+        return "running" if self.has_partitions else "starting"
+
+    def is_live(self) -> str | None:
+        """Say what is wrong with the stream, None where it moves or has nothing to do."""
+        idle_s = time.monotonic() - self._moved_at_s
+        if self._n_waiting and not self.is_held and idle_s > STALL_S:
+            return f"messages wait and none was taken for {idle_s:.0f} s"
+        return None
+
+    def is_ready(self) -> str | None:
+        """Say why the worker does not consume, None where it does."""
+        if self.is_held:
+            return "the breaker is open: too many dead letters"
+        return None if self.has_partitions else "no partitions are assigned yet"
+
+    def deliver(self, origins: Iterable[Origin]) -> None:
+        """Note that the outcomes of these packets are delivered."""
+        for origin in origins:
+            self._waiting.deliver((origin.topic, origin.partition), origin.timestamp_ms / 1000)
+        self._moved_at_s = time.monotonic()
+
+    def watch(self, consumer: Any) -> None:
+        """See what is assigned and how much waits."""
+        assignment = frozenset(consumer.assignment())
+        if assignment != self._assignment:
+            notices.partitions_changed(self._assignment - assignment, assignment - self._assignment)
+            self._assignment = assignment
+            self._waiting.forget()
+            self._metrics.forget_partitions()
+        self._metrics.ready.set(self.is_ready() is None)
+        lags = self._lag.measure(consumer)
+        self._waited_s = 0.0
+        for partition, lag in lags.items():
+            labels = (partition.topic, str(partition.partition))
+            waited_s = self._waiting.measure(tuple(partition), lag, time.time())
+            self._waited_s = max(self._waited_s, waited_s)
+            self._metrics.lag_messages.labels(*labels).set(lag)
+            self._metrics.lag_seconds.labels(*labels).set(waited_s)
+        self._n_waiting = sum(lags.values())
+        if not self._n_waiting:
+            self._moved_at_s = time.monotonic()
+
+    async def ask(self, consumer: Any) -> None:
+        """Ask the broker how far the consumer's partitions reach; `watch` counts with the answer."""
+        await self._lag.ask(consumer)
+
+    async def wait_while_held(self) -> None:
+        """Wait until the breaker is closed or due for a probe."""
+        while (wait_s := self._breaker.wait_s(time.monotonic())) > 0:
+            self._metrics.ready.set(0)
+            await asyncio.sleep(min(wait_s, 0.5))
+
+
+async def put_off_the_end() -> None:
+    """Put the process's end off, again and again; an event loop that hangs can neither say so nor end.
+
+    From before the first packet on: Faust's timers begin only after the first assignment.
+    """
+    while True:
+        faulthandler.dump_traceback_later(STALL_S, exit=True)  # from a thread of its own
+        await asyncio.sleep(WATCH_INTERVAL_S)

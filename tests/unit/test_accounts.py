@@ -1,0 +1,76 @@
+"""The worker's accounts: every packet is booked once, where it belongs."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+
+import pytest
+
+from cempstream.processors.decide import Policy
+from cempstream.processors.outcome import Outcome, Rejected
+from cempstream.processors.spectrum import Reason
+from cempstream.streams.kafka.messages import Origin
+from cempstream.streams.settings import TopicSettings
+from cempstream.streams.telemetry.metrics import Metrics
+from cempstream.streams.worker.accounts import Accounts
+from cempstream.streams.worker.breaker import Breaker
+from tests.support.fakes import classification, make_spectrum
+
+TOPICS = TopicSettings()
+NOW = datetime(2026, 3, 1, 12, 1, tzinfo=UTC)
+POLICY = Policy("1", 3e-4, 0.5)
+JUNK = Rejected(b"", Reason.TRUNCATED, "it ends early")
+
+
+def origin(tense: str = "current") -> Origin:
+    return Origin("lamost.spectra.v1", 0, 7, 0, None, (("tense", tense.encode()),))
+
+
+def star(p_cemp: float) -> Outcome:
+    return classification(make_spectrum(), p_cemp, POLICY)
+
+
+@pytest.fixture
+def metrics() -> Metrics:
+    return Metrics()
+
+
+@pytest.fixture
+def accounts(metrics: Metrics) -> Accounts:
+    return Accounts(metrics, Breaker(share=0.5, window=10, probe_after_s=30.0), TOPICS)
+
+
+def test_the_tally_counts_each_packet_once(accounts: Accounts) -> None:
+    accounts.book([star(0.9), star(0.001), JUNK], [origin()] * 3, NOW)
+    accounts.book([star(0.9)], [origin()], NOW)
+    tally = accounts.tally
+    assert (tally.n_scored, tally.n_dead_letters, tally.n_alerts) == (3, 1, 2)
+    assert tally.last_spectrum_at == NOW
+
+
+def test_alerts_of_an_archival_night_count_under_their_own_topic(
+    accounts: Accounts, metrics: Metrics
+) -> None:
+    accounts.book([star(0.9), star(0.9), star(0.9)], [origin(), origin("archival"), origin("archival")], NOW)
+
+    def count(topic: str) -> float | None:
+        return metrics.registry.get_sample_value("cemp_alerts_published_total", {"topic": topic})
+
+    assert count(TOPICS.alerts) == count(TOPICS.alerts_json) == 1
+    assert count(TOPICS.alerts_archival) == 2
+
+
+def test_the_breaker_opens_and_closes_with_one_line_each(
+    accounts: Accounts, metrics: Metrics, caplog: pytest.LogCaptureFixture
+) -> None:
+    def opened() -> float | None:
+        return metrics.registry.get_sample_value("cemp_breaker_open")
+
+    with caplog.at_level(logging.WARNING):
+        accounts.book([JUNK] * 10, [origin()] * 10, NOW)
+        assert opened() == 1
+        accounts.book([star(0.001)] * 10, [origin()] * 10, NOW)
+        assert opened() == 0
+    events = [getattr(record, "event", "") for record in caplog.records]
+    assert [event for event in events if event.startswith("breaker")] == ["breaker_opened", "breaker_closed"]

@@ -1,0 +1,102 @@
+"""The worker's progress: what a probe, a heartbeat and the stall's watch are told of it."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from confluent_kafka.admin import AdminClient
+from faust.types import TP
+
+from cempstream.streams.kafka.messages import Origin
+from cempstream.streams.telemetry.metrics import Metrics
+from cempstream.streams.worker import progress as module
+from cempstream.streams.worker.breaker import Breaker
+from cempstream.streams.worker.heartbeat import Pulse
+from cempstream.streams.worker.lag import LagMeter
+from cempstream.streams.worker.progress import Progress
+
+PARTITION = TP("spectra", 0)
+
+
+class Consumer:
+    """As much of Faust's consumer as the watch asks."""
+
+    unacked: frozenset[object] = frozenset()
+
+    def __init__(self, committed: int | None = None, fetched: int | None = None) -> None:
+        self._committed_offset = {} if committed is None else {PARTITION: committed}
+        self._fetched = fetched
+
+    def assignment(self) -> set[TP]:
+        return set(self._committed_offset)
+
+    def highwater(self, tp: TP) -> int | None:
+        return self._fetched
+
+
+def delivered() -> Origin:
+    """Return a packet of the partition, sent now."""
+    return Origin(PARTITION.topic, PARTITION.partition, 9, round(time.time() * 1000), None, ())
+
+
+@pytest.fixture
+def breaker() -> Breaker:
+    return Breaker(share=0.2, window=10, probe_after_s=30.0)
+
+
+@pytest.fixture
+def progress(breaker: Breaker, monkeypatch: pytest.MonkeyPatch) -> Progress:
+    """Return the progress of a worker that counts as stalled at once."""
+    monkeypatch.setattr(module, "STALL_S", -1.0)
+    admin = AdminClient({"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
+    return Progress(LagMeter(admin), breaker, Metrics())
+
+
+def open_breaker(breaker: Breaker) -> None:
+    breaker.record(10, 10, time.monotonic())
+
+
+def test_a_worker_without_partitions_is_starting_and_not_ready(progress: Progress) -> None:
+    progress.watch(Consumer())
+    assert progress.is_ready() == "no partitions are assigned yet"
+    assert progress.is_live() is None
+    assert progress.pulse == Pulse("starting", None, None)
+
+
+def test_messages_that_wait_and_are_not_taken_are_a_stall(progress: Progress) -> None:
+    progress.watch(Consumer(committed=4, fetched=9))
+    assert progress.is_ready() is None
+    assert progress.pulse.state == "running"
+    assert progress.pulse.lag_messages == 5
+    assert str(progress.is_live()).startswith("messages wait and none was taken for")
+
+
+def test_nothing_that_waits_is_no_stall(progress: Progress) -> None:
+    progress.watch(Consumer(committed=9, fetched=9))
+    assert progress.is_live() is None
+
+
+def test_a_delivery_is_progress(progress: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STALL_S", 600.0)
+    progress._moved_at_s -= 700.0
+    progress.watch(Consumer(committed=4, fetched=9))
+    assert progress.is_live() is not None
+    progress.deliver([delivered()])
+    assert progress.is_live() is None
+
+
+def test_an_open_breaker_holds_on_purpose(progress: Progress, breaker: Breaker) -> None:
+    progress.watch(Consumer(committed=4, fetched=9))
+    open_breaker(breaker)
+    assert progress.is_held
+    assert progress.is_live() is None
+    assert progress.is_ready() == "the breaker is open: too many dead letters"
+    assert progress.pulse.state == "paused"
+
+
+def test_what_is_taken_away_is_waited_for_no_longer(progress: Progress) -> None:
+    progress.watch(Consumer(committed=4, fetched=9))
+    progress.watch(Consumer())
+    assert not progress.has_partitions
+    assert progress.is_live() is None
