@@ -92,10 +92,10 @@ class ProcessorChain:
     provenance: tuple[Provenance, ...]
     measures_velocity: bool = True
 
-    def __call__(
+    def classify_spectra(
         self, spectra: Sequence[Spectrum], policy: Policy, timer: StageTimer = untimed
     ) -> list[Classification | BadSpectrum]:
-        """Process spectra of one survey; entry i of the result is spectrum i's.
+        """Classify spectra of one survey; entry i of the result is spectrum i's.
 
         Raises
         ------
@@ -136,7 +136,7 @@ class ProcessorChain:
             parameters = self.regress(features)
         _check_finite(scores, parameters)
         with timer("decide"):
-            decisions = policy(scores, parameters, [_magnitude(s) for s in spectra])
+            decisions = policy.decide(scores, parameters, [_magnitude(s) for s in spectra])
             return self._rows(spectra, velocities, features, scores, parameters, decisions)
 
     def _velocities(self, spectra: Sequence[Spectrum], batch: NormalisedBatch) -> Velocities:

@@ -36,7 +36,7 @@ class Policy:
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ValueError(f"policy '{name}' is {getattr(self, name)}; it must lie between 0 and 1")
 
-    def __call__(
+    def decide(
         self, scores: ClassScores, parameters: ParameterEstimates, magnitude: Sequence[float | None]
     ) -> list[Decision]:
         """Decide on each row.

@@ -52,12 +52,12 @@ def verify(
         alerts = _from_topics(settings, alert, topic, since)
     else:
         raise typer.BadParameter(f"{alert!r} is neither a file nor an id like {UUID(int=0)}")
-    check = Verifier(settings.models.provider, settings.models.root)
+    verifier = Verifier(settings.models.provider, settings.models.root)
     status = 0
     n_alerts = 0
     for one in alerts:
         n_alerts += 1
-        found = check(one)
+        found = verifier.verify(one)
         status = max(status, _STATUS[found.verdict])
         typer.echo(json.dumps(plain_json(asdict(found)), allow_nan=False) if as_json else _say(found))
     if n_alerts == 0:

@@ -29,7 +29,7 @@ class MessageWriter:
         self.topics = topics
         self.limits = limits
 
-    def __call__(
+    def write(
         self,
         outcomes: Sequence[Outcome],
         origins: Sequence[Origin],

@@ -7,7 +7,7 @@ archival alerts, never to a live one; what cannot be scored was a dead letter th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
@@ -20,12 +20,13 @@ from cempstream.streams.kafka.messages import Origin, header_pairs
 from cempstream.streams.kafka.outputs import MessageWriter
 from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.operations.compare import Comparer
+from cempstream.streams.scoring.pipeline import Pipeline
 
 _PLANTED = ("injection", "test")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Packet:
+class RecordedPacket:
     """A recorded packet and where it lies."""
 
     value: bytes = field(repr=False)
@@ -62,22 +63,19 @@ class Again:
                 self.rejected[outcome.reason.value] += 1
 
 
-Scorer = Callable[[Sequence[bytes]], list[Outcome]]
-
-
-def recorded_packets(messages: Iterable[Message], again: Again) -> Iterator[Packet]:
+def recorded_packets(messages: Iterable[Message], again: Again) -> Iterator[RecordedPacket]:
     """Yield the night's own packets; what was planted in it is counted and left out."""
     for message in messages:
         origin = _origin(message)
         if origin.tense in _PLANTED:
             again.n_planted += 1
         else:
-            yield Packet(message.value() or b"", origin)
+            yield RecordedPacket(message.value() or b"", origin)
 
 
 async def publish_again(
-    packets: Iterator[Packet],
-    score: Scorer,
+    packets: Iterator[RecordedPacket],
+    pipeline: Pipeline,
     writer: MessageWriter,
     publisher: Publisher,
     again: Again,
@@ -97,14 +95,14 @@ async def publish_again(
     async with publisher:
         while batch := list(islice(packets, batch_size)):
             ingested_at = datetime.now(UTC)
-            outcomes = score([packet.value for packet in batch])
+            outcomes = pipeline.classify_packets([packet.value for packet in batch])
             again.count(outcomes)
             scored = [
                 (outcome, _marked(packet.origin, tense))
                 for packet, outcome in zip(batch, outcomes, strict=True)
                 if isinstance(outcome, Classification)
             ]
-            messages = writer(
+            messages = writer.write(
                 [outcome for outcome, _ in scored],
                 [origin for _, origin in scored],
                 ingested_at,
@@ -114,12 +112,18 @@ async def publish_again(
 
 
 def compare_again(
-    packets: Iterator[Packet], old: Scorer, new: Scorer, comparer: Comparer, again: Again, *, batch_size: int
+    packets: Iterator[RecordedPacket],
+    old: Pipeline,
+    new: Pipeline,
+    comparer: Comparer,
+    again: Again,
+    *,
+    batch_size: int,
 ) -> None:
     """Score packets twice and compare; `again` counts what the new bundle says. Nothing is published."""
     while batch := list(islice(packets, batch_size)):
         values = [packet.value for packet in batch]
-        before, after = old(values), new(values)
+        before, after = old.classify_packets(values), new.classify_packets(values)
         again.count(after)
         for one, other in zip(before, after, strict=True):
             comparer.add(one, other)

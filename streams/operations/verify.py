@@ -89,7 +89,7 @@ class Verifier:
         self._root = root
         self._chains: dict[str, ProcessorChain] = {}
 
-    def __call__(self, alert: Alert) -> Verification:
+    def verify(self, alert: Alert) -> Verification:
         """Verify one alert.
 
         Raises
@@ -105,7 +105,7 @@ class Verifier:
         decision = alert.decision
         policy = Policy(decision.policy_version, decision.prior, decision.threshold)
         try:
-            (again,) = chain([spectrum], policy)
+            (again,) = chain.classify_spectra([spectrum], policy)
         except ModelError as error:
             return self._told(alert, Verdict.DIFFERS, reason=f"the models fail on its spectrum: {error}")
         if isinstance(again, BadSpectrum):

@@ -104,7 +104,7 @@ def measure_pipeline(
     n_alerts = sum(
         isinstance(outcome, Classification) and outcome.decision.is_candidate
         for batch in batches
-        for outcome in pipeline(batch)
+        for outcome in pipeline.classify_packets(batch)
     )
     clock.attach(chain)
     bare, inner, whole = [], [], []
@@ -113,7 +113,7 @@ def measure_pipeline(
         for batch, inputs in zip(batches, prepared, strict=True):
             with clock.paused():
                 bare_s += _seconds(_run_graphs, chain, inputs)
-            inner_s += _seconds(pipeline, batch)
+            inner_s += _seconds(pipeline.classify_packets, batch)
             with clock.paused():
                 whole_s += _seconds(_run_all, pipeline, writer, batch)
         bare.append(len(packets) / bare_s)
@@ -224,9 +224,9 @@ def _run_graphs(chain: ProcessorChain, inputs: tuple[Array, Array]) -> None:
 
 def _run_all(pipeline: Pipeline, writer: MessageWriter, packets: Sequence[bytes]) -> None:
     now = datetime.now(UTC)
-    outcomes = pipeline(packets)
+    outcomes = pipeline.classify_packets(packets)
     origins = [Origin("bench.spectra.v1", 0, i, 0, b"key", ()) for i in range(len(packets))]
-    writer(outcomes, origins, now, datetime.now(UTC))
+    writer.write(outcomes, origins, now, datetime.now(UTC))
 
 
 def _seconds(run: Callable[..., object], *args: object) -> float:

@@ -80,7 +80,7 @@ def classify_spectra(reads: Iterable[Read], pipeline: Pipeline, *, batch_size: i
 def _run(pipeline: Pipeline, gathered: Sequence[Read]) -> Iterator[Result]:
     """Run one batch."""
     packets = [encode_spectrum(read) for _, read in gathered if isinstance(read, Spectrum)]
-    outcomes = iter(pipeline(packets))
+    outcomes = iter(pipeline.classify_packets(packets))
     for source, read in gathered:
         if isinstance(read, Spectrum):
             yield Result(source, read, next(outcomes))

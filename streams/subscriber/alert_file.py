@@ -81,7 +81,7 @@ class AlertFile:
     def __next__(self) -> Alert:
         self.open()
         for number, packet in self._messages:
-            alert = self._sieve(packet, self.path.name, 0, number)
+            alert = self._sieve.sift(packet, self.path.name, 0, number)
             if alert is not None and self._is_in_range(alert.published_at):
                 return alert
         self.close()

@@ -181,7 +181,7 @@ class AlertStream:
             partition = self._partitions[place]
             partition.next_offset = offset + 1
             try:
-                alert = self._sieve(message.value() or b"", *place, offset)
+                alert = self._sieve.sift(message.value() or b"", *place, offset)
             except UndecodableError:
                 self._store(place)
                 raise

@@ -92,7 +92,7 @@ class AlertSieve:
         self._n_remembered = n_remembered
         self._seen: OrderedDict[str, None] = OrderedDict()
 
-    def __call__(self, packet: bytes, source: str, partition: int, offset: int) -> Alert | None:
+    def sift(self, packet: bytes, source: str, partition: int, offset: int) -> Alert | None:
         """Return the alert of a message (Avro or JSON), or None where it is not wanted."""
         try:
             alert = alert_from_json(packet) if packet[:1] == b"{" else decode_alert(packet)

@@ -110,9 +110,9 @@ class Agent:
 
     def _process(self, events: Sequence[EventT[bytes]], ingested_at: datetime) -> Processed:
         """Classify packets and write their messages; runs in a thread, off the event loop."""
-        outcomes = self.pipeline([event.value or b"" for event in events])
+        outcomes = self.pipeline.classify_packets([event.value or b"" for event in events])
         origins = [_origin(event) for event in events]
-        messages = self.writer(outcomes, origins, ingested_at, datetime.now(UTC))
+        messages = self.writer.write(outcomes, origins, ingested_at, datetime.now(UTC))
         return Processed(outcomes, origins, messages)
 
     async def _deliver(self, processed: Processed) -> None:

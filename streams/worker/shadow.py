@@ -48,7 +48,7 @@ class Shadow:
             if self._pipeline is None:
                 return
             try:
-                outcomes = await asyncio.to_thread(self._pipeline, packets)
+                outcomes = await asyncio.to_thread(self._pipeline.classify_packets, packets)
             except ModelBroken as error:
                 self._pipeline = None
                 self._count.labels("failed").inc(len(packets))

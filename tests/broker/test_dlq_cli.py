@@ -39,7 +39,7 @@ class Night:
         writer = MessageWriter(TopicSettings(spectra=(self.spectra,), dlq=self.dlq), LIMITS)
         origin = Origin(self.spectra, 0, offset, 1_700_000_000_000, b"star 7", headers)
         now = datetime.now(UTC)
-        (letter,) = writer([Rejected(packet, reason, f"it is {reason}")], [origin], now, now)
+        (letter,) = writer.write([Rejected(packet, reason, f"it is {reason}")], [origin], now, now)
         producer = Producer({"bootstrap.servers": self.bootstrap})
         producer.produce(letter.topic, letter.value, letter.key, headers=list(letter.headers))
         assert producer.flush(20) == 0

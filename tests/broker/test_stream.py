@@ -37,7 +37,7 @@ def test_stream_scores_as_the_pipeline_does(bootstrap: str) -> None:
     assert len(ledger.scores) == len(packets)
     assert not ledger.dead
     settings = Settings(policy={"prior": 0.5}, models={"threads": 1})  # type: ignore[arg-type]
-    outcomes = load_pipeline(settings)(packets)
+    outcomes = load_pipeline(settings).classify_packets(packets)
     n_candidates = 0
     for outcome in outcomes:
         assert isinstance(outcome, Classification)

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.timeout(90)
 
 def test_an_alert_is_found_by_its_ids(bootstrap: str, new_topic: Callable[..., str]) -> None:
     now = datetime.now(UTC)
-    outcomes = load_pipeline(Settings())(template_packets(6, seed=32))
+    outcomes = load_pipeline(Settings()).classify_packets(template_packets(6, seed=32))
     packets = [
         encode_alert(outcome, Stamp("current", now, now, now))
         for outcome in outcomes

@@ -30,7 +30,7 @@ STAMP = Stamp("current", NOW, NOW, NOW)
 def stars() -> list[Classification]:
     """Some stars as a worker classifies them: in one batch, which takes other kernels than one spectrum."""
     settings = Settings(policy={"prior": 0.5}, models={"threads": 1})  # type: ignore[arg-type]
-    outcomes = load_pipeline(settings)(template_packets(12, seed=31))
+    outcomes = load_pipeline(settings).classify_packets(template_packets(12, seed=31))
     return [outcome for outcome in outcomes if isinstance(outcome, Classification)]
 
 

@@ -107,7 +107,7 @@ def test_what_cannot_be_read_is_given_to_the_function(tmp_path: Path) -> None:
 
 
 def passed(sieve: AlertSieve, packets: list[bytes]) -> list[str]:
-    alerts = [sieve(packet, "topic", 0, i) for i, packet in enumerate(packets)]
+    alerts = [sieve.sift(packet, "topic", 0, i) for i, packet in enumerate(packets)]
     return [alert.spectrum_id for alert in alerts if alert is not None]
 
 
@@ -137,7 +137,7 @@ def test_the_memory_of_repeats_is_bounded() -> None:
 
 def test_ack_reaches_the_stream_and_is_harmless_without_one() -> None:
     sieve = AlertSieve()
-    alert = sieve(alert_packet("a"), "topic", 0, 0)
+    alert = sieve.sift(alert_packet("a"), "topic", 0, 0)
     assert isinstance(alert, Alert)
     alert.ack()
     told: list[str] = []

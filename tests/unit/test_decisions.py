@@ -71,13 +71,13 @@ def parameters(*feh: float) -> ParameterEstimates:
 
 
 def test_the_threshold_is_a_candidate() -> None:
-    below, at = Policy("1", 3e-4, 0.5)(scores(0.4999, 0.5), parameters(-2, -2), [None, None])
+    below, at = Policy("1", 3e-4, 0.5).decide(scores(0.4999, 0.5), parameters(-2, -2), [None, None])
     assert (below.is_candidate, at.is_candidate) == (False, True)
     assert (at.threshold, at.prior, at.policy_version) == (0.5, 3e-4, "1")
 
 
 def test_rarer_and_brighter_stars_come_first() -> None:
-    plain, rarer, brighter = Policy("1", 3e-4, 0.5)(
+    plain, rarer, brighter = Policy("1", 3e-4, 0.5).decide(
         scores(0.9, 0.9, 0.9), parameters(-2, -4, -2), [16.0, 16.0, 12.0]
     )
     assert plain.priority < brighter.priority < rarer.priority <= 1.0

@@ -83,7 +83,7 @@ def test_a_packet_is_named_as_soon_as_its_names_can_be_read() -> None:
         encode_spectrum(spectrum): Reason.PROCESSING_ERROR,
     }
     for packet, reason in packets.items():
-        (outcome,) = Pipeline(decode_spectrum, [route])([packet])
+        (outcome,) = Pipeline(decode_spectrum, [route]).classify_packets([packet])
         assert isinstance(outcome, Rejected)
         assert outcome.reason == reason
         assert (outcome.spectrum_id, outcome.survey, outcome.exposure_id) == ("s1", "lamost", "e7")
@@ -95,6 +95,6 @@ def test_retries_of_a_batch_are_counted() -> None:
     route = Route(chain, (600.0, 1e5), lambda survey: POLICY, make_spectrum("reference"))  # type: ignore[arg-type]
     retries: list[None] = []
     pipeline = Pipeline(decode_spectrum, [route], on_retry=lambda: retries.append(None))
-    pipeline([encode_spectrum(spectrum) for spectrum in spectra])
+    pipeline.classify_packets([encode_spectrum(spectrum) for spectrum in spectra])
     n_in_models = len(chain.batches) - 1  # the last is the reference, on which the models prove themselves
     assert len(retries) == n_in_models - 1 > 0

@@ -27,7 +27,7 @@ def write(tense: bytes, p_cemp: float = 0.9) -> tuple[Counter[str], dict[str, by
     """Return the topics of one classification's messages, and the messages."""
     outcome = classification(make_spectrum("s1"), p_cemp, Policy("1", 3e-4, 0.5))
     origin = Origin("lamost.spectra.v1", 0, 7, 0, None, (("tense", tense),))
-    messages = MessageWriter(TOPICS, LimitSettings())([outcome], [origin], NOW, NOW)
+    messages = MessageWriter(TOPICS, LimitSettings()).write([outcome], [origin], NOW, NOW)
     return Counter(m.topic for m in messages), {m.topic: m.value for m in messages}
 
 

@@ -30,7 +30,9 @@ def many(n_spec: int) -> dict[bytes, Spectrum]:
 
 def test_every_packet_gets_one_outcome_in_order() -> None:
     spectra = {b"a": make_spectrum("a"), b"b": make_spectrum("b", level=0.4)}
-    first, second, third = pipeline_over(ThresholdChain(), spectra)([b"a", b"\x99junk", b"b"])
+    first, second, third = pipeline_over(ThresholdChain(), spectra).classify_packets(
+        [b"a", b"\x99junk", b"b"]
+    )
     assert isinstance(first, Classification)
     assert not first.decision.is_candidate
     assert second == Rejected(b"\x99junk", Reason.NOT_AVRO, "")
@@ -40,7 +42,7 @@ def test_every_packet_gets_one_outcome_in_order() -> None:
 
 def test_a_poison_row_costs_itself_alone() -> None:
     chain = ThresholdChain(poison=frozenset({"s13"}))
-    outcomes = pipeline_over(chain, many(64))(list(many(64)))
+    outcomes = pipeline_over(chain, many(64)).classify_packets(list(many(64)))
     rejected = [o for o in outcomes if isinstance(o, Rejected)]
     assert [o.reason for o in rejected] == [Reason.PROCESSING_ERROR]
     assert rejected[0].spectrum_id == "s13"
@@ -51,7 +53,7 @@ def test_a_poison_row_costs_itself_alone() -> None:
 @pytest.mark.parametrize("n_poison", [8, 63, 64])
 def test_a_batch_of_rubbish_costs_itself_alone(n_poison: int) -> None:
     chain = ThresholdChain(poison=frozenset(f"s{i}" for i in range(n_poison)))
-    outcomes = pipeline_over(chain, many(64))(list(many(64)))
+    outcomes = pipeline_over(chain, many(64)).classify_packets(list(many(64)))
     assert [isinstance(o, Rejected) for o in outcomes] == [i < n_poison for i in range(64)]
     assert {o.reason for o in outcomes if isinstance(o, Rejected)} == {Reason.PROCESSING_ERROR}
 
@@ -59,12 +61,12 @@ def test_a_batch_of_rubbish_costs_itself_alone(n_poison: int) -> None:
 def test_a_model_that_fails_on_its_reference_is_broken_even_for_a_single_packet() -> None:
     chain = ThresholdChain(poison=frozenset({"s0", "reference"}))
     with pytest.raises(ModelBroken, match="reference"):
-        pipeline_over(chain, many(1))(list(many(1)))
+        pipeline_over(chain, many(1)).classify_packets(list(many(1)))
 
 
 def test_a_resolution_that_no_bundle_serves_is_a_dead_letter_that_says_what_is_served() -> None:
     low = replace(make_spectrum("low"), resolving_power=200.0)
-    (outcome,) = pipeline_over(ThresholdChain(), {b"low": low})([b"low"])
+    (outcome,) = pipeline_over(ThresholdChain(), {b"low": low}).classify_packets([b"low"])
     assert isinstance(outcome, Rejected)
     assert outcome.reason is Reason.UNSUPPORTED_RESOLUTION
     assert "R = 200" in outcome.detail
@@ -81,7 +83,7 @@ def test_surveys_keep_their_own_policy() -> None:
     spectra = {b"a": make_spectrum("a", survey="desi"), b"b": make_spectrum("b")}
     chain = ThresholdChain()
     route = Route(chain, (600.0, 1e5), policy, make_spectrum("reference"))  # type: ignore[arg-type]
-    outcomes = Pipeline(spectra.__getitem__, [route])([b"a", b"b", b"a"])
+    outcomes = Pipeline(spectra.__getitem__, [route]).classify_packets([b"a", b"b", b"a"])
     assert [o.spectrum.survey for o in outcomes if isinstance(o, Classification)] == [
         "desi",
         "lamost",
