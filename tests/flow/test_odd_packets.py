@@ -25,7 +25,9 @@ def pipeline() -> Pipeline:
 
 def test_odd_but_valid_packets_are_scored_or_say_what_is_wrong_with_them(pipeline: Pipeline) -> None:
     packets = odd_packets(256, seed=1)
-    outcomes = [outcome for i in range(0, 256, 64) for outcome in pipeline(packets[i : i + 64])]
+    outcomes = [
+        outcome for i in range(0, 256, 64) for outcome in pipeline.classify_packets(packets[i : i + 64])
+    ]
     reasons = Counter(o.reason for o in outcomes if isinstance(o, Rejected))
     assert len(outcomes) == 256
     assert reasons[Reason.PROCESSING_ERROR] == 0
@@ -48,7 +50,8 @@ def test_a_spectrum_scores_alike_in_any_unit(pipeline: Pipeline, unit: float) ->
         )
         for star in stars
     ]
-    for one, other in zip(pipeline(packets), pipeline(others), strict=True):
+    before, after = pipeline.classify_packets(packets), pipeline.classify_packets(others)
+    for one, other in zip(before, after, strict=True):
         assert isinstance(one, Classification)
         assert isinstance(other, Classification)
         assert other.p_cemp == pytest.approx(one.p_cemp, rel=1e-3, abs=1e-6)
