@@ -92,10 +92,10 @@ class ProcessorChain:
     provenance: tuple[Provenance, ...]
     measures_velocity: bool = True
 
-    def classify_spectra(
+    def process_spectra(
         self, spectra: Sequence[Spectrum], policy: Policy, timer: StageTimer = untimed
     ) -> list[Classification | BadSpectrum]:
-        """Classify spectra of one survey; entry i of the result is spectrum i's.
+        """Process spectra of one survey; entry i of the result is spectrum i's.
 
         Raises
         ------

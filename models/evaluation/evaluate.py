@@ -305,7 +305,7 @@ class Evaluation:
     def on_real_sky(self) -> Section:
         """What the bundle says of real spectra."""
         return real_sky(
-            lambda spectra: self.chain.classify_spectra(spectra, self.policy),
+            lambda spectra: self.chain.process_spectra(spectra, self.policy),
             self.real,
             self.emulator,
             self.bundle.card.resolving_power,

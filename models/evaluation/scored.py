@@ -115,7 +115,7 @@ def score_batches(batches: Iterable[SimulatedBatch], chain: ProcessorChain, poli
         surveys += [batch.profile.survey] * len(batch)
         for first in range(0, len(spectra), _BATCH):
             began = time.thread_time()
-            results = chain.classify_spectra(spectra[first : first + _BATCH], policy)
+            results = chain.process_spectra(spectra[first : first + _BATCH], policy)
             cpu_s += time.thread_time() - began
             rows.append(_columns(results))
     columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}

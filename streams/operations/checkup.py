@@ -121,7 +121,7 @@ def check_provider(models: ModelSettings, policy: PolicySettings) -> Iterator[Fi
     for name in models.bundles:
         try:
             (route,) = load_routes(models.model_copy(update={"bundles": (name,)}), policy)
-            route.chain.classify_spectra([route.reference], route.policy(route.reference.survey))
+            route.chain.process_spectra([route.reference], route.policy(route.reference.survey))
         except BundleError:
             continue  # said by check_models
         except ProviderUnavailable as error:

@@ -105,7 +105,7 @@ class Verifier:
         decision = alert.decision
         policy = Policy(decision.policy_version, decision.prior, decision.threshold)
         try:
-            (again,) = chain.classify_spectra([spectrum], policy)
+            (again,) = chain.process_spectra([spectrum], policy)
         except ModelError as error:
             return self._told(alert, Verdict.DIFFERS, reason=f"the models fail on its spectrum: {error}")
         if isinstance(again, BadSpectrum):

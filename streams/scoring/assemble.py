@@ -52,7 +52,7 @@ def load_pipeline(settings: Settings, timer: StageTimer = untimed) -> Pipeline:
     routes = load_routes(settings.models, settings.policy)
     for route in routes:
         for n_spec in (1, settings.batch.size):
-            route.chain.classify_spectra([route.reference] * n_spec, route.policy(route.reference.survey))
+            route.chain.process_spectra([route.reference] * n_spec, route.policy(route.reference.survey))
     decode = partial(decode_spectrum, max_packet_bytes=settings.limits.max_packet_bytes)
     return Pipeline(decode, routes, timer)
 

@@ -127,7 +127,7 @@ class Pipeline:
             n_runs += 1
             if n_runs > 1:
                 self.on_retry()
-            return route.chain.classify_spectra(part, policy, self.timer)
+            return route.chain.process_spectra(part, policy, self.timer)
 
         results, n_failed = _bisect(run, spectra)
         if n_failed:
@@ -140,7 +140,7 @@ class Pipeline:
         However many rows failed says nothing: a survey can send a batch of rubbish.
         """
         try:
-            route.chain.classify_spectra([route.reference], policy)
+            route.chain.process_spectra([route.reference], policy)
         except _ROW_ERRORS as error:
             raise ModelBroken(f"{route.chain.name} fails on its reference spectrum: {error}") from error
 

@@ -50,7 +50,7 @@ class FaultyChain:
         self.n_failures = 0
         self.n_spectra = 0
 
-    def classify_spectra(
+    def process_spectra(
         self, spectra: Sequence[Spectrum], policy: Policy, timer: StageTimer = untimed
     ) -> list[Classification | BadSpectrum]:
         """Fail as told, else classify."""
@@ -65,7 +65,7 @@ class FaultyChain:
         }[self.fault]:
             self.n_failures += 1
             raise ModelError(f"on purpose ({self.fault})")
-        return self.chain.classify_spectra(spectra, policy, timer)
+        return self.chain.process_spectra(spectra, policy, timer)
 
 
 def fail_in_models(fault: str) -> None:

@@ -29,13 +29,13 @@ class StallingChain:
         self.name = chain.name
         self.provenance = chain.provenance
 
-    def classify_spectra(
+    def process_spectra(
         self, spectra: Sequence[Spectrum], policy: Policy, timer: StageTimer = untimed
     ) -> list[Classification | BadSpectrum]:
         """Wait while the file is there, then classify."""
         while self.stall_file.exists():
             time.sleep(_POLL_S)
-        return self.chain.classify_spectra(spectra, policy, timer)
+        return self.chain.process_spectra(spectra, policy, timer)
 
 
 def main() -> None:

@@ -50,7 +50,7 @@ class ThresholdChain:
         self.poison = poison
         self.batches: list[list[str]] = []
 
-    def classify_spectra(
+    def process_spectra(
         self, spectra: Sequence[Spectrum], policy: Policy, timer: StageTimer = untimed
     ) -> list[Classification | BadSpectrum]:
         """Label each spectrum, or fail as a whole when one is poison."""
