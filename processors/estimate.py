@@ -116,6 +116,19 @@ def contradicts_scatter(flux: Array, ivar: Array, good: Array) -> bool:
     return not 1 / _CONTRADICTION < typical < _CONTRADICTION
 
 
+def scatter_over_noise(flux: Array, ivar: Array, good: Array) -> float | None:
+    """Return the scatter of the flux over the noise that ivar states; None where few pixels are good.
+
+    Right noises give 0.5 to 3 (see ``estimate_ivar``); far outside of it the column is of another quantity or
+    in other units than the flux.
+    """
+    if np.count_nonzero(good) < _MIN_PIXELS:
+        return None
+    sigma = _noise(np.asarray(flux, dtype=np.float64), good)
+    ratio = sigma[good] * np.sqrt(ivar[good])
+    return float(np.median(ratio)) if np.any(ratio > 0) else None
+
+
 def _noise(flux: Array, good: Array) -> Array:
     """Return σ per pixel; 0 where nothing can be said."""
     if np.count_nonzero(good) < 2 * _MIN_DIFFERENCES:

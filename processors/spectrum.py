@@ -51,6 +51,7 @@ class Flag(StrEnum):
     FRAME_ESTIMATED = "frame_estimated"
     RESOLVING_POWER_ESTIMATED = "resolving_power_estimated"
     IVAR_ESTIMATED = "ivar_estimated"
+    NOISE_DOUBTFUL = "noise_doubtful"
     NOISE_NOT_UNDERSTOOD = "noise_not_understood"
     COLUMNS_BY_ORDER = "columns_by_order"
     RV_UNCERTAIN = "rv_uncertain"

@@ -30,7 +30,6 @@ from cempstream.processors.readers.vocabulary import ID_NAMES, MaskSense, is_bad
 from cempstream.processors.spectrum import Spectrum
 
 ECSV_MAGIC = "# %ECSV"
-_VOTABLE_HEAD = re.compile(r"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<(\w+:)?VOTABLE\b", re.DOTALL)
 #: astropy needs some ten times the text's size.
 _MAX_BYTES = 48 << 20
 _MAX_FIELDS = 1000
@@ -53,7 +52,7 @@ _NUMBER = re.compile(r"\d{1,12}", re.ASCII)
 
 def is_votable(head: bytes) -> bool:
     """Say whether a file is a VOTable, by its first bytes."""
-    return _VOTABLE_HEAD.match(head.decode("utf-8", errors="replace")) is not None
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<") and b"VOTABLE" in head
 
 
 def read_ecsv(source: Source, options: ReadOptions) -> Iterator[Spectrum | Rejected]:

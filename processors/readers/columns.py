@@ -38,7 +38,7 @@ _LOOKS = (
 )
 _SAMPLE = 20_000
 #: From the picometre to the metre.
-_LEAST_UNIT_AA, _LARGEST_UNIT_AA = 1e-2, 1e10
+_LEAST_UNIT_AA, _LARGEST_UNIT_AA = 0.009, 1.1e10
 
 
 class BadTable(ValueError):

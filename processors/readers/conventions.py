@@ -13,6 +13,7 @@ from cempstream.processors.estimate import (
     estimate_medium_and_frame,
     measure_line_velocity,
     resolving_power_of,
+    scatter_over_noise,
 )
 from cempstream.processors.grid import Array, grid_of
 from cempstream.processors.outcome import Rejected
@@ -22,6 +23,9 @@ from cempstream.processors.spectrum import MAX_PIXELS, Flag, FluxUnit, Frame, Me
 
 #: Spectra looked at, evenly through the file; more would say little more (see ``estimate``).
 _SAMPLE = 24
+#: A noise this many times smaller or larger than the scatter is said to be doubtful; one that was found only
+#: by the order of the columns is then none.
+_DOUBTFUL_RATIO, _LARGEST_RATIO_BY_ORDER = 10.0, 5.0
 #: Coarser pixels than this (km/s) cannot tell air from vacuum.
 _COARSEST_PIXEL_KMS = 300.0
 _LIGHT_KMS = 299_792.458
@@ -84,6 +88,7 @@ def conventions_of(
     *,
     medium: Medium | None = None,
     frame: Frame | None = None,
+    is_by_order: bool = False,
 ) -> Conventions:
     """Settle what the file leaves open.
 
@@ -93,14 +98,20 @@ def conventions_of(
         All spectra of the file.
     medium, frame
         What the file says; ``options`` go before it.
+    is_by_order
+        Whether the noise is only supposed to be one, for where its column stands.
     """
     # Rows may hold anything; what overflows is no star and says nothing.
     with np.errstate(all="ignore"):
-        return _settle(rows, options, options.medium or medium, options.frame or frame)
+        return _settle(rows, options, options.medium or medium, options.frame or frame, is_by_order)
 
 
 def _settle(
-    rows: Sequence[TableRow], options: ReadOptions, medium: Medium | None, frame: Frame | None
+    rows: Sequence[TableRow],
+    options: ReadOptions,
+    medium: Medium | None,
+    frame: Frame | None,
+    is_by_order: bool,
 ) -> Conventions:
     sample = [_usable(row) for row in rows[:: max(1, len(rows) // _SAMPLE)]]
     usable = [(wave, flux, good) for wave, flux, good in sample if wave.size]
@@ -117,12 +128,18 @@ def _settle(
     fwhm_pix = None
     if options.resolving_power is None and any(row.resolving_power is None for row in rows):
         fwhm_pix = estimate_fwhm_pix(usable)
-    return Conventions(medium, frame, fwhm_pix, _has_noise(rows), tuple(flags))
+    has_noise, misfit = _noise_of(rows)
+    if has_noise and is_by_order and misfit > _LARGEST_RATIO_BY_ORDER:
+        has_noise = False
+        flags.append(Flag.NOISE_NOT_UNDERSTOOD)
+    if has_noise and misfit > _DOUBTFUL_RATIO:
+        flags.append(Flag.NOISE_DOUBTFUL)
+    return Conventions(medium, frame, fwhm_pix, has_noise, tuple(flags))
 
 
-def _has_noise(rows: Sequence[TableRow]) -> bool:
-    """Say whether ivar is a noise in this file, by most of a sample of its spectra."""
-    verdicts = []
+def _noise_of(rows: Sequence[TableRow]) -> tuple[bool, float]:
+    """Say whether ivar is a noise in this file, and how many times it misses the scatter, by a sample."""
+    verdicts, misfits = [], []
     for row in rows[:: max(1, len(rows) // _SAMPLE)]:
         if row.ivar is not None and row.flux.shape == row.ivar.shape and row.flux.size <= MAX_PIXELS:
             flux, ivar = to_float64(row.flux), to_float64(row.ivar)
@@ -130,7 +147,10 @@ def _has_noise(rows: Sequence[TableRow]) -> bool:
             if row.is_bad is not None and row.is_bad.shape == good.shape:
                 good &= ~row.is_bad
             verdicts.append(bool(good.any()) and contradicts_scatter(flux, ivar, good))
-    return sum(verdicts) * 2 <= len(verdicts)
+            ratio = scatter_over_noise(flux, ivar, good)
+            if ratio is not None:
+                misfits.append(max(ratio, 1.0 / ratio) if ratio > 0 else 1.0)
+    return sum(verdicts) * 2 <= len(verdicts), float(np.median(misfits)) if misfits else 1.0
 
 
 def _usable(row: TableRow) -> tuple[Array, Array, Array]:

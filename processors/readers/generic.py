@@ -183,7 +183,8 @@ def read_table(source: Source, table: GenericTable, options: ReadOptions) -> Ite
         values = {**entry.values, layout.wave: wave}
         rows.append(row_of(origin, layout, values, resolving_power=power_of(whole), flags=table.flags))
     rows = refuse_doubtful_masks(rows, layout)
-    conventions = conventions_of(rows, options, medium=medium, frame=frame)
+    is_by_order = Flag.COLUMNS_BY_ORDER in table.flags
+    conventions = conventions_of(rows, options, medium=medium, frame=frame, is_by_order=is_by_order)
     if layout.puzzles:
         tell_of_puzzles(source, layout)
     for row in rows:

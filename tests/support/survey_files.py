@@ -88,10 +88,15 @@ def write_lamost_table(path: Path, rows: Array, **cards: Any) -> Path:
 def write_table(
     path: Path, columns: dict[str, Array], *, units: dict[str, str] | None = None, **cards: Any
 ) -> Path:
-    """Write a FITS table of one HDU with float64, integer or string columns."""
+    """Write a FITS table of one HDU with float64, logical, integer or string columns."""
     made = []
     for name, values in columns.items():
-        kind = {"f": "D", "i": "J", "S": f"{values.dtype.itemsize}A"}[values.dtype.kind]
+        kind = {
+            "f": "D",
+            "b": "L",
+            "i": "K" if values.dtype.itemsize == 8 else "J",
+            "S": f"{values.dtype.itemsize}A",
+        }[values.dtype.kind]
         form = f"{values.shape[1]}{kind}" if values.ndim == 2 else kind
         made.append(fits.Column(name=name, format=form, array=values, unit=(units or {}).get(name)))
     primary = fits.PrimaryHDU()
