@@ -1,6 +1,6 @@
 """DESI spectra: coadds and single-exposure ``spectra`` files of three arms, ``cframe`` files of one camera.
 
-Barycentric, in vacuum, 1e-17 erg/s/cm²/Å. The arms lie on one 0.8 Å grid and are joined on it, by inverse
+Barycentric, in vacuum, 1e-17 erg/s/cm²/Å. Fibres that FIBERSTATUS rules out have no good pixel. The arms lie on one 0.8 Å grid and are joined on it, by inverse
 variance where they overlap, so that a target is one spectrum.
 """
 
@@ -25,6 +25,13 @@ _GRID_TOLERANCE_PIX = 0.02
 #: The instrument's λ/FWHM at 3600 and 9800 Å (DESI Collaboration 2022, AJ 164, 207), where a fibre has none.
 _NOMINAL_WAVE_AA, _NOMINAL_POWER = (3600.0, 9800.0), (2000.0, 5500.0)
 _SIGMA_LIMITS_PIX = (0.3, 5.0)
+#: Bits of FIBERSTATUS that rule a fibre out, as the survey's own pipeline has it: broken (2), position missing
+#: or wrong (8, 9), bad fibre, trace, flat or arc (16 to 19), many bad columns or rejected pixels (20, 21). Stuck
+#: or restricted positioners and poor positions (1, 3, 10) are usable. (desispec, fiberbitmasking)
+_BAD_FIBRE = sum(1 << bit for bit in (2, 8, 9, 16, 17, 18, 19, 20, 21))
+#: Bits that rule out one camera: its amplifiers.
+_BAD_AMPLIFIER = {"b": 1 << 22, "r": 1 << 23, "z": 1 << 24}
+_COUNT_UNITS = ("electron", "count", "photon", "adu")
 _BANDS = {"G": "g", "R": "r", "Z": "z", "W1": "W1", "W2": "W2"}
 _GAIA_BANDS = {"G": "G", "BP": "BP", "RP": "RP"}
 #: A nanomaggy is 22.5 mag.
@@ -52,8 +59,9 @@ def read_desi(file: FitsFile, options: ReadOptions) -> Iterator[Spectrum | Rejec
     """Read the targets of a DESI file, in the order of its fibre map."""
     names = file.names
     table = names.index("FIBERMAP")
-    n_targets = file.column(table, "TARGETID").size
-    arms = [_read_arm(file, prefix, n_targets) for prefix in _arm_prefixes(set(names))]
+    status = _fibre_status(file, table)
+    n_targets = status.size
+    arms = [_read_arm(file, prefix, status) for prefix in _arm_prefixes(set(names))]
     fibres = _Fibres(file, table, n_targets)
     joined = _join(arms)
     # Arms that share no grid stay apart; one object_id holds them together.
@@ -81,8 +89,30 @@ def _arm_prefixes(names: set[str]) -> list[str]:
     return sorted(p for p in prefixes if {f"{p}FLUX", f"{p}IVAR"} <= names)
 
 
-def _read_arm(file: FitsFile, prefix: str, n_targets: int) -> _Arm:
+def _fibre_status(file: FitsFile, table: int) -> Array:
+    """Return the fibres' status bits, shape ``(n_targets,)``; a coadd has those that all its exposures share."""
+    n_targets = file.column(table, "TARGETID").size
+    for name in ("COADD_FIBERSTATUS", "FIBERSTATUS"):
+        if name in file.columns(table):
+            status = file.column(table, name)
+            if status.shape == (n_targets,) and status.dtype.kind in "iu":
+                return status.astype(np.int64)
+    return np.zeros(n_targets, dtype=np.int64)
+
+
+def _refuse_counts(file: FitsFile, name: str) -> None:
+    """Refuse a ``frame`` or ``sframe``: electrons, in a frame with the sky's among them, are no star's flux."""
+    unit = file.cards(file.names.index(name)).text("BUNIT") or ""
+    if any(word in unit.lower() for word in _COUNT_UNITS):
+        raise file.source.unreadable(
+            f"is a DESI frame: '{name}' is in '{unit}', not calibrated and maybe with the sky still in it",
+            "give the cframe, spectra or coadd file of the same exposure",
+        )
+
+
+def _read_arm(file: FitsFile, prefix: str, status: Array) -> _Arm:
     names = file.names
+    _refuse_counts(file, f"{prefix}FLUX")
 
     def image(name: str) -> Array | None:
         full = prefix + name
@@ -92,7 +122,7 @@ def _read_arm(file: FitsFile, prefix: str, n_targets: int) -> _Arm:
     mask, resolution = image("MASK"), image("RESOLUTION")
     if wave is None or flux is None or ivar is None:
         raise file.source.unreadable(f"its arm '{prefix}' is not whole", "fetch it again")
-    shape = (n_targets, wave.size)
+    shape = (status.size, wave.size)
     for name, array in (("FLUX", flux), ("IVAR", ivar), ("MASK", mask)):
         if array is not None and array.shape != shape:
             raise file.source.unreadable(
@@ -100,13 +130,13 @@ def _read_arm(file: FitsFile, prefix: str, n_targets: int) -> _Arm:
             )
     if mask is not None:
         ivar = np.where(mask == 0, ivar, 0.0)
+    own, primary = file.cards(names.index(f"{prefix}FLUX")), file.cards()
+    arm = (prefix.rstrip("_") or (primary.text("CAMERA") or own.text("CAMERA") or "")[:1]).lower()
+    is_bad_fibre = (status & (_BAD_FIBRE | _BAD_AMPLIFIER.get(arm, 0))) != 0
     with np.errstate(invalid="ignore"):
-        good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0)
-    camera = (file.cards().text("CAMERA") or file.cards(names.index(f"{prefix}FLUX")).text("CAMERA") or "")[
-        :1
-    ]
+        good = np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0) & ~is_bad_fibre[:, None]
     return _Arm(
-        name=(prefix.rstrip("_") or camera).lower(),
+        name=arm,
         wave=wave.astype(np.float64),
         flux=np.where(np.isfinite(flux), flux, 0.0),
         ivar=np.where(good, ivar, 0.0),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from cempstream.processors.outcome import Rejected
@@ -13,7 +14,7 @@ from cempstream.processors.readers.fits_file import FitsFile
 from cempstream.processors.readers.lamost import is_lamost, read_lamost
 from cempstream.processors.readers.npz import read_npy, read_npz
 from cempstream.processors.readers.options import ReadOptions
-from cempstream.processors.readers.sdss import is_sdss, read_sdss
+from cempstream.processors.readers.sdss import is_milky_way_mapper, is_sdss, read_sdss
 from cempstream.processors.readers.source import Source, open_source
 from cempstream.processors.readers.tables import read_fits_table, table_indices
 from cempstream.processors.readers.text import read_text
@@ -92,6 +93,8 @@ def _read_fits(source: Source, options: ReadOptions) -> Iterator[Spectrum | Reje
         elif is_desi(file):
             yield from read_desi(file, options)
         else:
+            if is_milky_way_mapper(file):
+                options = replace(options, medium=options.medium or "vacuum", survey=options.survey or "sdss")
             tables = table_indices(file)
             if not tables:
                 raise source.unreadable(

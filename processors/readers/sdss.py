@@ -1,6 +1,6 @@
 """SDSS and BOSS spectra: ``spec-PLATE-MJD-FIBER.fits`` with the table of pixels in the first extension.
 
-Heliocentric, in vacuum, 1e-17 erg/s/cm²/Å. The second extension (redshift, class) serves only for what the
+Heliocentric, in vacuum, 1e-17 erg/s/cm²/Å. SDSS-V's ``mwmStar`` files are plain tables in vacuum. The second extension (redshift, class) serves only for what the
 observer knew beforehand: object and magnitudes.
 """
 
@@ -19,6 +19,7 @@ from cempstream.processors.readers.fits_file import Cards, FitsFile, utc_of_mjd
 from cempstream.processors.readers.options import ReadOptions
 from cempstream.processors.spectrum import Spectrum
 
+_MAPPER_EXTENSIONS = tuple(f"{i}/{site}" for i in ("BOSS", "APOGEE") for site in ("APO", "LCO"))
 _COLUMNS, _OWN_COLUMNS = {"FLUX", "LOGLAM", "IVAR"}, {"AND_MASK", "WDISP"}
 
 #: Bits of SPPIXMASK that say, of every exposure, that a pixel's flux is not to be trusted. What is very bad
@@ -34,6 +35,11 @@ _PIXEL_LN = 1e-4 * np.log(10.0)
 _BANDS = ("u", "g", "r", "i", "z")
 #: TAI ran this far ahead of UTC over the survey, to 3 s.
 _TAI_AHEAD = timedelta(seconds=34)
+
+
+def is_milky_way_mapper(file: FitsFile) -> bool:
+    """Say whether a FITS file is one of SDSS-V's ``mwmStar`` or ``mwmVisit``: a table per instrument and site."""
+    return any(name in _MAPPER_EXTENSIONS for name in file.names)
 
 
 def is_sdss(file: FitsFile) -> bool:
