@@ -42,6 +42,12 @@ _ROOMY_IVAR = np.float32(1e12)
 _LARGEST_SNR2 = np.float32(1e10)
 _LARGEST_VARIANCE = np.float32(1e18)
 
+#: A step of so many pixels, its neighbours' and the model's, is a gap, where no light was measured.
+_GAP_PIX = 4.0
+
+#: How far a Gaussian is followed; what is left of it is 7e-6.
+_REACH_SIGMA = 4.5
+
 _FWHM_PER_SIGMA = 2.3548200450309493
 
 PowerKey: TypeAlias = tuple[int, ...]
@@ -268,14 +274,39 @@ def _make_matrices(
 ) -> tuple[BandedMatrix, BandedMatrix]:
     """Return the resampling weights, shape ``(target.n_pix, grid.n_pix)``, and their squares."""
     wave = grid.wave if medium == "vacuum" else air_to_vacuum(grid.wave)
-    log_wave = np.log(wave)
+    log_wave, place = _with_gaps(np.log(wave), target.log10_step * log(10.0))
     rows, columns, weights = (
         _smoothing_weights(log_wave, target, target_power, power)
         if power
         else _interpolation_weights(log_wave, target)
     )
+    if place is not None:
+        columns = place[columns]
+        is_pixel = columns >= 0
+        rows, columns, weights = rows[is_pixel], columns[is_pixel], weights[is_pixel]
     matrix = BandedMatrix(rows, columns, weights, (target.n_pix, grid.n_pix))
     return matrix, matrix.squared()
+
+
+def _with_gaps(log_wave: Array, target_step: float) -> tuple[Array, Array | None]:
+    """Put empty pixels at both ends of every gap, such as lies between two arms: nothing is drawn across it.
+
+    Returns
+    -------
+    log_wave, place
+        Pixels in order, and which of the spectrum's own each is, -1 for an empty one; None without a gap.
+    """
+    step = np.diff(log_wave)
+    if step.size < 2:
+        return log_wave, None
+    usual = np.minimum(np.append(step[1:], step[-1]), np.append(step[0], step[:-1]))
+    gaps = np.flatnonzero(step > _GAP_PIX * np.maximum(usual, target_step))
+    if not gaps.size:
+        return log_wave, None
+    before, after = log_wave[gaps] + usual[gaps], log_wave[gaps + 1] - usual[gaps]
+    filled = np.insert(log_wave, np.repeat(gaps + 1, 2), np.stack([before, after], axis=1).ravel())
+    place = np.insert(np.arange(log_wave.size), np.repeat(gaps + 1, 2), -1)
+    return filled, place
 
 
 def _edges(centres: Array) -> Array:
@@ -324,15 +355,13 @@ def _smoothing_weights(
     variance = np.maximum(target_power**-2.0 - local**-2.0, 0.0) / _FWHM_PER_SIGMA**2
     sigma = np.sqrt(variance + (step**2) / 12.0)
     edges = _edges(log_wave)
-    first = np.searchsorted(edges, centre - 4 * sigma)
-    last = np.searchsorted(edges, centre + 4 * sigma)
-    width = int(np.max(last - first)) + 2
-    columns = np.clip(first[:, None] - 1 + np.arange(width), 0, log_wave.size - 1)
-    duplicate = np.zeros_like(columns, dtype=bool)
-    duplicate[:, 1:] = columns[:, 1:] == columns[:, :-1]
-    low = (edges[columns] - centre[:, None]) / sigma[:, None]
-    high = (edges[columns + 1] - centre[:, None]) / sigma[:, None]
-    weights = np.where(duplicate, 0.0, ndtr(high) - ndtr(low))
-    rows = np.broadcast_to(np.arange(target.n_pix)[:, None], columns.shape)
+    # Each row has its own number of columns: a spectrum may cram all of its pixels under one of them.
+    first = np.maximum(np.searchsorted(edges, centre - _REACH_SIGMA * sigma) - 1, 0)
+    last = np.minimum(np.searchsorted(edges, centre + _REACH_SIGMA * sigma), log_wave.size)
+    count = np.maximum(last - first, 0)
+    rows = np.repeat(np.arange(target.n_pix), count)
+    columns = np.arange(rows.size) - np.repeat(np.cumsum(count) - count - first, count)
+    weights = ndtr((edges[columns + 1] - centre[rows]) / sigma[rows])
+    weights -= ndtr((edges[columns] - centre[rows]) / sigma[rows])
     keep = weights > 1e-6
     return rows[keep], columns[keep], weights[keep]

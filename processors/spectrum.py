@@ -54,6 +54,7 @@ class Flag(StrEnum):
     NOISE_DOUBTFUL = "noise_doubtful"
     NOISE_NOT_UNDERSTOOD = "noise_not_understood"
     COLUMNS_BY_ORDER = "columns_by_order"
+    RESOLUTION_DEGRADED = "resolution_degraded"
     RV_UNCERTAIN = "rv_uncertain"
     LOW_SNR = "low_snr"
     PARTIAL_COVERAGE = "partial_coverage"

@@ -1,6 +1,7 @@
 """DESI spectra: coadds and single-exposure ``spectra`` files of three arms, ``cframe`` files of one camera.
 
-Barycentric, in vacuum, 1e-17 erg/s/cm²/Å. Fibres that FIBERSTATUS rules out have no good pixel. The arms lie on one 0.8 Å grid and are joined on it, by inverse
+Fibres that FIBERSTATUS rules out have no good pixel.
+Barycentric, in vacuum, 1e-17 erg/s/cm²/Å. The arms lie on one 0.8 Å grid and are joined on it, by inverse
 variance where they overlap, so that a target is one spectrum.
 """
 
@@ -25,9 +26,9 @@ _GRID_TOLERANCE_PIX = 0.02
 #: The instrument's λ/FWHM at 3600 and 9800 Å (DESI Collaboration 2022, AJ 164, 207), where a fibre has none.
 _NOMINAL_WAVE_AA, _NOMINAL_POWER = (3600.0, 9800.0), (2000.0, 5500.0)
 _SIGMA_LIMITS_PIX = (0.3, 5.0)
-#: Bits of FIBERSTATUS that rule a fibre out, as the survey's own pipeline has it: broken (2), position missing
-#: or wrong (8, 9), bad fibre, trace, flat or arc (16 to 19), many bad columns or rejected pixels (20, 21). Stuck
-#: or restricted positioners and poor positions (1, 3, 10) are usable. (desispec, fiberbitmasking)
+#: Bits of FIBERSTATUS that rule a fibre out, as the survey's own pipeline has it: broken (2), position
+#: missing or wrong (8, 9), bad fibre, trace, flat or arc (16 to 19), many bad columns or rejected pixels (20,
+#: 21). Stuck or restricted positioners and poor positions (1, 3, 10) are usable. (desispec, fiberbitmasking)
 _BAD_FIBRE = sum(1 << bit for bit in (2, 8, 9, 16, 17, 18, 19, 20, 21))
 #: Bits that rule out one camera: its amplifiers.
 _BAD_AMPLIFIER = {"b": 1 << 22, "r": 1 << 23, "z": 1 << 24}
@@ -90,7 +91,7 @@ def _arm_prefixes(names: set[str]) -> list[str]:
 
 
 def _fibre_status(file: FitsFile, table: int) -> Array:
-    """Return the fibres' status bits, shape ``(n_targets,)``; a coadd has those that all its exposures share."""
+    """Return the fibres' status bits, shape ``(n_targets,)``; a coadd has those of all its exposures."""
     n_targets = file.column(table, "TARGETID").size
     for name in ("COADD_FIBERSTATUS", "FIBERSTATUS"):
         if name in file.columns(table):
@@ -101,7 +102,7 @@ def _fibre_status(file: FitsFile, table: int) -> Array:
 
 
 def _refuse_counts(file: FitsFile, name: str) -> None:
-    """Refuse a ``frame`` or ``sframe``: electrons, in a frame with the sky's among them, are no star's flux."""
+    """Refuse a ``frame`` or ``sframe``: electrons, the sky's among them, are no star's flux."""
     unit = file.cards(file.names.index(name)).text("BUNIT") or ""
     if any(word in unit.lower() for word in _COUNT_UNITS):
         raise file.source.unreadable(

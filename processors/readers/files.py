@@ -11,6 +11,7 @@ from cempstream.processors.readers.astropy_tables import ECSV_MAGIC, is_votable,
 from cempstream.processors.readers.csst import read_csst
 from cempstream.processors.readers.desi import is_desi, read_desi
 from cempstream.processors.readers.fits_file import FitsFile
+from cempstream.processors.readers.image_spectra import read_image, spectral_image
 from cempstream.processors.readers.lamost import is_lamost, read_lamost
 from cempstream.processors.readers.npz import read_npy, read_npz
 from cempstream.processors.readers.options import ReadOptions
@@ -96,10 +97,14 @@ def _read_fits(source: Source, options: ReadOptions) -> Iterator[Spectrum | Reje
             if is_milky_way_mapper(file):
                 options = replace(options, medium=options.medium or "vacuum", survey=options.survey or "sdss")
             tables = table_indices(file)
-            if not tables:
+            image = spectral_image(file) if not tables else None
+            if image is not None:
+                yield from read_image(file, image, options)
+            elif not tables:
                 raise source.unreadable(
                     f"is a FITS file of no known kind (extensions {', '.join(file.names[:8])})",
-                    "give a LAMOST, SDSS or DESI file, or a table with wave, flux and ivar",
+                    "give a LAMOST, SDSS or DESI file, a table with wave, flux and ivar, or an image with "
+                    "CRVAL1 and CDELT1",
                 )
             for index in tables:
                 label = file.names[index] or str(index) if len(tables) > 1 else ""

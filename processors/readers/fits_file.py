@@ -75,6 +75,11 @@ class Cards:
         value = self._value(key)
         return value.strip() or None if isinstance(value, str) else None
 
+    def text_as_written(self, key: str) -> str | None:
+        """Return a string with the blanks at its beginning, which in some texts mean something."""
+        value = self._value(key)
+        return value if isinstance(value, str) else None
+
     def number(self, key: str) -> float | None:
         """Return a finite number, also where it was written as a string."""
         value = self._value(key)

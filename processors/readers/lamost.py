@@ -1,6 +1,7 @@
-"""LAMOST low-resolution spectra: the image of five rows (to DR7) and the one-row table ``COADD`` (since DR8).
+"""LAMOST spectra: the image of five rows (to DR7) and the one-row table ``COADD`` (since DR8) of low
+resolution, and the coadded tables of both arms of medium resolution.
 
-Both are heliocentric, in vacuum, with relative flux. Rows of the image: flux, inverse variance, wavelength
+All are heliocentric, in vacuum, with relative flux. Rows of the image: flux, inverse variance, wavelength
 (the continuum-subtracted flux in DR1), AND-mask, OR-mask. The header's class, redshift and signal-to-noise
 are the survey's own conclusions and are not read.
 """
@@ -9,10 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from cempstream.processors.grid import WAVE_LIMITS_AA, Array
+from cempstream.processors.grid import WAVE_LIMITS_AA, Array, grid_of
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers.build import Origin, Pixels, build_spectrum, grid_from_cards, to_float64
 from cempstream.processors.readers.fits_file import Cards, FitsFile
@@ -21,6 +23,11 @@ from cempstream.processors.spectrum import Flag, Spectrum
 
 #: λ/FWHM with the slit masked to two thirds, as all of the survey is (Luo et al. 2015, RAA 15, 1095).
 RESOLVING_POWER = 1800.0
+
+#: Of the medium-resolution survey (Liu et al. 2020, arXiv:2005.07210).
+MEDIUM_RESOLVING_POWER = 7500.0
+#: Tables of its files: the coadds of both arms, and single exposures by their number.
+_ARM_TABLE = re.compile(r"COADD_[BR]|[BR]-\d{1,12}")
 
 _IMAGE_ROWS = 5
 _LOG10_START, _LOG10_STEP = 3.5682, 1e-4
@@ -38,6 +45,8 @@ def is_lamost(file: FitsFile) -> bool:
     said = " ".join(filter(None, (cards.text(key) for key in ("TELESCOP", "ORIGIN", "DATA_V"))))
     if said and "LAMOST" not in said:  # old SDSS spectra are images of five rows, too
         return False
+    if said and _arm_tables(file):
+        return True
     shape = file.shape(0)
     if len(shape) == 2 and shape[0] == _IMAGE_ROWS:
         return bool(said) or cards.number("COEFF0") is not None
@@ -46,8 +55,12 @@ def is_lamost(file: FitsFile) -> bool:
 
 
 def read_lamost(file: FitsFile, options: ReadOptions) -> Iterator[Spectrum | Rejected]:
-    """Read the one spectrum of a LAMOST file."""
+    """Read the one spectrum of a LAMOST file of low resolution, or the arms of one of medium resolution."""
     cards = file.cards()
+    arms = _arm_tables(file)
+    if arms:
+        yield from _read_arms(file, cards, arms, options)
+        return
     table, is_filled = _table_index(file), False
     if table is None:
         flux, ivar, third, and_mask, _ = to_float64(file.image(0))
@@ -67,6 +80,66 @@ def read_lamost(file: FitsFile, options: ReadOptions) -> Iterator[Spectrum | Rej
         flags=(Flag.IVAR_ESTIMATED,) if is_filled else (),
     )
     yield build_spectrum(_origin(file, cards), pixels, options)
+
+
+def _arm_tables(file: FitsFile) -> dict[str, int]:
+    """Return the tables of a file of medium resolution by arm: the coadds, or else the exposures.
+
+    A coadd holds all exposures of its arm, which stand in the same file and are left alone.
+    """
+    tables = {
+        name: index
+        for index, name in enumerate(file.names)
+        if _ARM_TABLE.fullmatch(name)
+        and file.is_table(index)
+        and set(file.columns(index)) >= {"FLUX", "IVAR"}
+    }
+    coadds = {
+        name.removeprefix("COADD_").lower(): i for name, i in tables.items() if name.startswith("COADD")
+    }
+    return coadds or {name.lower(): i for name, i in tables.items()}
+
+
+def _read_arms(
+    file: FitsFile, cards: Cards, arms: dict[str, int], options: ReadOptions
+) -> Iterator[Spectrum | Rejected]:
+    """Read coadded arms as one spectrum with a gap between them, single exposures one by one."""
+    read = {arm: _read_arm(file, index) for arm, index in arms.items()}
+    if set(read) <= {"b", "r"}:
+        parts = sorted(read.values(), key=lambda arm: float(arm[0][0]) if arm[0].size else 0.0)
+        read = {"".join(read): tuple(np.concatenate(part) for part in zip(*parts, strict=True))}
+    for name, (wave, flux, ivar, is_bad) in read.items():
+        if wave.size and not np.all(np.diff(wave) > 0):
+            raise file.source.unreadable(
+                "its arms overlap or run backwards", "give the file as the survey has it"
+            )
+        origin = replace(_origin(file, cards, prefix="med"), grating=name)
+        if len(read) > 1:
+            origin = replace(origin, spectrum_id=f"{origin.spectrum_id}-{name}")
+        pixels = Pixels(
+            grid=grid_of(wave), flux=flux, ivar=ivar, is_bad=is_bad, resolving_power=MEDIUM_RESOLVING_POWER
+        )
+        yield build_spectrum(origin, pixels, options)
+
+
+def _read_arm(file: FitsFile, index: int) -> tuple[Array, ...]:
+    """Return wavelengths, flux, ivar and bad pixels of one arm, without pixels that have no wavelength."""
+    names = file.columns(index)
+    column = "WAVELENGTH" if "WAVELENGTH" in names else "LOGLAM"
+    wave = _row(file.numbers(index, column))
+    with np.errstate(over="ignore", invalid="ignore"):
+        wave = wave if column == "WAVELENGTH" else 10.0**wave
+        known = np.isfinite(wave) & (wave > WAVE_LIMITS_AA[0])
+    flux, ivar = (_row(file.numbers(index, name)) for name in ("FLUX", "IVAR"))
+    mask = next((name for name in ("ANDMASK", "PIXMASK") if name in names), None)
+    masked = _row(file.numbers(index, mask)) if mask else np.zeros(flux.size)
+    if not flux.shape == ivar.shape == masked.shape == wave.shape:
+        raise file.source.unreadable(
+            f"'{file.names[index]}' has {wave.size} wavelengths, {flux.size} fluxes, {ivar.size} ivar and "
+            f"{masked.size} masks",
+            "they must be one per pixel",
+        )
+    return wave[known], flux[known], ivar[known], bad_pixels(masked, ivar)[known]
 
 
 def bad_pixels(and_mask: Array, ivar: Array) -> Array:
@@ -144,12 +217,12 @@ def _wavelengths(cards: Cards, third_row: Array) -> Array:
     return np.asarray(10.0 ** (start + step * np.arange(third_row.size)))
 
 
-def _origin(file: FitsFile, cards: Cards) -> Origin:
+def _origin(file: FitsFile, cards: Cards, *, prefix: str = "spec") -> Origin:
     day, plan = cards.integer("LMJD"), cards.text("PLANID")
     spectrograph, fibre = cards.integer("SPID"), cards.integer("FIBERID")
     # The survey's own file names are made of these, so a renamed file keeps its id.
     known = day is not None and plan is not None and spectrograph is not None and fibre is not None
-    name = f"spec-{day}-{plan}_sp{spectrograph:02d}-{fibre:03d}" if known else file.source.stem
+    name = f"{prefix}-{day}-{plan}_sp{spectrograph:02d}-{fibre:03d}" if known else file.source.stem
     release = [cards.text("DATA_V"), cards.text("VERSPIPE")]
     return Origin(
         spectrum_id=name,

@@ -1,7 +1,7 @@
 """SDSS and BOSS spectra: ``spec-PLATE-MJD-FIBER.fits`` with the table of pixels in the first extension.
 
-Heliocentric, in vacuum, 1e-17 erg/s/cm²/Å. SDSS-V's ``mwmStar`` files are plain tables in vacuum. The second extension (redshift, class) serves only for what the
-observer knew beforehand: object and magnitudes.
+Heliocentric, in vacuum, 1e-17 erg/s/cm²/Å. SDSS-V's ``mwmStar`` files are plain tables. The second extension
+(redshift, class) serves only for what the observer knew beforehand: object and magnitudes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _TAI_AHEAD = timedelta(seconds=34)
 
 
 def is_milky_way_mapper(file: FitsFile) -> bool:
-    """Say whether a FITS file is one of SDSS-V's ``mwmStar`` or ``mwmVisit``: a table per instrument and site."""
+    """Say whether a FITS file is one of SDSS-V's ``mwmStar`` files: a table per instrument and site."""
     return any(name in _MAPPER_EXTENSIONS for name in file.names)
 
 

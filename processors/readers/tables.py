@@ -43,7 +43,7 @@ def read_fits_table(
     label
         What tells the table's spectra from those of the file's other tables.
     """
-    said = _statements(file, index)
+    said = statements(file, index)
     written = {split_unit(name)[0]: name for name in reversed(file.columns(index))}
     # Every class of PypeIt's data model states what it is; in all of them a mask of 1 is a good pixel.
     layout = layout_of(reversed(written), mask_means_good="dmodcls" in said)
@@ -65,7 +65,7 @@ def read_fits_table(
         raise file.source.unreadable(str(error), getattr(error, "remedy", WANTED)) from error
 
 
-def _statements(file: FitsFile, index: int) -> dict[str, object]:
+def statements(file: FitsFile, index: int) -> dict[str, object]:
     """Return the cards that say something, the table's own before those of the primary header."""
     own, primary = file.cards(index), file.cards()
     said: dict[str, object] = {}

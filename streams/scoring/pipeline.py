@@ -6,14 +6,14 @@ It knows nothing of Kafka; the agent is a few lines around it and ``cempstream c
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cempstream.errors import FixableError
 from cempstream.processors.chain import ProcessorChain, StageTimer, untimed
 from cempstream.processors.decide import Policy
 from cempstream.processors.graph import ModelError
 from cempstream.processors.outcome import Classification, Outcome, Rejected
-from cempstream.processors.spectrum import BadSpectrum, Reason, Spectrum
+from cempstream.processors.spectrum import BadSpectrum, Flag, Reason, Spectrum
 
 #: A row that makes our own arithmetic fail is treated like one that breaks a model.
 _ROW_ERRORS = (ModelError, ArithmeticError, ValueError, LookupError)
@@ -36,7 +36,7 @@ class Route:
     Attributes
     ----------
     resolving_power
-        Smallest and largest λ/FWHM served; sharper spectra are smoothed.
+        Smallest and largest λ/FWHM that the bundle was made for; what is sharper is smoothed to it.
     policy
         From a survey's name to its policy.
     reference
@@ -89,7 +89,8 @@ class Pipeline:
             for i, packet in enumerate(packets):
                 try:
                     spectrum = self.decode(packet)
-                    groups.setdefault((self._route(spectrum), spectrum.survey), []).append((i, spectrum))
+                    i_route, spectrum = self._route(spectrum)
+                    groups.setdefault((i_route, spectrum.survey), []).append((i, spectrum))
                 except BadSpectrum as bad:
                     outcomes[i] = _rejected(packet, bad)
         for (i_route, survey), members in groups.items():
@@ -102,10 +103,19 @@ class Pipeline:
                     outcomes[i] = result
         return [outcome for outcome in outcomes if outcome is not None]
 
-    def _route(self, spectrum: Spectrum) -> int:
+    def _route(self, spectrum: Spectrum) -> tuple[int, Spectrum]:
+        """Choose the route of a spectrum; one sharper than any serves goes to the sharpest, and says so."""
         for i, route in enumerate(self.routes):
             if route.serves(spectrum):
-                return i
+                return i, spectrum
+        blunter = [
+            (route.resolving_power[1], i)
+            for i, route in enumerate(self.routes)
+            if route.resolving_power[1] < spectrum.typical_resolving_power
+        ]
+        if blunter:
+            flags = dict.fromkeys((*spectrum.flags, Flag.RESOLUTION_DEGRADED.value))
+            return max(blunter)[1], replace(spectrum, flags=tuple(flags))
         served = "; ".join(
             f"{route.chain.name} R = {route.resolving_power[0]:g}–{route.resolving_power[1]:g}"
             for route in self.routes

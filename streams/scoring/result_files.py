@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from cempstream.streams.scoring.result_table import (
 WriteResult: TypeAlias = Callable[[Result], None]
 
 #: A spreadsheet takes a cell that begins so for a formula.
+_NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{0,40})?", re.ASCII)
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 _ROWS_PER_GROUP = 4096
@@ -96,7 +98,8 @@ def csv_cell(value: Cell) -> Cell:
         return "true" if value else "false"
     if not isinstance(value, str):
         return value
-    return f"'{shown(value)}" if value.startswith(_FORMULA_STARTS) else shown(value)
+    is_formula = value.startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(value)
+    return f"'{shown(value)}" if is_formula else shown(value)
 
 
 @contextmanager

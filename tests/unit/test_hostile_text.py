@@ -98,10 +98,11 @@ def test_file_names_of_ids_stay_in_their_folder(tmp_path: Path, name: str) -> No
     assert not path.name.startswith(("-", "."))
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize("text", ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1", "\r=1"])
 def test_a_spreadsheet_gets_text_and_no_formula(text: str) -> None:
     assert str(csv_cell(text)).startswith("'")
     assert csv_cell(-1.5) == -1.5
+    assert csv_cell("-2713415") == "-2713415"  # an identifier that is a number runs nothing
     assert csv_cell("plain - text") == "plain - text"
     stdout = io.StringIO()
     with open_table(stdout) as write:

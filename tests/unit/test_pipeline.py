@@ -73,6 +73,19 @@ def test_a_resolution_that_no_bundle_serves_is_a_dead_letter_that_says_what_is_s
     assert "600" in outcome.detail
 
 
+def test_what_is_sharper_than_any_bundle_goes_to_the_sharpest_and_is_flagged() -> None:
+    chains = ThresholdChain(), ThresholdChain()
+    sharp = replace(make_spectrum("sharp"), resolving_power=40_000.0, flags=("medium_estimated",))
+    routes = [
+        Route(chain, served, lambda survey: POLICY, make_spectrum("reference"))  # type: ignore[arg-type]
+        for chain, served in zip(chains, ((100.0, 600.0), (600.0, 10_000.0)), strict=True)
+    ]
+    (outcome,) = Pipeline(lambda packet: sharp, routes)([b"sharp"])
+    assert isinstance(outcome, Classification)
+    assert chains[1].batches == [["sharp"]]
+    assert outcome.flags == ("medium_estimated", "resolution_degraded")
+
+
 def test_surveys_keep_their_own_policy() -> None:
     seen: list[str] = []
 

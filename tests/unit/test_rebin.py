@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import UTC, datetime
 
 import numpy as np
@@ -332,3 +333,33 @@ def test_no_value_of_float32_makes_another_than_a_number(grid: WavelengthGrid) -
     normalised = Normaliser(96.0)(batch)
     for array in (batch.flux, batch.ivar, normalised.norm, normalised.ivar):
         assert np.isfinite(array).all()
+
+
+@pytest.mark.parametrize("power", [1800.0, 7500.0])
+def test_nothing_is_drawn_across_a_gap_between_two_arms(power: float) -> None:
+    step = 1e-4 if power < 2000 else 2e-5
+    arms = [np.arange(np.log10(low), np.log10(high), step) for low, high in ((4950, 5350), (6300, 6800))]
+    wave = 10 ** np.concatenate(arms)
+    batch = Rebinner(TARGET, 1800.0)([spectrum(ExplicitGrid(wave), np.ones(wave.size), power=power)])
+    good = TARGET.wave[batch.ivar[0] > 0]
+    assert not np.any((good > 5352) & (good < 6298))
+    assert np.count_nonzero(good < 5349) == np.count_nonzero((TARGET.wave > 4950) & (TARGET.wave < 5349))
+    assert np.count_nonzero(good > 6301) == np.count_nonzero((TARGET.wave > 6301) & (TARGET.wave < 6800))
+
+
+def test_orders_that_interleave_are_no_gaps() -> None:
+    wave = np.sort(np.concatenate([np.arange(4000.0, 6000.0, 0.05), np.arange(4000.013, 6000.0, 0.05)]))
+    batch = Rebinner(TARGET, 1800.0)([spectrum(ExplicitGrid(wave), np.ones(wave.size), power=40_000.0)])
+    inside = (TARGET.wave > 4005) & (TARGET.wave < 5995)
+    assert np.all(batch.ivar[0][inside] > 0)
+
+
+def test_pixels_crammed_under_one_of_the_models_take_little_memory() -> None:
+    wave = np.concatenate([np.linspace(4000.0, 4000.5, 100_000), np.linspace(4001.0, 9000.0, 5_000)])
+    crammed = spectrum(ExplicitGrid(wave), np.ones(wave.size), power=50_000.0)
+    tracemalloc.start()
+    batch = Rebinner(TARGET, 1800.0)([crammed])
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.count_nonzero(batch.ivar[0]) > 2000
+    assert peak_bytes < 400e6
