@@ -26,9 +26,9 @@ from cempstream.streams.scoring.result_table import (
 
 WriteResult: TypeAlias = Callable[[Result], None]
 
-#: A spreadsheet takes a cell that begins so for a formula.
-_NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{0,40})?", re.ASCII)
+#: A spreadsheet takes a cell that begins so for a formula, unless it is a number.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{0,40})?", re.ASCII)
 
 _ROWS_PER_GROUP = 4096
 
