@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
@@ -16,6 +18,8 @@ from cempstream.schemas.registry import Kind, latest, schema_text, versions
 from cempstream.streams.cli import VERBS
 from cempstream.streams.settings import Settings, TopicSettings
 from cempstream.streams.subscriber.where import FIELDS
+
+ROOT = Path(__file__).resolve().parents[1]
 
 Row = tuple[str, ...]
 
@@ -155,6 +159,22 @@ def filter_fields() -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def rooms() -> str:
+    """Return the page of all folders of code; each one's own docstring says what lives there."""
+    parts = [
+        "# Rooms",
+        "Each folder of code is a room. Its `__init__.py` says what lives there and what it may import. "
+        "`tests/contract/test_import_direction.py` enforces it.",
+    ]
+    for layer in ("processors", "models", "schemas", "streams"):
+        parts.append(f"## {layer}")
+        for path in sorted((ROOT / layer).rglob("__init__.py")):
+            room = path.parent.relative_to(ROOT)
+            said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+            parts.append(f"`{room}/`\n:   " + said.replace("``", "`").replace("\n", "\n    "))
+    return "\n\n".join(parts) + "\n"
+
+
 def python() -> str:
     """Return the page of the public Python names; mkdocstrings fills it."""
     parts = [
@@ -178,6 +198,7 @@ def _cell(text: str | None, *, is_code: bool = False) -> str:
 
 
 PAGES: Mapping[str, Callable[[], str]] = {
+    "rooms.md": rooms,
     "reference/commands.md": commands,
     "reference/settings.md": settings,
     "reference/schemas.md": schemas,

@@ -7,8 +7,11 @@ the page; ``<!-- not run: WHY -->``, no test can do it.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +23,7 @@ from pydantic import BaseModel
 
 import cempstream
 from cempstream.streams.cli import VERBS
+from cempstream.streams.rehearsal.embedded import EmbeddedBroker
 from cempstream.streams.settings import Settings
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -104,6 +108,42 @@ def test_a_command_exists_with_its_options(command: str) -> None:
                 pytest.fail(f"'{part}': run it in a test, or say why not: <!-- not run: ... -->")
 
 
+@pytest.mark.timeout(400)
+def test_the_tutorials_run(tmp_path: Path) -> None:
+    """In a folder that looks like a checkout, with the broker that the pages ask for."""
+    (tmp_path / "models").symlink_to(PROJECT / "models")
+    with EmbeddedBroker() as broker:
+        stream = {
+            "CEMP_KAFKA__BOOTSTRAP": broker.bootstrap,
+            "CEMP_KAFKA__SESSION_TIMEOUT_S": "6",
+            "CEMP_KAFKA__HEARTBEAT_INTERVAL_S": "1.5",
+            "CEMP_METRICS__PORT": "0",
+        }
+        for page in ("operator", "observer", "scientist"):
+            _run_page(PROJECT / "docs" / "tutorials" / f"{page}.md", tmp_path, stream)
+
+
+def _run_page(page: Path, folder: Path, environment: dict[str, str]) -> None:
+    """Run a page's commands in one shell, in their order; the first that fails ends it."""
+    lines = ["set -eo pipefail", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"]
+    for block in blocks(page):
+        if block.mark == "run":
+            lines += [f"echo {shlex.quote('$ ' + command)} >&2; {command}" for command in block.commands]
+        elif block.mark == "run in the background":
+            lines += [f"{command} 2>>{page.stem}.log &" for command in block.commands]
+    assert len(lines) > 4
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(lines)],
+        cwd=folder,
+        env={**os.environ, **environment, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, f"{page.name}: {done.stderr[-3000:]}"
+    assert "Traceback" not in done.stderr
+
+
 def _parse(arguments: list[str]) -> None:
     """Let the real command line read the arguments, and call nothing."""
     if arguments in (["--help"], ["--version"]):
@@ -155,6 +195,24 @@ def test_every_variable_of_the_pages_is_a_setting() -> None:
     for path in PAGES:
         if path.name != "CHANGELOG.md":
             assert set(re.findall(r"CEMP_[A-Z_]+__[A-Z_]+[A-Z]", path.read_text(encoding="utf-8"))) <= known
+
+
+def test_the_way_of_a_spectrum_leads_where_the_page_says() -> None:
+    page = (PROJECT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| .* \| `(\w+)` \| `([\w/]+\.py)` \|$", page, re.MULTILINE)
+    assert len(rows) > 15
+    for name, path in rows:
+        source = (PROJECT / path).read_text(encoding="utf-8")
+        assert re.search(rf"^\s*(async )?(def|class) {name}\b", source, re.MULTILINE), f"{name} in {path}"
+
+
+def test_links_between_files_lead_somewhere() -> None:
+    made = {PROJECT / "docs" / "rooms.md"}
+    for path in PAGES:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#\s]+)", path.read_text(encoding="utf-8")):
+            found = (path.parent / target).resolve()
+            is_made = found in made or "reference" in found.parts
+            assert is_made or found.exists(), f"{path.relative_to(PROJECT)} links to {target}"
 
 
 def test_the_readme_names_every_verb() -> None:
