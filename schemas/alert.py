@@ -136,6 +136,20 @@ class Alert(Packet):
             raise NoSpectrumError(f"alert {self.alert_id} carries no spectrum, it is too large: {place}")
         return self.spectrum
 
+    def to_specutils(self) -> Any:
+        """Return the same as a ``specutils.Spectrum``, with units, uncertainty, mask, and names in ``meta``.
+
+        Raises
+        ------
+        NoSpectrumError
+            It was too large for the alert.
+        NoSpecutils
+            specutils is not installed; the message says how to.
+        """
+        from cempstream.processors.as_specutils import to_specutils  # it needs more than the base install
+
+        return to_specutils(self.to_spectrum())
+
     def ack(self) -> None:
         """Say that the alert is dealt with; it means something to a stream with a named group only.
 

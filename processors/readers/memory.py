@@ -6,7 +6,7 @@ Here units are taken off. Nothing of specutils is imported: what has its attribu
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ import numpy as np
 from astropy import units as u
 from astropy.units.function import FunctionUnitBase
 
+from cempstream.processors.estimate import LIGHT_KMS
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers.build import Origin, to_float64
@@ -43,11 +44,12 @@ _UNCERTAINTY_POWER = {"std": 1, "var": 2, "ivar": -2}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Given:
-    """One spectrum without units, and what is said of its wavelengths."""
+    """One spectrum without units, what is said of its wavelengths, and fields that no table has."""
 
     row: TableRow
     medium: Medium | None = None
     frame: Frame | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 def given_arrays(
@@ -112,7 +114,7 @@ def given_specutils(spectrum: Any, spectrum_id: str) -> Iterator[Given]:
 
     ``meta``, and the FITS header that it may hold, can say ``spectrum_id``, ``survey``, ``object_id``,
     ``ra``, ``dec``, ``observed_at``, ``medium``, ``frame`` and ``resolving_power``, by these names or those
-    that are usual in headers.
+    that are usual in headers; ``meta`` of `to_specutils` gives back the whole spectrum.
 
     Parameters
     ----------
@@ -145,11 +147,12 @@ def given_specutils(spectrum: Any, spectrum_id: str) -> Iterator[Given]:
             power,
             spectrum.mask,
             _resolving_power(said),
+            said.get("contamination"),
         )
         medium, frame = medium_of(said), frame_of(said)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
-    yield Given(row, medium, frame)
+    yield Given(row, medium, frame, _more(said))
 
 
 def build_given(given: Sequence[Given], options: ReadOptions) -> list[Spectrum | Rejected]:
@@ -164,7 +167,11 @@ def build_given(given: Sequence[Given], options: ReadOptions) -> list[Spectrum |
     for (medium, frame), places in groups.items():
         rows = [given[i].row for i in places]
         conventions = conventions_of(rows, options, medium=medium, frame=frame)
-        built |= {i: build_row(given[i].row, conventions, options) for i in places}
+        for i in places:
+            spectrum = build_row(given[i].row, conventions, options)
+            if isinstance(spectrum, Spectrum):
+                spectrum = replace(spectrum, **given[i].more)
+            built[i] = spectrum
     return [built[i] for i in range(len(given))]
 
 
@@ -176,6 +183,7 @@ def _row(
     power: int,
     mask: Any,
     resolving_power: float | Array | None = None,
+    contamination: Any = None,
 ) -> TableRow:
     """Take the units off one spectrum; `noise` is the flux to a `power`."""
     wave_aa = _in_angstrom(wave)
@@ -190,7 +198,10 @@ def _row(
         ivar = ivar_of_error(_error_of(_noise_like(noise, flux, power), power) * factor)
     is_bad = None if mask is None else np.asarray(mask) != 0
     per_pixel = resolving_power if isinstance(resolving_power, np.ndarray) else None
-    wave_aa, (flux_aa, ivar, is_bad, per_pixel) = ascending(wave_aa, values, ivar, is_bad, per_pixel)
+    spoilt = None if contamination is None else _plain(contamination)
+    wave_aa, (flux_aa, ivar, is_bad, per_pixel, spoilt) = ascending(
+        wave_aa, values, ivar, is_bad, per_pixel, spoilt
+    )
     assert flux_aa is not None
     return TableRow(
         origin,
@@ -198,6 +209,7 @@ def _row(
         flux_aa,
         ivar,
         is_bad=is_bad,
+        contamination=spoilt,
         resolving_power=resolving_power if per_pixel is None else per_pixel,
         flux_unit=flux_unit,
     )
@@ -305,8 +317,22 @@ def _origin(spectrum_id: str, said: Said) -> Origin:
         dec=place[1] if place else None,
         gaia_source_id=gaia_source_of(said),
         observed_at=observed_at_of(said),
+        grating=text_of(said.get("grating")) or None,
         reduced_at=parse_utc(text_of(said.get("reduced_at", said.get("date")))) or datetime.now(UTC),
     )
+
+
+def _more(said: Said) -> dict[str, Any]:
+    """Return what ``meta`` of `to_specutils` says and no header does."""
+    more: dict[str, Any] = {}
+    rv_kms, zero_error = said.get("rv_kms"), said.get("wave_zero_error_aa")
+    if isinstance(rv_kms, float) and abs(rv_kms) < LIGHT_KMS:
+        more["rv_kms"] = rv_kms
+    if isinstance(zero_error, float) and zero_error >= 0:
+        more["wave_zero_error_aa"] = zero_error
+    if isinstance(said.get("photometry"), Mapping):
+        more["photometry"] = said["photometry"]
+    return more
 
 
 def _resolving_power(said: Said) -> float | Array | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 from heapq import nlargest
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import typer
 
@@ -13,9 +15,9 @@ from cempstream.models.sessions import Provider
 from cempstream.plain import shown
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers import expand_paths
+from cempstream.schemas.stamp import Tense
 from cempstream.streams.commands.options import (
     ColumnsOption,
-    Files,
     FrameOption,
     MediumOption,
     ResolvingPower,
@@ -24,20 +26,27 @@ from cempstream.streams.commands.options import (
     progress_bar,
     read_options,
 )
-from cempstream.streams.pictures.finding import Finding, finding_of_classification
+from cempstream.streams.pictures.finding import Finding, finding_of_alert, finding_of_classification
 from cempstream.streams.pictures.pages import INDEX, Row, index_row, unique_stem, write_index, write_star
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.files import classify_files
 from cempstream.streams.scoring.result import Result
 from cempstream.streams.settings import read_settings
+from cempstream.streams.subscriber.alert_file import AlertFile, holds_alerts
+from cempstream.streams.subscriber.sieve import Undecodable
 from cempstream.streams.wording import probability_text
+
+SpectraOrAlerts = Annotated[
+    list[Path],
+    typer.Argument(help="Files of spectra or of alerts, or folders of spectra.", show_default=False),
+]
 
 #: What drawing raises on numbers or names that it cannot draw.
 _PICTURE_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 def explain(
-    files: Files,
+    files: SpectraOrAlerts,
     out: Annotated[Path, typer.Option(help="Folder for the pictures and pages.")] = Path("explained"),
     medium: MediumOption = None,
     frame: FrameOption = None,
@@ -52,11 +61,14 @@ def explain(
         int | None, typer.Option(min=1, help="Draw so many at most, those of the highest p(CEMP).")
     ] = None,
 ) -> None:
-    """Draw spectra with the evidence over wavelength, a page for each, and an index page of them all."""
+    """Draw spectra with the evidence over wavelength, a page for each, and an index page of them all.
+
+    An alert, as `listen --json` prints it or as an Avro packet, is drawn as it was published; no model is
+    asked.
+    """
     options = read_options(medium, frame, resolving_power, survey, wave_unit, columns)
-    pipeline = load_pipeline(
-        read_settings(models={"provider": provider, "bundles": tuple(bundle) if bundle else None})
-    )
+    settings = read_settings(models={"provider": provider, "bundles": tuple(bundle) if bundle else None})
+    load = cache(partial(load_pipeline, settings))  # alerts alone need no models
     out.mkdir(parents=True, exist_ok=True)
     paths = expand_paths(files)
     n_bad = 0
@@ -69,14 +81,24 @@ def explain(
 
     with progress_bar() as progress:
         task = progress.add_task("files", total=len(paths))
-        results = classify_files(
-            paths,
-            pipeline,
-            options=options,
-            on_unreadable=lambda error: complain(str(error)),
-            on_file=lambda path: progress.advance(task),
-        )
-        findings = _findings(results, complain)
+
+        def find() -> Iterator[Finding]:
+            for are_alerts, group in groupby(paths, holds_alerts):
+                if are_alerts:
+                    for path in group:
+                        yield from _alert_findings(path, complain)
+                        progress.advance(task)
+                    continue
+                results = classify_files(
+                    group,
+                    load(),
+                    options=options,
+                    on_unreadable=lambda error: complain(str(error)),
+                    on_file=lambda path: progress.advance(task),
+                )
+                yield from _findings(results, complain)
+
+        findings = find()
         if candidates:
             findings = (finding for finding in findings if finding.decision.is_candidate)
         if limit is not None:
@@ -109,6 +131,14 @@ def _drawn(
         said = f"{folder / page}: p(CEMP) {probability_text(finding.p_cemp)}; {bands or 'no named band'}"
         typer.echo(shown(said))
         yield row
+
+
+def _alert_findings(path: Path, complain: Callable[[str], None]) -> Iterator[Finding]:
+    def refuse(bad: Undecodable) -> None:
+        complain(f"{path}, line {bad.offset}: {bad.reason.value}: {bad.detail}")
+
+    with AlertFile(path, tenses=get_args(Tense), on_error=refuse) as alerts:
+        yield from map(finding_of_alert, alerts)
 
 
 def _findings(results: Iterable[Result], complain: Callable[[str], None]) -> Iterator[Finding]:

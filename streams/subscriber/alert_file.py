@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import chain
@@ -11,6 +12,8 @@ from types import TracebackType
 from typing import IO, Self, cast
 
 from cempstream.schemas.alert import Alert
+from cempstream.schemas.packets import HEADER_BYTES
+from cempstream.schemas.registry import Kind, kind_and_version
 from cempstream.streams.subscriber.sieve import N_REMEMBERED, TENSES, AlertSieve, OnError
 from cempstream.streams.times import parse_time
 
@@ -93,6 +96,17 @@ class AlertFile:
         )
 
 
+def holds_alerts(path: Path) -> bool:
+    """Say whether a file seems to hold alerts, by its first bytes: JSON, or the Avro packet of an alert."""
+    try:
+        with _open(path) as file:
+            head = file.read(1024)
+    except (OSError, EOFError, zlib.error):
+        return False  # whoever reads it says what is wrong
+    known = kind_and_version(int.from_bytes(head[1:HEADER_BYTES])) if head[:1] == b"\0" else None
+    return head.lstrip().startswith(b"{") or (known is not None and known[0] is Kind.ALERT)
+
+
 def _open(path: Path) -> IO[bytes]:
     with path.open("rb") as file:
         is_gzipped = file.read(2) == b"\x1f\x8b"
@@ -100,9 +114,12 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _messages(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
-    """Yield the messages of a file with their line's number; a zero byte begins a packet, not a line."""
+    """Yield the messages of a file with their line's number.
+
+    A zero byte begins a packet; a brace alone on its line, one alert over many lines, as jq prints it.
+    """
     first = file.readline()
-    if first[:1] == b"\0":
+    if first[:1] == b"\0" or first.strip() == b"{":
         yield 1, first + file.read()
         return
     for number, line in enumerate(chain([first], file), start=1):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,8 @@ from cempstream import classify
 from cempstream.processors.spectrum import Spectrum
 from cempstream.streams.cli import app
 from cempstream.streams.pictures.pages import unique_stem
+from cempstream.streams.subscriber.alert_file import holds_alerts
+from tests.support.alerts import alert_packet
 from tests.support.spectra import template_spectra
 
 
@@ -84,6 +88,57 @@ def test_candidates_and_limit_choose_what_is_drawn(stars: Path, tmp_path: Path) 
     assert drawn() == [row["spectrum_id"] for row in rows]
     assert drawn("--limit", "2") == sorted(str(row["spectrum_id"]) for row in likeliest)
     assert drawn("--candidates") == candidates
+
+
+@pytest.mark.parametrize("form", ["avro", "one line", "many lines", "gzip"])
+def test_an_alert_is_drawn_as_it_was_published(
+    tmp_path: Path, form: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CEMP_MODELS__BUNDLES", '["absent"]')  # what would fail if a model were asked
+    line = alert_packet("a", p_cemp=0.912, tense="archival", as_json=True)
+    path = tmp_path / "alert.json"
+    path.write_bytes(
+        {
+            "avro": alert_packet("a", p_cemp=0.912, tense="archival"),
+            "one line": line,
+            "many lines": json.dumps(json.loads(line), indent=2).encode(),
+            "gzip": gzip.compress(line),
+        }[form]
+    )
+    out = tmp_path / "why"
+    result = CliRunner().invoke(app, ["explain", str(path), "--out", str(out)])
+    assert result.exit_code == 0, result.stderr
+    assert f"{out / 'a.html'}: p(CEMP) 0.912" in result.stdout
+    assert (out / "a.png").stat().st_size > 10_000
+    assert "star a" in (out / "a.html").read_text()
+
+
+def test_alerts_and_spectra_are_drawn_in_one_run_and_a_broken_line_is_said(
+    tmp_path: Path, stars: Path
+) -> None:
+    alerts = tmp_path / "night.jsonl"
+    alerts.write_bytes(
+        alert_packet("a", as_json=True)
+        + b'\n{"schema": "of something else"}\n'
+        + alert_packet("b", as_json=True)
+    )
+    out = tmp_path / "why"
+    result = CliRunner().invoke(app, ["explain", str(stars), str(alerts), "--out", str(out)])
+    assert result.exit_code == 1
+    assert {"s0.html", "s4.html", "a.html", "b.html"} <= {path.name for path in out.iterdir()}
+    (complaint,) = result.stderr.splitlines()
+    assert complaint.startswith(f"{alerts}, line 2: bad_field")
+
+
+@pytest.mark.parametrize(
+    "content", [b"\0\0\0\x27\x74 not an alert's packet", b"\x1f\x8bnot gzip", b"\0" * 100, b""]
+)
+def test_a_file_that_holds_no_alerts_is_read_as_one_of_spectra(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "junk").write_bytes(content)
+    assert not holds_alerts(tmp_path / "junk")
+    result = CliRunner().invoke(app, ["explain", str(tmp_path / "junk"), "--out", str(tmp_path / "why")])
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1
 
 
 def test_a_name_is_safe_and_unlike_the_others() -> None:
