@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit kafka-test monitor-test night chaos fuzz train-test install-test report-forward report docs docs-test deploy-check train-setup wheel lock clean
+.PHONY: help demo test lint format types unit kafka-test monitor-test night chaos fuzz train-test install-test versions-test report-forward report docs docs-test deploy-check train-setup wheel lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -66,6 +66,9 @@ train-test: $(VENV)/.train ## Tests of training (installs torch)
 install-test: $(VENV)/.project ## The base package in an empty environment, and kcat
 	$(BIN)/pytest tests/broker -m "install" $(ARGS)
 
+versions-test: $(VENV)/.project ## Installs at the lowest and highest versions allowed, for each Python found here
+	$(BIN)/pytest -n 2 tests/install -m "install" $(ARGS)
+
 REAL ?= ../shared/data/real
 report-forward: $(VENV)/.project ## Compare computed with observed spectra (REAL=folder), a page in runs/forward
 	$(BIN)/python -m cempstream.models.evaluation.forward_page --real $(REAL) --out runs/forward $(ARGS)
@@ -82,16 +85,14 @@ docs-test: $(VENV)/.docs ## Tests of the documentation: it builds, and its pages
 	$(BIN)/pytest -m "docs" $(ARGS)
 
 deploy-check: $(VENV)/.project ## Manifests, boards and Dockerfile against their makers' rules
-	$(PIP) install uv
 	$(BIN)/uv run --no-project deploy/validate.py
 
 train-setup: $(VENV)/.train ## Add torch to the environment
 
-wheel: $(VENV)/.project ## Build the wheel into dist/
-	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+wheel: $(VENV)/.project ## Build the two wheels of a release into dist/: the package, and its models
+	CEMPSTREAM_RELEASE=1 $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist . ./models
 
 lock: $(VENV)/.project ## Renew the lock files from pyproject.toml
-	$(PIP) install uv
 	$(call lock,requirements.lock,--extra dev)
 	$(call lock,requirements-train.lock,--extra dev --extra train)
 	$(call lock,requirements-fuzz.lock,--extra dev --extra fuzz)

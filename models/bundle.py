@@ -6,6 +6,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +66,19 @@ class Bundle:
         return f"{self.card.name}-{self.card.version}"
 
 
+def require_models(folder: Path) -> None:
+    """Check that a folder of the shipped models is there; a release has them in a distribution apart.
+
+    Raises
+    ------
+    BundleError
+        The worker's extra was not installed; the message says how it is.
+    """
+    if not folder.is_dir():
+        needed = f"cempstream-models=={version('cempstream')}"
+        raise BundleError(f"there are no models in {folder}: pip install {needed}")
+
+
 def load_bundle(folder: Path) -> Bundle:
     """Read a bundle and hold it against its card.
 
@@ -96,6 +110,8 @@ def newest_bundle(root: Path, name: str) -> Path:
     """
     versions = [path.parent for path in (root / name).glob(f"*/{CARD_FILE}")]
     if not versions:
+        if root == BUNDLES:
+            require_models(BUNDLES)
         here = sorted(path.parent.parent.name for path in root.glob(f"*/*/{CARD_FILE}"))
         raise BundleError(f"there is no bundle '{name}' in {root}; it holds {', '.join(here) or 'none'}")
     return max(versions, key=lambda path: [int(part) for part in path.name.split(".")])

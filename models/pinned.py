@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from cempstream.models.bundle import BUNDLES, CARD_FILE, BundleError, newest_bundle
+from cempstream.models.bundle import BUNDLES, CARD_FILE, BundleError, newest_bundle, require_models
 from cempstream.models.promotion import active_version
 
 #: ``mid/1.1.0`` as people write it and ``mid-1.1.0`` as results say it.
@@ -38,6 +38,8 @@ def find_bundle(spec: str, root: Path | None = None) -> Path:
     if match is None and "/" not in spec:
         active = active_version(root, spec)
         return newest_bundle(root, spec) if active is None else root / spec / active
+    if root == BUNDLES:
+        require_models(BUNDLES)
     raise BundleError(
         f"there is no bundle '{spec}' in {root}; it holds {', '.join(bundles_in(root)) or 'none'}"
     )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from onnxruntime import InferenceSession, SessionOptions
 
+from cempstream.models.bundle import require_models
 from cempstream.models.emulator.grids import EMULATOR_GRID, line_spread_matrix
 from cempstream.models.emulator.labels import LABEL_NAMES, check_labels
 from cempstream.processors.grid import Array, WavelengthGrid
@@ -86,10 +87,14 @@ class Emulator:
 
         Raises
         ------
+        BundleError
+            The shipped one is not installed.
         ValueError
             A file is not the one that the card describes, or the card speaks of other labels.
         """
         folder = path or DATA
+        if folder == DATA:
+            require_models(DATA)
         card = json.loads((folder / CARD_NAME).read_text())
         for name, expected in card["files"].items():
             found = sha256((folder / name).read_bytes()).hexdigest()

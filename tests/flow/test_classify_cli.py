@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 
 from cempstream import classify
 from cempstream.streams.cli import app
-from tests.support.spectra import template_spectra
+from tests.support.spectra import write_stars
 
 
 def invoke(*args: object) -> Result:
@@ -26,18 +26,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three stars in a file."""
     path = tmp_path_factory.mktemp("files") / "stars.npz"
-    stars = template_spectra(3)
-    np.savez(
-        path,
-        wave=np.concatenate([star.grid.wave for star in stars]),
-        flux=np.concatenate([star.flux for star in stars]),
-        ivar=np.concatenate([star.ivar for star in stars]),
-        offsets=np.cumsum([0, *(star.n_pix for star in stars)]),
-        ids=np.array([star.spectrum_id for star in stars]),
-        medium="vacuum",
-        frame="observed",
-        resolving_power=1800.0,
-    )
+    write_stars(path, 3)
     return path
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -59,3 +60,19 @@ def template_spectra(n_spec: int, *, seed: int = 1, snr: float = 30.0, tag: str 
 def template_packets(n_spec: int, *, seed: int = 1, tag: str = "") -> list[bytes]:
     """Return the packets of noisy templates."""
     return [encode_spectrum(spectrum) for spectrum in template_spectra(n_spec, seed=seed, tag=tag)]
+
+
+def write_stars(path: Path, n_spec: int) -> None:
+    """Write noisy templates into an ``.npz`` file that `classify` reads."""
+    stars = template_spectra(n_spec)
+    np.savez(
+        path,
+        wave=np.concatenate([star.grid.wave for star in stars]),
+        flux=np.concatenate([star.flux for star in stars]),
+        ivar=np.concatenate([star.ivar for star in stars]),
+        offsets=np.cumsum([0, *(star.n_pix for star in stars)]),
+        ids=np.array([star.spectrum_id for star in stars]),
+        medium="vacuum",
+        frame="observed",
+        resolving_power=1800.0,
+    )
