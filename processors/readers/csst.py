@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -20,9 +21,6 @@ from cempstream.processors.readers.build import Origin, Pixels, build_spectrum, 
 from cempstream.processors.readers.options import ReadOptions
 from cempstream.processors.readers.source import Source
 from cempstream.processors.spectrum import MAX_PIXELS, Spectrum
-
-if TYPE_CHECKING:
-    import h5py
 
 #: Resolution element in Å of a point source, about four pixels; constant over a band.
 RESOLUTION_ELEMENT_AA = {"GU": 15.0, "GV": 21.0, "GI": 33.0}
@@ -35,6 +33,7 @@ _UJY_TO_FLAM = 2.99792458e6
 _MAX_ROWS_AT_ONCE, _MAX_VALUES_AT_ONCE = 256, 4_000_000
 _MAX_SOURCES = 2_000_000
 _MAX_COLUMNS = 64
+_IDS_AT_ONCE, _LONGEST_ID = 256, 200
 _BANDS = ("nuv", "u", "g", "r", "i", "z", "y")
 #: What h5py raises on damaged files.
 _DAMAGE = (
@@ -63,12 +62,14 @@ class _CessFile:
     """An open CESS file."""
 
     def __init__(self, source: Source) -> None:
-        import h5py
+        # h5py takes 0.1 s to import, which other formats need not wait for
+        from cempstream.processors.readers.hdf5_file import GuardedFile
 
         self.source = source
         with self._reading("the file"):
-            self._file: h5py.File = h5py.File(source.path if source.unpacked is None else source.open(), "r")
-            self._bands = {name: self._file[name] for name in RESOLUTION_ELEMENT_AA if name in self._file}
+            self._file = GuardedFile(source)
+        with self._reading("its groups"):
+            self._bands = [name for name in RESOLUTION_ELEMENT_AA if self._file.member(name) is not None]
         if not self._bands:
             raise source.unreadable(
                 "is an HDF5 file without the groups GU, GV or GI",
@@ -131,26 +132,31 @@ class _CessFile:
     def _rows(self, band: str, name: str, rows: slice) -> Array | None:
         shape = (rows.stop - rows.start, self._grids[band].n_pix)
         with self._reading(f"'{band}/{name}'"):
-            if name not in self._bands[band]:
+            dataset = self._file.member(band, name)
+            if dataset is None:
                 return None
-            values = to_float64(np.asarray(self._bands[band][name][rows]))
+            if dataset.ndim != 2 or dataset.dtype.hasobject:
+                raise ValueError(f"it has shape {dataset.shape} and type {dataset.dtype}")
+            values = to_float64(np.asarray(dataset[rows, : shape[1]]))
         if values.ndim != 2 or values.shape[0] != shape[0]:
             raise self.source.unreadable(f"'{band}/{name}' has shape {values.shape}", f"it must be {shape}")
         if values.shape[1] < shape[1]:  # cut short: what is missing is no data
             values = np.pad(values, ((0, 0), (0, shape[1] - values.shape[1])), constant_values=np.nan)
-        return values[:, : shape[1]]
+        return values
 
     def _grid(self, band: str) -> WavelengthGrid:
         with self._reading(f"'{band}/wave'"):
-            dataset = self._bands[band]["wave"]
+            dataset = self._file.member(band, "wave")
+            if dataset is None:
+                raise ValueError("there is none")
             if dataset.ndim != 1 or not 2 <= dataset.size <= MAX_PIXELS:
                 raise ValueError(f"it has shape {dataset.shape}")
             return grid_of(to_float64(np.asarray(dataset[:])))
 
     def _count(self) -> int:
-        band, group = next(iter(self._bands.items()))
+        band = self._bands[0]
         with self._reading(f"'{band}/flux_ujy_with_noise'"):
-            shape = group["flux_ujy_with_noise"].shape
+            shape = self._file.member(band, "flux_ujy_with_noise").shape
         if len(shape) != 2 or shape[0] > _MAX_SOURCES or shape[1] > MAX_PIXELS:
             raise self.source.unreadable(
                 f"'{band}/flux_ujy_with_noise' has shape {shape}", "it must be (sources, pixels)"
@@ -158,23 +164,32 @@ class _CessFile:
         return int(shape[0])
 
     def _read_ids(self) -> list[str]:
-        if "ID" not in self._file:
+        node = self._file.member("ID")
+        if node is None:
             return [f"{self.source.stem}-{i}" for i in range(self.n_sources)]
-        node = self._file["ID"]
         if node.size != self.n_sources:
             raise ValueError(f"it has {node.size} values for {self.n_sources} sources")
-        return [_text(value) for value in np.ravel(node[:]).tolist()]
+        # Many names may be one long text of the file: they are read some at a time, and cut.
+        parts = (
+            np.ravel(node[i : i + _IDS_AT_ONCE]).tolist() for i in range(0, self.n_sources, _IDS_AT_ONCE)
+        )
+        return [_text(value)[:_LONGEST_ID] for part in parts for value in part]
 
     def _table(self, name: str) -> dict[str, Array]:
         """Return the numeric columns of a table, however it is stored: array with names, records or group."""
         with self._reading(f"'{name}'"):
-            if name not in self._file:
-                return {}
-            node: Any = self._file[name]
+            node: Any = self._file.member(name)
             columns: dict[str, Array] = {}
+            if node is None:
+                return {}
             if hasattr(node, "keys"):
-                columns = {key: node[key][:] for key in node if node[key].size == self.n_sources}
-            elif node.size <= _MAX_COLUMNS * self.n_sources:
+                members = {key: self._file.member(name, key) for key in islice(node, _MAX_COLUMNS)}
+                columns = {
+                    key: member[:]
+                    for key, member in members.items()
+                    if member.size == self.n_sources and not member.dtype.hasobject
+                }
+            elif not node.dtype.hasobject and node.size <= _MAX_COLUMNS * self.n_sources:
                 table = np.asarray(node[:])
                 labels = [_text(value) for value in node.attrs.get("name", [])]
                 if table.dtype.names:

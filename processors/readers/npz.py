@@ -37,7 +37,7 @@ from cempstream.processors.readers.generic import (
     tell_of_puzzles,
 )
 from cempstream.processors.readers.options import ReadOptions
-from cempstream.processors.readers.source import MAX_UNPACKED_BYTES, Source
+from cempstream.processors.readers.source import Source, unpacked_limit
 from cempstream.processors.readers.statements import (
     Said,
     frame_of,
@@ -144,10 +144,9 @@ def _read_arrays(source: Source) -> dict[str, Array]:
         wanted = {*layout.names, *known_keys(), *ID_NAMES, _OFFSETS, _CONTAMINATION}
         members = {name: info for name, info in named.items() if name in wanted}
         total = sum(info.file_size for info in members.values())
-        if total > MAX_UNPACKED_BYTES:
-            raise ValueError(
-                f"it unpacks to {total / 1e6:.0f} MB; at most {MAX_UNPACKED_BYTES / 1e6:.0f} MB are read"
-            )
+        limit = unpacked_limit(source.packed_size)
+        if total > limit:
+            raise ValueError(f"it unpacks to {total / 1e6:.0f} MB; at most {limit / 1e6:.0f} MB are read")
         arrays = dict.fromkeys(layout.puzzles, _NOTHING)
         for name, info in members.items():
             with archive.open(info) as member:
