@@ -10,12 +10,15 @@ than the base install.
             print(alert.name, alert.ra, alert.dec, alert.parameters.cfe.value)
 """
 
+from __future__ import annotations
+
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
 
-from cempstream.errors import install_hint
-
+# As type checkers know it. `typing` takes most of the time of this import, which every command waits for.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from cempstream.processors.readers import read_spectra
     from cempstream.processors.spectrum import BadSpectrum, Spectrum
     from cempstream.schemas.alert import Alert
@@ -67,6 +70,8 @@ def __getattr__(name: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("cempstream"):
             raise
+        from cempstream.errors import install_hint
+
         raise ModuleNotFoundError(
             f"cempstream.{name} needs {error.name}, which is not installed: {install_hint('cpu')}",
             name=error.name,

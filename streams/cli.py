@@ -19,6 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from cempstream.errors import fixable_errors, in_one_line, install_hint
+from cempstream.streams.interrupts import INTERRUPTED, end_in_order
 from cempstream.streams.telemetry.logs import LogFormat, LogLevel, configure_logging
 
 
@@ -141,7 +142,9 @@ class _LazyCommand(TyperCommand):
     """Stands for a verb in the help; gives way to the real one when it is called."""
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        return VERBS[str(self.name)].load().make_context(info_name, args, parent, **extra)
+        command = VERBS[str(self.name)].load()
+        end_in_order()  # nothing is half imported any more
+        return command.make_context(info_name, args, parent, **extra)
 
 
 class _Verbs(TyperGroup):
@@ -182,6 +185,8 @@ class _Verbs(TyperGroup):
                 f"'{verb.name}' needs {error.name}, which is not installed: {install_hint(verb.extra)}",
                 status=2,
             ) from None
+        except KeyboardInterrupt:
+            raise _Refused("interrupted", INTERRUPTED) from None
         except BrokenPipeError:  # whoever read our output has gone: `| head`
             raise
         except fixable_errors() as error:
@@ -264,5 +269,5 @@ for _verb in VERBS.values():
 
 
 def main() -> None:
-    """Run the command line; the installed ``cempstream``."""
+    """Run the command line; ``cempstream.__main__`` does, with Ctrl-C in hand."""
     app(prog_name="cempstream")

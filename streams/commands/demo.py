@@ -1,77 +1,22 @@
-"""``cempstream demo``: a night on a broker of its own, from spectra to alerts, with its books at the end."""
+"""``cempstream demo``: a night on a broker of its own, from spectra to alerts, and its accounts."""
 
 from __future__ import annotations
 
-import asyncio
-import random
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from cempstream.models.sessions import Provider
 from cempstream.models.simulator import load_mix
-from cempstream.models.simulator.mix import Mix
 from cempstream.streams.commands.options import OwnBroker
-from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
-from cempstream.streams.kafka.messages import OutMessage
-from cempstream.streams.kafka.publisher import Publisher
-from cempstream.streams.kafka.topics import MAX_INPUT_BYTES
-from cempstream.streams.pictures.pages import INDEX, write_index
-from cempstream.streams.rehearsal.arrivals import Arrivals
-from cempstream.streams.rehearsal.ledger import Ledger
-from cempstream.streams.rehearsal.live_table import LiveTable, Moment, PlainLines, Watch
+from cempstream.streams.interrupts import end_on_sigterm_too
+from cempstream.streams.rehearsal.demo import Night, Report, rehearse
 from cempstream.streams.rehearsal.local_stream import LocalStream
-from cempstream.streams.rehearsal.night_spectra import NightSpectrum, read_files, simulate_spectra
-from cempstream.streams.rehearsal.painter import Painter
-from cempstream.streams.rehearsal.worker_process import WorkerFailed
 from cempstream.streams.settings import read_settings
 
-#: The whole of it ends within two minutes; what is not done by then is reported as not done.
-_DEADLINE_S = 105.0
-_READY_TIMEOUT_S = 60.0
-#: However many spectra the files hold, the feed takes no longer than this.
-_LONGEST_FEED_S = 40.0
-_TICK_S = 0.2
-_LEAST_RECALL = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Night:
-    """What the demo does.
-
-    Attributes
-    ----------
-    prior
-        The worker's. It is not the mix's own fraction of CEMP stars: a programme after metal-poor stars
-        has more of the carbon-normal ones as well, and those are what a CEMP star is mistaken for.
-    """
-
-    survey: str
-    mix: Mix
-    n_spec: int
-    rate: float
-    seed: int
-    prior: float
-    files: tuple[Path, ...]
-    out: Path
-    bootstrap: str | None
-    provider: Provider
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """How the night went: lines for a person, and what failed."""
-
-    facts: tuple[tuple[str, str], ...]
-    failures: tuple[str, ...] = field(default=())
+_CHECK_EVERY_S = 0.5
 
 
 def demo(
@@ -90,9 +35,13 @@ def demo(
         str, typer.Option(help="What stars: halo (a programme after metal-poor stars) or galaxy.")
     ] = "halo",
     provider: Annotated[Provider | None, typer.Option(help="Where the networks run.")] = None,
+    stay: Annotated[
+        bool, typer.Option("--stay", help="Keep the stream up for subscribers, until Ctrl-C.")
+    ] = False,
 ) -> None:
     """Stream a simulated night through a worker, watch the alerts, and hold them against the truth."""
     began_s = time.monotonic()
+    end_on_sigterm_too()
     try:
         stars = load_mix(mix)
     except FileNotFoundError as error:
@@ -114,197 +63,29 @@ def demo(
         bootstrap=bootstrap,
         provider=settings.models.provider,
     )
-    try:
-        report = run_night(night, began_s)
-    except WorkerFailed as error:
-        typer.echo(f"demo: {error}", err=True)
-        raise typer.Exit(1) from None
-    width = max(len(name) for name, _ in report.facts)
-    for name, value in report.facts:
-        typer.echo(f"{name:>{width}}  {value}")
-    for failure in report.failures:
-        typer.echo(f"demo: {failure}", err=True)
+    with rehearse(night, began_s) as (report, stream):
+        _tell(report)
+        if stay:
+            _stay(stream)
     if report.failures:
         raise typer.Exit(1)
 
 
-def run_night(night: Night, began_s: float) -> Report:
-    """Run the night from the broker's start to the index page.
-
-    Parameters
-    ----------
-    began_s
-        When the command began, of the monotonic clock.
-
-    Raises
-    ------
-    WorkerFailed
-        The worker did not start, or ended.
-    """
-    deadline_s = began_s + _DEADLINE_S
-    console = Console()
-    watch: Watch = LiveTable(console) if console.is_terminal else PlainLines()
-    worker_settings = {
-        "CEMP_POLICY__PRIOR": str(night.prior),
-        "CEMP_MODELS__PROVIDER": night.provider.value,
-        # A demonstration shows every dead letter; it does not stop because of them.
-        "CEMP_BREAKER__SHARE": "1.0",
-    }
-    log_path = night.out / "worker.log"
-    log_path.unlink(missing_ok=True)
-    with (
-        Painter(night.out) as painter,
-        LocalStream("demo", night.bootstrap, worker_settings, worker_log=log_path) as stream,
-    ):
-        typer.echo(f"broker: {stream.broker_name} at {stream.kafka.bootstrap}", err=True)
-        # The worker loads its models meanwhile.
-        simulated = simulate_spectra(night.survey, night.mix, night.n_spec, night.seed)
-        read = read_files(night.files)
-        for complaint in read.complaints:
-            typer.echo(complaint, err=True)
-        spectra = [*simulated, *read.spectra]
-        random.Random(night.seed).shuffle(spectra)
-        stream.worker.wait_ready(_READY_TIMEOUT_S)
-        ledger = Ledger(stream.topics)
-        topics = stream.topics
-        with (
-            Arrivals(
-                stream.kafka, (topics.scores, topics.alerts, topics.alerts_archival, topics.dlq)
-            ) as arrivals,
-            Feed(stream, ledger, spectra, max(night.rate, len(spectra) / _LONGEST_FEED_S)) as feed,
-            watch,
-        ):
-
-            def look(phase: str) -> None:
-                new = ledger.book(arrivals.take())
-                for seen in new:
-                    painter.draw(seen)
-                watch.show(ledger, Moment(phase, len(spectra), painter.n_done), new)
-
-            while time.monotonic() < deadline_s:
-                feed.check()
-                stream.worker.check()
-                look("the night goes on" if feed.is_running else "the last outcomes")
-                if not feed.is_running and ledger.n_out >= ledger.n_sent:
-                    break
-                time.sleep(_TICK_S)
-            # An alert follows its score at once: when the worker has ended, all of them are there.
-            stream.worker.stop()
-            settled_s = time.monotonic() + 1.0
-            while time.monotonic() < settled_s or not painter.is_idle:
-                if time.monotonic() > deadline_s:
-                    break
-                look("the last pictures")
-                time.sleep(_TICK_S)
-        broker = f"{stream.broker_name} at {stream.kafka.bootstrap}"
-        return _finish(night, ledger, painter, broker, len(read.complaints), began_s)
+def _tell(report: Report) -> None:
+    width = max(len(name) for name, _ in report.facts)
+    for name, value in report.facts:
+        typer.echo(f"{name:>{width}}  {value}")
+    for line in (*report.remarks, *report.failures):
+        typer.echo(f"demo: {line}", err=True)
 
 
-def _finish(
-    night: Night, ledger: Ledger, painter: Painter, broker: str, n_unfit: int, began_s: float
-) -> Report:
-    """Close the books and write the index page."""
-    quality = ledger.quality()
-    rows = painter.rows()
-    unaccounted = ledger.unaccounted()
-    reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(ledger.dead_reasons.items()))
-    facts = (
-        ("in", f"{ledger.n_sent} spectra, {night.n_spec} of them simulated"),
-        ("scored", str(ledger.n_scored)),
-        ("dead letters", f"{ledger.n_dead}" + (f" ({reasons})" if reasons else "")),
-        ("unaccounted", str(len(unaccounted))),
-        ("alerts", f"{len(ledger.alerts)}, {quality.n_alerts} of them of simulated stars"),
-        ("latency p50", f"{ledger.latency_s(50):.3f} s, reduced to published"),
-        ("latency p99", f"{ledger.latency_s(99):.3f} s"),
-        ("recall", f"{_percent(quality.recall)} ({quality.n_found} of {quality.n_cemp} CEMP stars)"),
-        ("purity", f"{_percent(quality.purity)} ({quality.n_found} of {quality.n_alerts} alerts)"),
-        ("mix", f"{night.mix.name}, prior {night.prior:.2g}, seed {night.seed}"),
-        ("broker", broker),
-        ("took", f"{time.monotonic() - began_s:.0f} s"),
-    )
-    index = night.out / INDEX
-    write_index(
-        index,
-        rows,
-        title=f"A simulated night of {night.survey}",
-        lead="Likely carbon-enhanced metal-poor stars, the surest first; the truth is the simulator's. "
-        "No star of this night was trained on.",
-        summary=facts,
-    )
-    failures = []
-    if unaccounted:
-        failures.append(f"{len(unaccounted)} spectra are unaccounted for: {', '.join(unaccounted[:5])}")
-    if ledger.n_undelivered:
-        failures.append(f"the broker did not take {ledger.n_undelivered} spectra")
-    if not quality.recall >= _LEAST_RECALL:
-        failures.append(
-            f"recall is {_percent(quality.recall)}; at least {_percent(_LEAST_RECALL)} is expected"
-        )
-    if len(rows) < len(ledger.alerts):
-        failures.append(f"{len(ledger.alerts) - len(rows)} pictures were not drawn in time")
-    pages = ("pictures", f"{len(rows)} and {index}")
-    return Report((*facts, pages, *((("unfit", f"{n_unfit} in files"),) if n_unfit else ())), tuple(failures))
-
-
-def _percent(share: float) -> str:
-    return "—" if share != share else f"{100 * share:.0f} %"
-
-
-class Feed:
-    """Send the night's spectra at a steady rate, in a thread of its own.
-
-    Each is stamped as reduced when it is sent: from there its latency counts.
-    """
-
-    def __init__(
-        self, stream: LocalStream, ledger: Ledger, spectra: Sequence[NightSpectrum], rate: float
-    ) -> None:
-        self._stream = stream
-        self._ledger = ledger
-        self._spectra = spectra
-        self._rate = rate
-        self._ending = threading.Event()
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
-
-    @property
-    def is_running(self) -> bool:
-        """Whether spectra are still to be sent."""
-        return self._thread.is_alive()
-
-    def check(self) -> None:
-        """Raise what ended the feed before its time."""
-        if self._error is not None:
-            raise self._error
-
-    def __enter__(self) -> Feed:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._ending.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._send())
-        except BaseException as error:  # noqa: BLE001 - not handled here: `check` raises it in the main thread
-            self._error = error
-
-    async def _send(self) -> None:
-        kafka = self._stream.kafka
-        async with Publisher(
-            kafka.bootstrap, max_message_bytes=MAX_INPUT_BYTES, client_config=kafka.client_config()
-        ) as publisher:
-            async for _, error in send_at_rate(publisher, self._messages(), self._rate):
-                if error is not None:
-                    self._ledger.n_undelivered += error.n_failed
-
-    def _messages(self) -> Iterator[OutMessage]:
-        for item in self._spectra:
-            if self._ending.is_set():
-                return
-            now = replace(item.spectrum, reduced_at=datetime.now(UTC))
-            message = spectrum_message(now, self._stream.source, item.tense)
-            self._ledger.enter(item, sha256(message.value).hexdigest())
-            yield message
+def _stay(stream: LocalStream) -> None:
+    """Keep broker and worker up; Ctrl-C is the way to end them, and no failure."""
+    typer.echo("\nthe stream stays up until Ctrl-C; to subscribe, in another terminal:")
+    typer.echo(stream.listen_command("test", "archival"))
+    try:
+        while True:
+            stream.worker.check()
+            time.sleep(_CHECK_EVERY_S)
+    except KeyboardInterrupt:
+        typer.echo("interrupted: broker and worker end", err=True)

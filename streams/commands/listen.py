@@ -14,6 +14,7 @@ from rich.console import Console
 
 from cempstream.schemas.alert import Alert
 from cempstream.streams.commands.options import broker_option
+from cempstream.streams.interrupts import INTERRUPTED
 from cempstream.streams.subscriber.alert_file import AlertFile
 from cempstream.streams.subscriber.alert_view import alert_panel
 from cempstream.streams.subscriber.client import ALERTS_TOPIC, AlertStream
@@ -23,7 +24,6 @@ from cempstream.streams.times import TIME_FORMS, parse_start, parse_time
 
 logger = logging.getLogger(__name__)
 
-_INTERRUPTED = 130
 _WIDEST = 110
 
 
@@ -102,7 +102,7 @@ def listen(
     except BrokenPipeError:  # `listen | head`: the reader has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it ends
     except KeyboardInterrupt:
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(INTERRUPTED) from None
     if bad:
         raise typer.Exit(1)
 

@@ -2,70 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import os
 import shutil
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Annotated, Self
+from typing import Annotated
 
 import typer
 
 from cempstream.models.simulator import load_mix
-from cempstream.processors.spectrum import Spectrum
 from cempstream.streams.commands.options import OwnBroker
-from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
-from cempstream.streams.kafka.messages import OutMessage
-from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
-from cempstream.streams.kafka.topics import MAX_INPUT_BYTES
-from cempstream.streams.rehearsal.child_process import ChildProcess
-from cempstream.streams.rehearsal.embedded import free_port
-from cempstream.streams.rehearsal.local_stream import LocalStream, topic_environment
-from cempstream.streams.rehearsal.night_picture import save_night
-from cempstream.streams.rehearsal.night_spectra import cemp_share, simulate_spectra
-from cempstream.streams.rehearsal.prometheus_server import (
-    EVALUATION_S,
-    SCRAPE_S,
-    PrometheusServer,
-    find_prometheus,
-    find_rules,
-)
-from cempstream.streams.rehearsal.worker_process import WorkerFailed
-
-_READY_TIMEOUT_S = 90.0
-_TICK_S = 0.5
-_SAY_EVERY_S = 15.0
-
-_EXPOSURE_SIZE = 250
-
-#: One packet of so many is malformed: well below what raises an alert.
-_MALFORMED_EVERY = 50
-
-#: What the last scrape has seen, the last evaluation has recorded.
-_SETTLE_S = 2.0 * SCRAPE_S + EVALUATION_S
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What the night is like."""
-
-    survey: str
-    mix: str
-    seed: int
-    minutes: float
-    rate: float
-    out: Path
-
-    @property
-    def n_spec(self) -> int:
-        """Spectra of the night."""
-        return max(1, round(60 * self.minutes * self.rate))
+from cempstream.streams.interrupts import end_on_sigterm_too
+from cempstream.streams.rehearsal.local_stream import LocalStream
+from cempstream.streams.rehearsal.prometheus_server import find_prometheus, find_rules
+from cempstream.streams.rehearsal.watched_night import Plan, watch_night
 
 
 def night(
@@ -80,11 +28,12 @@ def night(
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same night.")] = 1,
     stay: Annotated[bool, typer.Option("--stay", help="Keep all up after the feed, until Ctrl-C.")] = False,
 ) -> None:
-    """Watch a simulated night with a real Prometheus; Ctrl-C ends it early, with its picture."""
+    """Watch a simulated night with a real Prometheus; Ctrl-C or SIGTERM ends it early, with its picture."""
+    end_on_sigterm_too()
     find_prometheus()  # both before anything is started
     find_rules()
     try:
-        prior = cemp_share(load_mix(mix))
+        load_mix(mix)
     except FileNotFoundError as error:
         raise typer.BadParameter(str(error)) from None
     shutil.rmtree(out / "prometheus", ignore_errors=True)  # a night of its own, not one after another
@@ -92,165 +41,5 @@ def night(
     for name in ("worker.log", "feed.log", "exposures.log"):
         (out / name).unlink(missing_ok=True)
     plan = Plan(survey, mix, seed, minutes, rate, out)
-    # The candidates that the monitoring expects follow from the prior, so here it is the mix's own; with the
-    # natural one alerts are purer, as in the demo.
-    settings = {"CEMP_POLICY__PRIOR": str(prior)}
-    try:
-        with LocalStream("night", bootstrap, settings, worker_log=out / "worker.log") as stream:
-            run_night(plan, stream, stay=stay)
-    except WorkerFailed as error:
-        typer.echo(f"night: {error}", err=True)
-        raise typer.Exit(1) from None
-
-
-def run_night(plan: Plan, stream: LocalStream, *, stay: bool) -> None:
-    """Feed a stream and draw what Prometheus saw of it.
-
-    Raises
-    ------
-    WorkerFailed, MonitorError
-        A process did not start, or ended before its time.
-    """
-    _say("broker", f"{stream.broker_name} at {stream.kafka.bootstrap}")
-    (sample,) = simulate_spectra(plan.survey, load_mix(plan.mix), 1, plan.seed)
-    stream.worker.wait_ready(_READY_TIMEOUT_S)
-    worker = f"127.0.0.1:{stream.worker.port}"
-    _say("worker", f"http://{worker}/metrics, log in {plan.out / 'worker.log'}")
-    exposures = free_port()
-    targets = {"cempstream": [worker], "cempstream-exposures": [f"127.0.0.1:{exposures}"]}
-    with (
-        _exposure_watch(plan, stream, exposures) as watch,
-        PrometheusServer(plan.out / "prometheus", targets) as prometheus,
-    ):
-        _say("exposures", f"http://127.0.0.1:{exposures}/metrics, log in {plan.out / 'exposures.log'}")
-        _say("prometheus", f"{prometheus.url}/alerts")
-
-        def check() -> None:
-            stream.worker.check()
-            prometheus.check()
-            if not watch.is_running:
-                raise WorkerFailed(f"the watch on exposures has ended: {watch.log_tail()}")
-
-        began_s = time.time()
-        feed = ChildProcess(_feed_command(plan, stream), log_path=plan.out / "feed.log")
-        malformed = Malformed(stream, sample.spectrum, plan.rate / _MALFORMED_EVERY)
-        try:
-            with feed, malformed:
-                _wait_while(lambda: feed.is_running, check, stream, prometheus)
-                if feed.returncode:
-                    raise WorkerFailed(f"the feed ended with status {feed.returncode}: {feed.log_tail()}")
-            settled_s = time.monotonic() + _SETTLE_S
-            _wait_while(lambda: time.monotonic() < settled_s, check, stream, prometheus)
-            if stay:
-                typer.echo("everything stays up until Ctrl-C")
-                _wait_while(lambda: True, check, stream, prometheus)
-        except KeyboardInterrupt:
-            typer.echo("interrupted: the picture shows the night so far")
-        picture = plan.out / "night.png"
-        save_night(prometheus, began_s, time.time(), picture, f"A simulated night of {plan.survey}")
-        _say("night", _state(stream, prometheus))
-        _say("picture", str(picture))
-
-
-def _wait_while(
-    goes_on: Callable[[], bool], check: Callable[[], None], stream: LocalStream, prometheus: PrometheusServer
-) -> None:
-    """Wait, see that everything runs, and say now and then how the night goes."""
-    said_s = time.monotonic()
-    while goes_on():
-        check()
-        if time.monotonic() - said_s > _SAY_EVERY_S:
-            said_s = time.monotonic()
-            _say(time.strftime("%H:%M:%S"), _state(stream, prometheus))
-        time.sleep(_TICK_S)
-
-
-def _state(stream: LocalStream, prometheus: PrometheusServer) -> str:
-    metric = stream.worker.metric
-    firing = ", ".join(sorted({name for name, _ in prometheus.firing()}))
-    return (
-        f"{metric('cemp_spectra_total'):.0f} out, {metric('cemp_dlq_total'):.0f} of them dead letters; "
-        f"{metric('cemp_candidates_total'):.0f} candidates; alerts: {firing or 'none'}"
-    )
-
-
-def _say(what: str, text: str) -> None:
-    typer.echo(f"{what:<10}  {text}")
-
-
-def _feed_command(plan: Plan, stream: LocalStream) -> list[str]:
-    options = {
-        "n": plan.n_spec,
-        "rate": plan.rate,
-        "survey": plan.survey,
-        "mix": plan.mix,
-        "seed": plan.seed,
-        "tense": "current",  # as tonight's, of which the objective speaks; the topic is this night's own
-        "topic": stream.source,
-        "bootstrap": stream.kafka.bootstrap,
-        "truth": plan.out / "truth.csv",
-        "exposure-size": _EXPOSURE_SIZE,
-    }
-    words = itertools.chain.from_iterable((f"--{name}", str(value)) for name, value in options.items())
-    return [sys.executable, "-m", "cempstream", "simulate", *words]
-
-
-def _exposure_watch(plan: Plan, stream: LocalStream, port: int) -> ChildProcess:
-    command = [sys.executable, "-m", "cempstream", "exposures", "watch"]
-    return ChildProcess(
-        [*command, "--bootstrap", stream.kafka.bootstrap, "--port", str(port)],
-        env={**os.environ, **topic_environment(stream.topics)},
-        log_path=plan.out / "exposures.log",
-    )
-
-
-class Malformed:
-    """Send packets that cannot be scored, as every night has a few, in a thread of its own.
-
-    Parameters
-    ----------
-    sample
-        What they are made from.
-    rate
-        Packets a second.
-    """
-
-    def __init__(self, stream: LocalStream, sample: Spectrum, rate: float) -> None:
-        self._kafka = stream.kafka
-        self._rate = rate
-        good = spectrum_message(sample, stream.source, "current")
-        too_coarse = replace(sample, resolving_power=50.0)
-        self._kinds = (
-            replace(good, value=good.value[: len(good.value) // 2]),
-            replace(good, value=b"\x99" + good.value[1:]),
-            spectrum_message(too_coarse, stream.source, "current"),
-        )
-        self._ending = threading.Event()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._send()), name="malformed", daemon=True
-        )
-        self.n_undelivered = 0
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._ending.set()
-        self._thread.join()
-
-    async def _send(self) -> None:
-        kafka = self._kafka
-        async with Publisher(
-            kafka.bootstrap, max_message_bytes=MAX_INPUT_BYTES, client_config=kafka.client_config()
-        ) as publisher:
-            async for _, error in send_at_rate(publisher, self._messages(), self._rate):
-                self.n_undelivered += error.n_failed if isinstance(error, DeliveryFailed) else 0
-
-    def _messages(self) -> Iterator[OutMessage]:
-        for message in itertools.cycle(self._kinds):
-            if self._ending.is_set():
-                return
-            yield message
+    with LocalStream("night", bootstrap, {}, worker_log=out / "worker.log") as stream:
+        watch_night(plan, stream, stay=stay)

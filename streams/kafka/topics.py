@@ -21,7 +21,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # imported the
 from cempstream.streams.kafka.places import NoBroker, no_broker
 from cempstream.streams.settings import MIB, KafkaSettings, TopicSettings
 
-_TIMEOUT_S = 10.0
+_TIMEOUT_S = 30.0
 _ANSWER_S = 5.0
 _DAY_MS = 24 * 3600 * 1000
 

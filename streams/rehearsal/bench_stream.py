@@ -26,7 +26,6 @@ from cempstream.streams.rehearsal.local_stream import LocalStream
 from cempstream.streams.rehearsal.machine import Machine, this_machine
 from cempstream.streams.settings import Settings
 
-_READY_TIMEOUT_S = 60.0
 _PHASE_TIMEOUT_S = 180.0
 _DISTINCT_SPECTRA = 500
 _WARM_UP_SPECTRA = 640
@@ -127,7 +126,7 @@ def measure_stream(
     packets = [encode_spectrum(spectrum) for spectrum in spectra]
     with LocalStream("bench", bootstrap, worker_settings) as stream:
         say(f"broker: {stream.broker_name} at {stream.kafka.bootstrap}; the worker starts")
-        stream.worker.wait_ready(_READY_TIMEOUT_S)
+        stream.worker.wait_ready()
         results = (stream.topics.scores, stream.topics.dlq)
         with Arrivals(stream.kafka, (*results, stream.topics.alerts)) as arrivals:
             run = _Run(stream, arrivals)

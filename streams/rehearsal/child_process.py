@@ -4,7 +4,9 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -128,3 +130,19 @@ class ChildProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+@contextmanager
+def unheard_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C wait until the block ends; a process that is started within never hears it.
+
+    For children that `multiprocessing` starts: they stay in the terminal's process group, and a handler of
+    their own would come only after they have imported what they run. A blocked signal is inherited.
+    """
+    # It would unblock the signal again when the first child needs it.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -126,7 +126,7 @@ class EmbeddedBroker:
 
     name = "tansu (embedded, in memory)"
 
-    def __init__(self, start_timeout_s: float = 15.0) -> None:
+    def __init__(self, start_timeout_s: float = 120.0) -> None:
         self._start_timeout_s = start_timeout_s
         self._process: ChildProcess | None = None
         self._port = 0

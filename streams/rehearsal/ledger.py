@@ -71,6 +71,7 @@ class Ledger:
         self._scored: Counter[str] = Counter()
         self._dead: Counter[str] = Counter()
         self._alerts: dict[str, AlertSeen] = {}
+        self._candidates: set[str] = set()
         self._latencies_s: list[float] = []
         self._scored_at_s: list[float] = []
         self.dead_reasons: Counter[str] = Counter()
@@ -91,6 +92,8 @@ class Ledger:
             if arrival.topic == self._topics.scores:
                 score = decode_score(arrival.value)
                 self._scored[score.spectrum_id] += 1
+                if score.decision.is_candidate:
+                    self._candidates.add(score.spectrum_id)
                 self._latencies_s.append((score.published_at - score.reduced_at).total_seconds())
                 self._scored_at_s.append(time.monotonic())
             elif arrival.topic == self._topics.dlq:
@@ -139,6 +142,15 @@ class Ledger:
     def unaccounted(self) -> list[str]:
         """Return the ids of spectra that went in and did not come out."""
         return [name for name, n in self._snapshot() if self._scored[name] + self._dead[name] < n]
+
+    def without_alert(self) -> list[str]:
+        """Return the ids of candidates whose alert has not come."""
+        alerted = {seen.alert.spectrum_id for seen in self.alerts}
+        return sorted(self._candidates - alerted)
+
+    def is_balanced(self) -> bool:
+        """Whether all that went in has come out, and every candidate as an alert too."""
+        return self.n_out >= self.n_sent and not self.without_alert()
 
     def _snapshot(self) -> list[tuple[str, int]]:
         with self._lock:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
+import sys
 import uuid
 from collections.abc import Mapping
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cempstream.schemas.stamp import Tense
 from cempstream.streams.kafka.topics import TopicAdmin, plan_topics
 from cempstream.streams.rehearsal.embedded import EmbeddedBroker
 from cempstream.streams.rehearsal.worker_process import WorkerProcess
@@ -70,6 +75,13 @@ class LocalStream:
         """Topic of the spectra."""
         return self.topics.spectra[0]
 
+    def listen_command(self, *tenses: Tense) -> str:
+        """Return the line that subscribes to this stream's alerts of some tenses, ready to paste."""
+        topics = [self.topics.alerts, *([self.topics.alerts_archival] if "archival" in tenses else [])]
+        options = [("--bootstrap", self.kafka.bootstrap), ("--start", "earliest")]
+        options += [("--topic", topic) for topic in topics] + [("--tense", tense) for tense in tenses]
+        return shlex.join([*_own_program(), "listen", *chain.from_iterable(options)])
+
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             if self._bootstrap is None:
@@ -79,7 +91,8 @@ class LocalStream:
                 self.broker_name, bootstrap, session = "Kafka", self._bootstrap, _SESSION
             self.kafka = read_settings(kafka={"bootstrap": bootstrap}).kafka
             admin = TopicAdmin(self.kafka)
-            admin.metadata()  # says plainly where no broker answers; creating topics would only time out
+            if self._bootstrap is not None:
+                admin.metadata()  # says plainly where no broker answers; creating topics would only time out
             plans = plan_topics(self.topics, n_partitions=_PARTITIONS, replication=1, retention_days=1)
             admin.create(plans)
             if self._bootstrap is not None:
@@ -102,7 +115,7 @@ class LocalStream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        self._stack.__exit__(kind, error, trace)
 
 
 def topic_environment(topics: TopicSettings) -> dict[str, str]:
@@ -111,6 +124,17 @@ def topic_environment(topics: TopicSettings) -> dict[str, str]:
         f"CEMP_TOPICS__{name.upper()}": value if isinstance(value, str) else json.dumps(value)
         for name, value in topics.model_dump().items()
     }
+
+
+def _own_program() -> list[str]:
+    """Return how the running command is called: its name alone where the shell would find this very one."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        return [sys.executable, "-m", "cempstream"]
+    found = shutil.which(program.name)
+    if found is not None and program.exists() and Path(found).samefile(program):
+        return [program.name]
+    return [str(program)]
 
 
 def _delete(admin: TopicAdmin, names: list[str]) -> None:

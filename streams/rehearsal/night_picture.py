@@ -6,7 +6,7 @@ Colours are those of Okabe & Ito (2008), one meaning each on all panels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -106,7 +106,7 @@ PANELS = (
         "stars",
         (
             Line("sum(cemp_candidates_total)", "candidates", _ORANGE),
-            Line("sum(cemp_expected_candidates_total)", "CEMP stars expected", _GREY, "--"),
+            Line("sum(cemp_expected_candidates_total)", "CEMP stars expected by the prior", _GREY, "--"),
         ),
     ),
 )
@@ -114,20 +114,43 @@ PANELS = (
 ALERTS = "max by (alertname, alertstate) (ALERTS)"
 
 
-def save_night(prometheus: PrometheusServer, begin_s: float, end_s: float, path: Path, title: str) -> None:
-    """Draw the time from one Unix time to another and write it as PNG."""
-    draw_night(prometheus, begin_s, end_s, title).savefig(path, format="png")
+def save_night(
+    prometheus: PrometheusServer,
+    begin_s: float,
+    end_s: float,
+    path: Path,
+    title: str,
+    *,
+    cemp_share: float | None = None,
+) -> None:
+    """Draw a night, as `draw_night` does, and write it as PNG."""
+    draw_night(prometheus, begin_s, end_s, title, cemp_share=cemp_share).savefig(path, format="png")
 
 
 @rc_context({"text.parse_math": False})  # labels hold names of topics and workers, no formulas
-def draw_night(prometheus: PrometheusServer, begin_s: float, end_s: float, title: str) -> Figure:
-    """Draw the time from one Unix time to another."""
+def draw_night(
+    prometheus: PrometheusServer,
+    begin_s: float,
+    end_s: float,
+    title: str,
+    *,
+    cemp_share: float | None = None,
+) -> Figure:
+    """Draw the time from one Unix time to another.
+
+    Parameters
+    ----------
+    cemp_share
+        True fraction of CEMP stars among the spectra where it is known, of a simulated night: their number
+        is drawn beside the candidates'.
+    """
     step_s = max(float(SCRAPE_S), (end_s - begin_s) / _MAX_STEPS)
     figure = Figure(figsize=_SIZE_IN, dpi=_DPI, layout="constrained")
     when = f"{datetime.fromtimestamp(begin_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
     figure.suptitle(f"{title}, {when}", fontsize=14, fontweight="bold", x=0.01, ha="left")
     cells = figure.subplots(2, 3, sharex=True)
-    for axes, panel in zip(cells.flat, PANELS, strict=False):
+    panels = PANELS if cemp_share is None else (*PANELS[:-1], with_truth(PANELS[-1], cemp_share))
+    for axes, panel in zip(cells.flat, panels, strict=False):
         curves = {line: prometheus.query_range(line.expr, begin_s, end_s, step_s) for line in panel.lines}
         _draw_panel(axes, panel, curves, begin_s)
     alerts = prometheus.query_range(ALERTS, begin_s, end_s, step_s)
@@ -139,6 +162,12 @@ def draw_night(prometheus: PrometheusServer, begin_s: float, end_s: float, title
         axes.tick_params(labelsize=_TEXT_PT)
         axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def with_truth(candidates: Panel, cemp_share: float) -> Panel:
+    """Return the panel of candidates with the number of CEMP stars that a simulated night has sent."""
+    sent = f'{cemp_share:.6g} * sum(cemp_spectra_total{{outcome="scored"}})'
+    return replace(candidates, lines=(*candidates.lines, Line(sent, "CEMP stars sent", _GREEN, ":")))
 
 
 def _draw_panel(axes: Axes, panel: Panel, found: Mapping[Line, list[Curve]], begin_s: float) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from multiprocessing import get_context
 from multiprocessing.pool import AsyncResult
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Self
 from cempstream.schemas.alert import decode_alert
 from cempstream.streams.pictures.finding import finding_of_alert
 from cempstream.streams.pictures.pages import INDEX, Row, index_row, unique_stem, write_star
+from cempstream.streams.rehearsal.child_process import unheard_ctrl_c
 from cempstream.streams.rehearsal.ledger import AlertSeen
 
 _NICENESS = 3
@@ -33,8 +33,9 @@ class Painter:
         self._folder = folder
         self._taken = {Path(INDEX).stem}
         self._jobs: list[tuple[AlertSeen, AsyncResult[str]]] = []
-        # Spawned, not forked: this process has threads.
-        self._pool = get_context("spawn").Pool(_PROCESSES, initializer=_start)
+        with unheard_ctrl_c():  # we hear it, and end them
+            # Spawned, not forked: this process has threads.
+            self._pool = get_context("spawn").Pool(_PROCESSES, initializer=os.nice, initargs=(_NICENESS,))
 
     @property
     def n_done(self) -> int:
@@ -74,12 +75,6 @@ class Painter:
     ) -> None:
         self._pool.terminate()
         self._pool.join()
-
-
-def _start() -> None:
-    """Let Ctrl-C end the parent, which ends us."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.nice(_NICENESS)
 
 
 def _draw(packet: bytes, folder: Path, stem: str) -> str:

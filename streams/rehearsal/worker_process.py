@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
+import typer
+
 from cempstream.errors import FixableError
 from cempstream.streams.rehearsal.child_process import ChildProcess
 from cempstream.streams.rehearsal.embedded import free_port
 
 _POLL_S = 0.1
+_SAY_EVERY_S = 15.0
+#: Loading takes seconds, on a busy machine minutes; an end of the process is noticed at once.
+_READY_TIMEOUT_S = 600.0
 _STOP_TIMEOUT_S = 30.0
 
 
@@ -43,20 +48,23 @@ class WorkerProcess:
             log_path=log_path,
         )
 
-    def wait_ready(self, timeout_s: float, on_wait: Callable[[], None] = lambda: None) -> None:
-        """Return once it consumes.
+    def wait_ready(self, timeout_s: float = _READY_TIMEOUT_S) -> None:
+        """Return once it consumes; say now and then that it does not yet.
 
         Raises
         ------
         WorkerFailed
             It ended, or `timeout_s` passed.
         """
-        deadline_s = time.monotonic() + timeout_s
+        began_s = said_s = time.monotonic()
         while self._get("/ready")[0] != 200:
             self.check()
-            if time.monotonic() > deadline_s:
+            now_s = time.monotonic()
+            if now_s - began_s > timeout_s:
                 raise WorkerFailed(f"the worker is not ready after {timeout_s:g} s: {self._log()}")
-            on_wait()
+            if now_s - said_s > _SAY_EVERY_S:
+                said_s = now_s
+                typer.echo(f"the worker still starts, for {now_s - began_s:.0f} s now", err=True)
             time.sleep(_POLL_S)
 
     def check(self) -> None:
@@ -94,7 +102,10 @@ class WorkerProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        if kind is None:
+            self.stop()
+        else:  # interrupted or failed: nobody waits for its last spectra
+            self._process.kill()
 
     def _proc(self, name: str) -> str:
         return Path(f"/proc/{self._process.pid}/{name}").read_text()

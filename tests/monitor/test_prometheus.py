@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -20,6 +21,7 @@ from cempstream.schemas.codec import encode_spectrum
 from cempstream.streams.rehearsal.child_process import ChildProcess
 from cempstream.streams.rehearsal.embedded import free_port
 from cempstream.streams.rehearsal.prometheus_server import MonitorError, PrometheusServer
+from cempstream.streams.settings import PolicySettings
 from tests.broker.conftest import need_kafka
 from tests.broker.kafka import KafkaBroker
 from tests.contract.monitoring import dashboard_queries, picture_queries, rule_queries
@@ -108,27 +110,62 @@ def test_the_command_draws_its_night_and_ends(tmp_path: Path) -> None:
     assert f"picture     {picture}" in done.stdout
 
 
+def read_until(process: subprocess.Popen[str], wanted: str) -> dict[str, str]:
+    """Read what a night says until a line holds this; return all by its name, the line itself under ''."""
+    assert process.stdout is not None
+    said: dict[str, str] = {}
+    for line in process.stdout:
+        what, _, text = line.partition("  ")
+        said[what] = text.strip()
+        if wanted in line:
+            return {**said, "": line.strip()}
+    raise AssertionError(f"it ended before it had said {wanted!r}: {said}")
+
+
+def assert_nothing_serves(said: dict[str, str]) -> None:
+    for what in ("worker", "exposures", "prometheus"):
+        with pytest.raises(URLError):
+            urlopen(said[what].partition(",")[0], timeout=5)
+
+
 def test_ctrl_c_ends_the_night_with_its_picture_and_leaves_nothing_running(tmp_path: Path) -> None:
     night = [sys.executable, "-m", "cempstream", "night", "--minutes", "30", "--out", str(tmp_path)]
-    said: dict[str, str] = {}
     with subprocess.Popen(night, stdout=subprocess.PIPE, text=True) as process:
         try:
-            assert process.stdout is not None
-            while not any(" out, " in text for text in said.values()):
-                line = process.stdout.readline()
-                assert line, "it ended before its time"
-                what, _, text = line.partition("  ")
-                said[what] = text.strip()
+            said = read_until(process, " out, ")
             process.send_signal(signal.SIGINT)
-            rest = process.stdout.read()
-            assert process.wait(60) == 0, rest
+            rest, _ = process.communicate(timeout=60)
+            assert process.returncode == 0, rest
         finally:
             process.kill()
     assert "interrupted" in rest
     assert (tmp_path / "night.png").read_bytes().startswith(b"\x89PNG")
-    for what in ("worker", "exposures", "prometheus"):
-        with pytest.raises(URLError):
-            urlopen(said[what].partition(",")[0], timeout=5)
+    assert_nothing_serves(said)
+
+
+def test_a_night_that_stays_is_listened_to_and_ended_by_sigterm(tmp_path: Path) -> None:
+    """Its worker keeps the natural prior, whatever share of CEMP stars the simulated programme has."""
+    options = ["--minutes", "0.2", "--stay", "--out", str(tmp_path)]
+    with subprocess.Popen(
+        [sys.executable, "-m", "cempstream", "night", *options], stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            said = read_until(process, " listen ")
+            listen = f"{said['']} -n 1 --json"
+            listened = subprocess.run(listen, shell=True, capture_output=True, text=True, timeout=120)
+            with urlopen(said["worker"].partition(",")[0], timeout=20) as answer:
+                metrics = dict(line.rsplit(" ", 1) for line in answer.read().decode().splitlines())
+            process.send_signal(signal.SIGTERM)
+            rest, _ = process.communicate(timeout=60)
+            assert process.returncode == 0, rest
+        finally:
+            process.kill()
+    assert json.loads(listened.stdout)["spectrum_id"].startswith("sim-"), listened.stderr
+    n_scored = float(metrics['cemp_spectra_total{outcome="scored"}'])
+    expected = float(metrics['cemp_expected_candidates_total{survey="lamost"}'])
+    assert expected == pytest.approx(n_scored * PolicySettings().prior)
+    assert (tmp_path / "night.png").read_bytes().startswith(b"\x89PNG")
+    assert_nothing_serves(said)
 
 
 def test_the_command_says_what_it_lacks(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,9 +13,11 @@ from cempstream.schemas.alert import encode_alert
 from cempstream.schemas.samples import sample_classification, sample_spectrum, sample_stamp
 from cempstream.schemas.score import encode_score
 from cempstream.streams.rehearsal.arrivals import Arrival
+from cempstream.streams.rehearsal.demo import verdict
 from cempstream.streams.rehearsal.ledger import Ledger
 from cempstream.streams.rehearsal.live_table import Moment, alert_cells, status_line
 from cempstream.streams.rehearsal.night_spectra import NightSpectrum
+from cempstream.streams.rehearsal.patience import Patience
 from cempstream.streams.settings import TopicSettings
 
 TOPICS = TopicSettings()
@@ -98,3 +102,50 @@ def test_the_watcher_is_told_the_books(ledger: Ledger) -> None:
     assert cells[1:5] == ("0.970", "-2.41", "+1.52", "CEMP-s")
     assert cells[-1] == "CEMP"
     assert "C2 5165 40 %" in cells[-2]
+
+
+def test_the_accounts_balance_when_every_candidate_has_its_alert(ledger: Ledger) -> None:
+    ledger.book([score(name) for name in ("s0", "s1", "s2", "s3")])  # all of them candidates
+    ledger.book([alert(name) for name in ("s0", "s1", "s2")])
+    assert not ledger.is_balanced()
+    assert ledger.without_alert() == ["s3"]
+    ledger.book([alert("s3")])
+    assert ledger.is_balanced()
+
+
+def test_a_late_picture_is_a_remark_and_a_lost_spectrum_a_failure(ledger: Ledger) -> None:
+    ledger.book([score(name) for name in ("s0", "s1", "s2", "s3")])
+    ledger.book([alert(name) for name in ("s0", "s1", "s2", "s3")])
+    assert verdict(ledger, n_pictures=4) == ((), ())
+    assert verdict(ledger, n_pictures=1) == (("3 pictures were not drawn; the alerts are all there",), ())
+    ledger.enter(night_spectrum("s4"), "sha4")
+    assert verdict(ledger, n_pictures=4) == ((), ("1 spectra are unaccounted for: s4",))
+
+
+@pytest.mark.parametrize(("n_cemp", "n_failures"), [(9, 0), (10, 1)])
+def test_of_a_few_cemp_stars_all_may_be_missed(n_cemp: int, n_failures: int) -> None:
+    ledger = Ledger(TOPICS)
+    for i in range(n_cemp):
+        ledger.enter(night_spectrum(f"s{i}", is_cemp=True), f"sha{i}")
+    ledger.book([arrival(TOPICS.dlq, b"", orig_sha256=f"sha{i}", error_reason="bad") for i in range(n_cemp)])
+    _, failures = verdict(ledger, n_pictures=0)
+    assert len(failures) == n_failures
+
+
+def test_patience_lasts_as_long_as_something_moves() -> None:
+    patience = Patience(limit_s=0.05)
+    moves = itertools.count()
+    began_s = time.monotonic()
+    while time.monotonic() - began_s < 0.2:
+        assert not patience.is_over(next(moves), "still")
+    while not patience.is_over("still"):
+        time.sleep(0.01)
+
+
+def test_a_machine_that_slept_is_not_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    patience = Patience(limit_s=10.0)
+    assert not patience.is_over("still")
+    now_s = 3600.0
+    assert not patience.is_over("still")

@@ -1,0 +1,270 @@
+"""A demonstration: a simulated night through a worker, its alerts, its pictures and its accounts."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from cempstream.models.sessions import Provider
+from cempstream.models.simulator.mix import Mix
+from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
+from cempstream.streams.kafka.messages import OutMessage
+from cempstream.streams.kafka.publisher import Publisher
+from cempstream.streams.kafka.topics import MAX_INPUT_BYTES
+from cempstream.streams.pictures.pages import INDEX, write_index
+from cempstream.streams.rehearsal.arrivals import Arrivals
+from cempstream.streams.rehearsal.ledger import Ledger
+from cempstream.streams.rehearsal.live_table import LiveTable, Moment, PlainLines, Watch
+from cempstream.streams.rehearsal.local_stream import LocalStream
+from cempstream.streams.rehearsal.night_spectra import NightSpectrum, read_files, simulate_spectra
+from cempstream.streams.rehearsal.painter import Painter
+from cempstream.streams.rehearsal.patience import Patience
+
+#: However many spectra the files hold, the feed takes no longer than this.
+_LONGEST_FEED_S = 40.0
+_TICK_S = 0.2
+_LEAST_RECALL = 0.5
+#: Of fewer CEMP stars chance may hide half.
+_FEWEST_CEMP = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Night:
+    """What the demo does.
+
+    Attributes
+    ----------
+    prior
+        The worker's. It is not the mix's own fraction of CEMP stars: a programme after metal-poor stars
+        has more of the carbon-normal ones as well, and those are what a CEMP star is mistaken for.
+    """
+
+    survey: str
+    mix: Mix
+    n_spec: int
+    rate: float
+    seed: int
+    prior: float
+    files: tuple[Path, ...]
+    out: Path
+    bootstrap: str | None
+    provider: Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How the night went.
+
+    Attributes
+    ----------
+    facts
+        Name and value, for a person.
+    remarks
+        What is less than it could be, and no failure: pictures that were not drawn.
+    failures
+        What must not be.
+    """
+
+    facts: tuple[tuple[str, str], ...]
+    remarks: tuple[str, ...] = field(default=())
+    failures: tuple[str, ...] = field(default=())
+
+
+@contextmanager
+def rehearse(night: Night, began_s: float) -> Iterator[tuple[Report, LocalStream]]:
+    """Run the night from the broker's start to the index page; the stream stays up while the block runs.
+
+    Every wait goes on as long as something moves: a slow machine takes longer, and fails nothing.
+
+    Parameters
+    ----------
+    began_s
+        When the command began, of the monotonic clock.
+
+    Raises
+    ------
+    WorkerFailed
+        The worker did not start, or ended.
+    """
+    console = Console()
+    watch: Watch = LiveTable(console) if console.is_terminal else PlainLines()
+    worker_settings = {
+        "CEMP_POLICY__PRIOR": str(night.prior),
+        "CEMP_MODELS__PROVIDER": night.provider.value,
+        # A demonstration shows every dead letter; it does not stop because of them.
+        "CEMP_BREAKER__SHARE": "1.0",
+    }
+    log_path = night.out / "worker.log"
+    log_path.unlink(missing_ok=True)
+    with (
+        Painter(night.out) as painter,
+        LocalStream("demo", night.bootstrap, worker_settings, worker_log=log_path) as stream,
+    ):
+        typer.echo(f"broker: {stream.broker_name} at {stream.kafka.bootstrap}", err=True)
+        # The worker loads its models meanwhile.
+        simulated = simulate_spectra(night.survey, night.mix, night.n_spec, night.seed)
+        read = read_files(night.files)
+        for complaint in read.complaints:
+            typer.echo(complaint, err=True)
+        spectra = [*simulated, *read.spectra]
+        random.Random(night.seed).shuffle(spectra)
+        stream.worker.wait_ready()
+        ledger = Ledger(stream.topics)
+        topics = stream.topics
+        with (
+            Arrivals(
+                stream.kafka, (topics.scores, topics.alerts, topics.alerts_archival, topics.dlq)
+            ) as arrivals,
+            Feed(stream, ledger, spectra, max(night.rate, len(spectra) / _LONGEST_FEED_S)) as feed,
+            watch,
+        ):
+
+            def look(phase: str) -> None:
+                feed.check()
+                stream.worker.check()
+                new = ledger.book(arrivals.take())
+                for seen in new:
+                    painter.draw(seen)
+                watch.show(ledger, Moment(phase, len(spectra), painter.n_done), new)
+
+            patience = Patience()
+            while feed.is_running or not ledger.is_balanced():
+                look("the night goes on" if feed.is_running else "the last outcomes")
+                if patience.is_over(ledger.n_sent, ledger.n_out, len(ledger.alerts)):
+                    break
+                time.sleep(_TICK_S)
+            patience = Patience()
+            while not painter.is_idle and not patience.is_over(painter.n_done):
+                look("the last pictures")
+                time.sleep(_TICK_S)
+        yield _finish(night, ledger, painter, stream, len(read.complaints), began_s), stream
+
+
+def _finish(
+    night: Night, ledger: Ledger, painter: Painter, stream: LocalStream, n_unfit: int, began_s: float
+) -> Report:
+    """Close the books and write the index page."""
+    quality = ledger.quality()
+    rows = painter.rows()
+    reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(ledger.dead_reasons.items()))
+    facts = (
+        ("in", f"{ledger.n_sent} spectra, {night.n_spec} of them simulated"),
+        ("scored", str(ledger.n_scored)),
+        ("dead letters", f"{ledger.n_dead}" + (f" ({reasons})" if reasons else "")),
+        ("unaccounted", str(len(ledger.unaccounted()))),
+        ("alerts", f"{len(ledger.alerts)}, {quality.n_alerts} of them of simulated stars"),
+        ("latency p50", f"{ledger.latency_s(50):.3f} s, reduced to published"),
+        ("latency p99", f"{ledger.latency_s(99):.3f} s"),
+        ("recall", f"{_percent(quality.recall)} ({quality.n_found} of {quality.n_cemp} CEMP stars)"),
+        ("purity", f"{_percent(quality.purity)} ({quality.n_found} of {quality.n_alerts} alerts)"),
+        ("mix", f"{night.mix.name}, prior {night.prior:.2g}, seed {night.seed}"),
+        ("broker", f"{stream.broker_name} at {stream.kafka.bootstrap}"),
+        ("took", f"{time.monotonic() - began_s:.0f} s"),
+    )
+    index = night.out / INDEX
+    write_index(
+        index,
+        rows,
+        title=f"A simulated night of {night.survey}",
+        lead="Likely carbon-enhanced metal-poor stars, the surest first; the truth is the simulator's. "
+        "No star of this night was trained on.",
+        summary=facts,
+    )
+    remarks, failures = verdict(ledger, len(rows))
+    pages = ("pictures", f"{len(rows)} and {index}")
+    unfit = (("unfit", f"{n_unfit} in files"),) if n_unfit else ()
+    return Report((*facts, pages, *unfit), remarks, failures)
+
+
+def verdict(ledger: Ledger, n_pictures: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return what is worth a remark, and what failed: only accounts that do not balance, and a low recall."""
+    remarks, failures = [], []
+    if unaccounted := ledger.unaccounted():
+        failures.append(f"{len(unaccounted)} spectra are unaccounted for: {', '.join(unaccounted[:5])}")
+    if ledger.n_undelivered:
+        failures.append(f"the broker did not take {ledger.n_undelivered} spectra")
+    if lacking := ledger.without_alert():
+        failures.append(f"{len(lacking)} candidates have no alert: {', '.join(lacking[:5])}")
+    quality = ledger.quality()
+    if quality.n_cemp >= _FEWEST_CEMP and quality.recall < _LEAST_RECALL:
+        failures.append(
+            f"recall is {_percent(quality.recall)}; at least {_percent(_LEAST_RECALL)} is expected"
+        )
+    if n_late := len(ledger.alerts) - n_pictures:
+        remarks.append(f"{n_late} pictures were not drawn; the alerts are all there")
+    return tuple(remarks), tuple(failures)
+
+
+def _percent(share: float) -> str:
+    return "—" if share != share else f"{100 * share:.0f} %"
+
+
+class Feed:
+    """Send the night's spectra at a steady rate, in a thread of its own.
+
+    Each is stamped as reduced when it is sent: from there its latency counts.
+    """
+
+    def __init__(
+        self, stream: LocalStream, ledger: Ledger, spectra: Sequence[NightSpectrum], rate: float
+    ) -> None:
+        self._stream = stream
+        self._ledger = ledger
+        self._spectra = spectra
+        self._rate = rate
+        self._ending = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether spectra are still to be sent."""
+        return self._thread.is_alive()
+
+    def check(self) -> None:
+        """Raise what ended the feed before its time."""
+        if self._error is not None:
+            raise self._error
+
+    def __enter__(self) -> Feed:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ending.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._send())
+        except BaseException as error:  # noqa: BLE001 - not handled here: `check` raises it in the main thread
+            self._error = error
+
+    async def _send(self) -> None:
+        kafka = self._stream.kafka
+        async with Publisher(
+            kafka.bootstrap, max_message_bytes=MAX_INPUT_BYTES, client_config=kafka.client_config()
+        ) as publisher:
+            async for _, error in send_at_rate(publisher, self._messages(), self._rate):
+                if error is not None:
+                    self._ledger.n_undelivered += error.n_failed
+
+    def _messages(self) -> Iterator[OutMessage]:
+        for item in self._spectra:
+            if self._ending.is_set():
+                return
+            now = replace(item.spectrum, reduced_at=datetime.now(UTC))
+            message = spectrum_message(now, self._stream.source, item.tense)
+            self._ledger.enter(item, sha256(message.value).hexdigest())
+            yield message
