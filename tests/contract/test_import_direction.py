@@ -56,7 +56,7 @@ DOORS = {
 }
 
 #: Modules at the root of ``streams`` that its rooms may import.
-HALL = ("addresses", "settings", "times", "wording")
+HALL = ("addresses", "interrupts", "settings", "times", "wording")
 
 #: Rooms of ``models`` that serve nobody: of the other layers only the commands may import them.
 LABORATORY = ("training", "synthesis", "evaluation")
