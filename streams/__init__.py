@@ -1,6 +1,7 @@
 """The stream: what runs on and beside Kafka, in rooms that each say what they may import.
 
-Imports every other layer; of the modules beside this one, rooms import interrupts, settings, times and wording.
+Imports every other layer; of the modules beside this one, rooms import addresses, interrupts, settings, times
+and wording.
 """
 
 import os
