@@ -123,18 +123,19 @@ def entries_by_name(
     n_rows = len(values[layout.flux])
     if n_dim > 1:
         spans = [(i, i + 1) for i in range(n_rows)]
-        cut = {name: [_vector(column, i) for i in range(n_rows)] for name, column in values.items()}
+        cut = {part: [_vector(column, i) for i in range(n_rows)] for part, column in values.items()}
     else:
         starts = [0, *(i for i in range(1, n_rows) if names and names[i] != names[i - 1])]
         if len(starts) * _SHORTEST_RUN > n_rows:
             starts, names = [0], []  # they number the pixels
         spans = list(zip(starts, [*starts[1:], n_rows], strict=True))
-        cut = {name: [column[start:stop] for start, stop in spans] for name, column in values.items()}
-    if name not in ID_NAMES and len({names[start] for start, _ in spans if names}) < len(spans):
-        names = []  # several spectra of one source
+        cut = {part: [column[start:stop] for start, stop in spans] for part, column in values.items()}
+    is_one_each = len(spans) > 1 and len({names[start] for start, _ in spans if names}) == len(spans)
+    if name not in ID_NAMES and not is_one_each:
+        names = []  # one spectrum is named by its file, several of one source by their numbers
     return [
         Entry(
-            {name: vectors[i] for name, vectors in cut.items()},
+            {part: vectors[i] for part, vectors in cut.items()},
             said={key: _text(cells[start]) for key, cells in stated.items() if start < len(cells)},
             spectrum_id=(names[start] or None) if names else None,
         )

@@ -39,6 +39,7 @@ _MISSING = {
 #: 3800,143 of a maker whose decimal mark is the comma.
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eEdD][+-]?\d+)?", re.ASCII)
 _RULE = set("-=+| \t,;")
+_MOST_PROSE = 100
 _BY_ORDER = ("wavelength", "flux", "error")
 
 
@@ -84,8 +85,8 @@ def _table(source: Source, options: ReadOptions) -> GenericTable:
     layout = layout_of(name for name in names if name)
     if layout is None:
         raise BadTable(f"has the columns {', '.join(names)[:80] or '(none)'}")
-    if rows and not is_by_order:
-        rows = _aligned(rows, len(names))
+    if rows:
+        rows = _aligned(rows, len(names), may_have_more=is_by_order)
     wave_place = names.index(layout.wave)
     if rows and not _is_number(rows[0][wave_place]) and wave_unit_of(rows[0][wave_place]) is not None:
         units[layout.wave] = units[layout.wave] or rows[0][wave_place].strip()
@@ -116,6 +117,7 @@ def _split_text(source: Source, text: str, options: ReadOptions) -> _Text:
     delimiter = " "
     rows: list[str] = []
     is_headed = False
+    prose: list[str] = []
     for line in text.splitlines():
         bare = line.strip()
         if not bare or (rows and bare.startswith("#")) or set(bare) <= _RULE:
@@ -130,20 +132,30 @@ def _split_text(source: Source, text: str, options: ReadOptions) -> _Text:
         elif not rows and not is_headed and (header := _split_header(line)):
             (labels, delimiter), is_headed = header, True
         elif not rows and not is_headed and _numeric_delimiter(line) is None:
-            if options.columns is None:
-                raise BadTable(
-                    f"is text without a header of spectra: its first line is '{bare[:60]}'",
-                    f"a table {WANTED}; --columns wave,flux,error names them in order",
-                )
+            prose.append(bare)
+            if statement := _REMARK.fullmatch(bare):
+                said[statement[1].lower()] = statement[2].strip().strip("'\"")
         else:
             rows.append(line)
+        # Prose may stand above a header that is understood; above bare numbers it may be one that is not.
+        if prose and not is_headed and (rows or len(prose) > _MOST_PROSE) and options.columns is None:
+            raise _headless(prose[0])
         if len(rows) > _MAX_ROWS:
             raise BadTable(f"has more than {_MAX_ROWS} rows", "give a table of fewer rows, a pixel per row")
+    if prose and not is_headed and not rows:
+        raise _headless(prose[0])
     if not rows and labels is None:
         raise source.unreadable("is text without a header of spectra: it has no lines", f"a table {WANTED}")
     if rows and (labels is None or len(next(_split_rows(rows[:1], delimiter))) < len(labels)):
         delimiter = _numeric_delimiter(rows[0]) or delimiter
     return _Text(said, labels, rows, delimiter)
+
+
+def _headless(line: str) -> BadTable:
+    return BadTable(
+        f"is text without a header of spectra: its first line is '{line[:60]}'",
+        f"a table {WANTED}; --columns wave,flux,error names them in order",
+    )
 
 
 def _numeric_delimiter(line: str) -> str | None:
@@ -190,7 +202,7 @@ def _split_rows(lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:
     return csv.reader(lines, delimiter=delimiter, skipinitialspace=True)
 
 
-def _aligned(rows: list[list[str]], width: int) -> list[list[str]]:
+def _aligned(rows: list[list[str]], width: int, *, may_have_more: bool) -> list[list[str]]:
     """Return rows as wide as the header; cells that are missing at an end are missing values.
 
     Raises
@@ -199,7 +211,8 @@ def _aligned(rows: list[list[str]], width: int) -> list[list[str]]:
         Where the header and the first row differ, so that no column can be told from its neighbour.
     """
     first = rows[0]
-    if len(first) < width or any(cell.strip() for cell in first[width:]):
+    has_more = any(cell.strip() for cell in first[width:])
+    if len(first) < width or (has_more and not may_have_more):
         raise BadTable(
             f"its header has {width} columns and its first row {len(first)}",
             "give every column a name, by a header or by --columns",

@@ -158,11 +158,10 @@ def layout_of(names: Iterable[str], *, mask_means_good: bool = False) -> Layout 
     wave, flux = names[waves[0][1]], names[fluxes[0][1]]
     words = _words(wave)
     variant = {*_words(flux)} & _VARIANTS
-    kinds = [
-        (name, kind)
-        for name in names
-        if (kind := noise_kind(name)) is not None and {*_words(name)} & _VARIANTS == variant
-    ]
+    noises = [(name, kind) for name in names if (kind := noise_kind(name)) is not None]
+    kinds = [one for one in noises if {*_words(one[0])} & _VARIANTS == variant]
+    if not kinds and len(fluxes) == 1:  # a plain error beside the only flux, which may be normalized
+        kinds = [one for one in noises if not {*_words(one[0])} & _VARIANTS]
     order: list[NoiseKind] = ["ivar", "error", "variance", "snr"]
     # PypeIt tells its masks by the company they keep, also in a table that lost its header.
     mask_means_good = mask_means_good or "wave_grid_mid" in {name.lower() for name in names}
@@ -223,7 +222,9 @@ def _words(name: str) -> list[str]:
 
 def _wave_rank(name: str) -> int | None:
     """Return how good a column is for the wavelengths, the least the best; None where it holds none."""
-    words = [word for word in _words(name) if word not in ("opt", "grid")]
+    words = [word for word in _words(name) if word != "opt"]
+    if words == ["spectral", "axis"]:
+        return 1
     extra = {*words} - _WAVE_WORDS - _LOG_WORDS
     if not {*words} & _WAVE_WORDS or extra - _UNIT_WORDS.keys() - _MEDIUM_WORDS.keys() - _FRAME_WORDS.keys():
         return None

@@ -6,10 +6,12 @@ import gzip
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from io import BytesIO
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import numpy as np
+from astropy.io.votable import from_table
+from astropy.table import Table
 
 from cempstream.processors.grid import ExplicitGrid, LogGrid
 from cempstream.processors.readers import UnreadableFile, read_spectra
@@ -127,4 +129,17 @@ def file_seeds() -> list[bytes]:
     csv = "wave,flux,ivar\n" + "\n".join(
         f"{w:.3f},{f:.4f},0.25" for w, f in zip(grid.wave, flux, strict=True)
     )
-    return [image, table, plain, gzip.compress(image), cess, archive.getvalue(), csv.encode()]
+    ecsv, votable, array = StringIO(), BytesIO(), BytesIO()
+    columns = Table(
+        {"wave": grid.wave, "flux": flux, "err": zeros + 2.0, "mask": zeros > 1}, meta={"medium": "air"}
+    )
+    columns.write(ecsv, format="ascii.ecsv")
+    from_table(columns).to_xml(votable)
+    np.save(array, np.stack([grid.wave, flux]))
+    words = "# ra: 12:34:56\nwave [nm];flux;e_flux;mask\n" + "\n".join(
+        f"{w / 10:.4f};{f:.4f};null;F" for w, f in zip(grid.wave, flux, strict=True)
+    )
+    bare = "\n".join(f"{w:.3f} {f:.4f}" for w, f in zip(grid.wave, flux, strict=True))
+    texts = [text.encode() for text in (csv, bare, ecsv.getvalue())] + [words.encode("utf-16")]
+    arrays = [archive.getvalue(), array.getvalue(), votable.getvalue()]
+    return [image, table, plain, gzip.compress(image), cess, *arrays, *texts]

@@ -589,6 +589,20 @@ def test_columns_may_be_named_by_the_caller(tmp_path: Path) -> None:
     assert read_one(strange, columns=("wave", "flux", "error")).flux == pytest.approx(FLUX, rel=1e-6)
 
 
+def test_prose_may_stand_above_a_header(tmp_path: Path) -> None:
+    lines = ["A star seen in May", "Object: HD 1", "Medium = air", "wave  flux  err", *body(" ")]
+    spectrum = read_one(written(tmp_path / "a.txt", *lines))
+    assert (spectrum.object_id, spectrum.medium) == ("HD 1", "air")
+    assert spectrum.ivar == pytest.approx(SIGMA**-2.0, rel=1e-5)
+
+
+def test_rows_may_differ_in_length_below_no_header(tmp_path: Path) -> None:
+    lines = body(" ")
+    lines[7], lines[9] = f"{WAVE[7]:.8g}", f"{lines[9]} 5 6"
+    spectrum = read_one(written(tmp_path / "a.txt", *lines))
+    assert np.flatnonzero(spectrum.ivar == 0).tolist() == [7]
+
+
 def test_a_third_column_that_is_no_error_is_not_taken_for_one(tmp_path: Path) -> None:
     lines = [f"{w:.6f} {f:.8g} {s**-2:.8g}" for w, f, s in zip(WAVE, 1e3 * FLUX, SIGMA, strict=True)]
     spectrum = read_one(written(tmp_path / "a.txt", *lines))
@@ -778,6 +792,10 @@ def test_the_whole_layout_of_some_real_tables() -> None:
     )
     assert pypeit is not None
     assert (pypeit.wave, pypeit.flux, pypeit.noises[0]) == ("OPT_WAVE", "OPT_FLAM", ("OPT_FLAM_IVAR", "ivar"))
+    normal = layout_of(["wavelength", "normalized_flux", "err"])
+    assert normal is not None
+    assert normal.noises == (("err", "error"),)
+    assert layout_of(["spectral_axis", "flux", "uncertainty"]) is not None
     assert layout_of(["ra", "dec", "flux"]) is None
     assert layout_of(["wave_err", "flux"]) is None
 
