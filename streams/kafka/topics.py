@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
@@ -23,6 +24,7 @@ from cempstream.streams.settings import MIB, KafkaSettings, TopicSettings
 
 _TIMEOUT_S = 30.0
 _ANSWER_S = 5.0
+_LOOK_AGAIN_S = 0.1
 _DAY_MS = 24 * 3600 * 1000
 
 SIZE = "max.message.bytes"
@@ -202,6 +204,10 @@ class TopicAdmin:
                     raise
             else:
                 created.add(name)
+        deadline_s = time.monotonic() + _TIMEOUT_S
+        # A broker lists a topic a little later than it confirms it; a worker that does not see it refuses.
+        while not created <= self.metadata().topics.keys() and time.monotonic() < deadline_s:
+            time.sleep(_LOOK_AGAIN_S)
         return created
 
     def grant(self, rights: Iterable[Any]) -> None:
