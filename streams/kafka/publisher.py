@@ -158,7 +158,7 @@ class Publisher:
 
     def start(self) -> None:
         """Create the producer and the thread that collects its delivery reports."""
-        self._producer = Producer(self._config, logger=logger)
+        self._producer = Producer(self._config, logger=logging.getLogger("rdkafka"))
         self._stopping.clear()
         self._poller = threading.Thread(
             target=self._poll, args=(self._producer,), name="publisher-poll", daemon=True

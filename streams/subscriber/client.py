@@ -147,7 +147,9 @@ class AlertStream:
         if self._consumer is not None or self._is_closed:
             return
         self._points = starting_points(self._config, self.topics, self._start)
-        self._consumer = Consumer({**self._config, "error_cb": self._note}, logger=logger)
+        self._consumer = Consumer(
+            {**self._config, "error_cb": self._note}, logger=logging.getLogger("rdkafka")
+        )
         if self._group is None:
             self._assign(self._consumer, [TopicPartition(*at) for at in self._points.offsets])
         else:

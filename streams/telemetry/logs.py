@@ -22,6 +22,29 @@ _TALKATIVE = (
 )  # fmt: skip
 
 
+#: Clients of Kafka, which complain of a broker that is away some thirty times a second.
+_CLIENTS = ("aiokafka", "rdkafka")
+_SELDOM_S = 60.0
+
+
+class _SaysItOnce(logging.Filter):
+    """Lets a client of Kafka say a thing once a minute; what else it says, and all others, pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at_s: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a line is written; lines of one kind differ in addresses and times alone."""
+        if record.name.partition(".")[0] not in _CLIENTS:
+            return True
+        kind = (record.name, str(record.msg))
+        is_new = record.created - self._said_at_s.get(kind, -_SELDOM_S) >= _SELDOM_S
+        if is_new:
+            self._said_at_s[kind] = record.created
+        return is_new
+
+
 class LogFormat(StrEnum):
     """How a line is written."""
 
@@ -61,6 +84,8 @@ def configure_logging(level: LogLevel, log_format: LogFormat) -> None:
     """Send all logs to stderr; called once, by the command line."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if log_format is LogFormat.JSON else KeyValueFormatter())
+    if level is not LogLevel.DEBUG:
+        handler.addFilter(_SaysItOnce())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     logging.captureWarnings(True)
     for name in _TALKATIVE:

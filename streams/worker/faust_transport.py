@@ -5,6 +5,7 @@ Each method is one habit of faust-streaming 0.15.3, with what it cost; all is me
 """
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from faust.transport.drivers import aiokafka
@@ -40,6 +41,15 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = round(_FETCH_MAX_WAIT_S * 1000)
         return consumer
+
+    async def on_thread_stop(self) -> None:
+        """End in order also where the broker is gone.
+
+        aiokafka cancels the fetches that wait to be tried again and lets their cancellation out; the thread
+        would end on it with a traceback, and Faust would wait for the thread without end.
+        """
+        with suppress(asyncio.CancelledError):
+            await super().on_thread_stop()
 
 
 class Consumer(aiokafka.Consumer):
