@@ -79,7 +79,8 @@ report: $(VENV)/.train ## Evaluate BUNDLE on simulated nights and the real sky (
 
 SITE ?= site
 docs: $(VENV)/.docs ## Build the documentation into site/ and run its notebooks
-	NO_MKDOCS_2_WARNING=1 EXECUTE_NOTEBOOKS=true $(BIN)/mkdocs build --strict --site-dir $(abspath $(SITE))
+	PATH="$(abspath $(BIN)):$$PATH" NO_MKDOCS_2_WARNING=1 EXECUTE_NOTEBOOKS=true \
+		$(BIN)/mkdocs build --strict --site-dir $(abspath $(SITE))
 
 docs-test: $(VENV)/.docs ## Tests of the documentation: it builds, and its pages fetch nothing
 	$(BIN)/pytest -m "docs" $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -96,13 +97,15 @@ def read_options(
 
 
 def progress_bar() -> Progress:
-    """Return a progress bar on stderr, which says nothing where that is no terminal."""
-    console = Console(stderr=True)
+    """Return a progress bar on stderr, which says nothing where that is no terminal.
+
+    Rich also takes a log or a notebook for a terminal when ``FORCE_COLOR`` is set.
+    """
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
+        console=Console(stderr=True),
+        disable=not sys.stderr.isatty(),
     )

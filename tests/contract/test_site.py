@@ -23,10 +23,16 @@ _IN_STYLE = re.compile(r"url\(\s*[\"']?(https?://[^)\"']+)|@import\s+[\"'](https
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the site as `make docs` does and return its folder."""
     folder = tmp_path_factory.mktemp("site")
+    here = Path(sys.executable).parent
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", folder],
         cwd=PROJECT,
-        env={**os.environ, "EXECUTE_NOTEBOOKS": "true", "NO_MKDOCS_2_WARNING": "1"},
+        env={
+            **os.environ,
+            "PATH": f"{here}:{os.environ['PATH']}",
+            "EXECUTE_NOTEBOOKS": "true",
+            "NO_MKDOCS_2_WARNING": "1",
+        },
         capture_output=True,
         text=True,
         timeout=840,
