@@ -124,6 +124,8 @@ def signed(value: float, form: str = "{:+.2f}") -> str:
 
 def probability_text(p: float) -> str:
     """Return a probability with as many digits as it deserves: ``0.970``, ``2e-5``, ``1 − 6e-5``."""
+    if not math.isfinite(p):
+        return MISSING
     if 0.001 <= p <= 0.999:
         return f"{p:.3f}"
     return _power(p) if p < 0.001 else f"1 − {_power(1 - p)}"

@@ -65,7 +65,7 @@ def classify(
     n_unreadable = 0
     counts: Counter[str] = Counter()
     rejected: dict[str, list[str]] = {}
-    with progress_bar() as progress, _open(out) as write:
+    with _open(out) as write, progress_bar() as progress:  # the bar is gone before a table is printed
         task = progress.add_task("files", total=len(paths))
 
         def complain(error: UnreadableFile) -> None:

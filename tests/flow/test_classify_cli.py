@@ -1,11 +1,17 @@
 """``cempstream classify`` on the shipped bundle: statuses, messages and the real sky."""
 
 import csv
+import os
+import pty
 import shutil
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.table import QTable
 from typer.testing import CliRunner, Result
 
 from cempstream import classify
@@ -45,6 +51,42 @@ def test_without_out_the_table_is_the_output(good: Path) -> None:
     result = invoke(good)
     assert result.exit_code == 0
     assert len(result.stdout.splitlines()) == 4
+
+
+def test_at_a_terminal_a_person_can_read_it(good: Path) -> None:
+    screen, terminal = pty.openpty()
+    run = subprocess.Popen(
+        [sys.executable, "-m", "cempstream", "classify", str(good)],
+        stdout=terminal,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "COLUMNS": "100", "TERM": "dumb"},
+    )
+    os.close(terminal)
+    text = b""
+    with suppress(OSError):  # a terminal that is gone ends so
+        while part := os.read(screen, 4096):
+            text += part
+    _, errors = run.communicate(timeout=100)
+    os.close(screen)
+    lines = [line.rstrip() for line in text.decode().splitlines()]
+    assert run.returncode == 0
+    assert " ".join(lines[1].split()) == "name S/N km/s K [Fe/H] [C/Fe] p(CEMP) subclass notes"
+    assert [line.replace("★", " ").split()[0] for line in lines[2:]] == ["t1-00000", "t1-00001", "t1-00002"]
+    assert errors.decode().startswith("3 spectra of 1 files")
+
+
+@pytest.mark.parametrize(
+    ("suffix", "form"), [(".ecsv", "ascii.ecsv"), (".fits", "fits"), (".vot", "votable")]
+)
+def test_the_tables_of_astronomers_have_the_csvs_numbers(
+    good: Path, tmp_path: Path, suffix: str, form: str
+) -> None:
+    assert invoke(good, "--out", tmp_path / f"out{suffix}").exit_code == 0
+    invoke(good, "--out", tmp_path / "out.csv")
+    table = QTable.read(tmp_path / f"out{suffix}", format=form)
+    rows = rows_of(tmp_path / "out.csv")
+    assert [float(value) for value in table["p_cemp"]] == [float(row["p_cemp"]) for row in rows]
+    assert [value.to_value("K") for value in table["teff"]] == [float(row["teff"]) for row in rows]
 
 
 def test_an_unreadable_file_is_one_line_and_the_others_are_done(good: Path, tmp_path: Path) -> None:
