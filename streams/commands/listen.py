@@ -50,6 +50,9 @@ def listen(
     group: Annotated[
         str | None, typer.Option(help="Remember under this name what was shown, and go on there next time.")
     ] = None,
+    state: Annotated[
+        Path | None, typer.Option(help="File that remembers what was shown; its repeats are not shown again.")
+    ] = None,
     number: Annotated[int | None, typer.Option("-n", min=1, help="End after so many alerts.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line, with the spectrum.")
@@ -90,6 +93,7 @@ def listen(
                 until=until,
                 where=where,
                 group=group,
+                state=state,
                 tenses=tenses,
                 on_error=note,
                 config=read_properties(config) if config else None,

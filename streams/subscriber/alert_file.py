@@ -12,9 +12,8 @@ from types import TracebackType
 from typing import IO, Self, cast
 
 from cempstream.schemas.alert import Alert
-from cempstream.schemas.packets import HEADER_BYTES
-from cempstream.schemas.registry import Kind, kind_and_version
-from cempstream.streams.subscriber.sieve import N_REMEMBERED, TENSES, AlertSieve, OnError
+from cempstream.streams.subscriber.memory import N_REMEMBERED, AlertMemory
+from cempstream.streams.subscriber.sieve import TENSES, AlertSieve, OnError
 from cempstream.streams.times import parse_time
 
 
@@ -53,7 +52,8 @@ class AlertFile:
         self.path = Path(path)
         self._start = None if start == "earliest" else parse_time(start)
         self._until = None if until is None or until == "now" else parse_time(until)
-        self._sieve = AlertSieve(where, tenses, on_error, n_remembered)
+        self._sieve = AlertSieve(where, tenses, on_error)
+        self._shown = AlertMemory(n_remembered=n_remembered)
         self._file: IO[bytes] | None = None
         self._messages: Iterator[tuple[int, bytes]] = iter(())
 
@@ -85,7 +85,11 @@ class AlertFile:
         self.open()
         for number, packet in self._messages:
             alert = self._sieve.sift(packet, self.path.name, 0, number)
-            if alert is not None and self._is_in_range(alert.published_at):
+            if alert is None or not self._is_in_range(alert.published_at):
+                continue
+            is_repeat = alert.alert_id in self._shown
+            self._shown.add(alert.alert_id)
+            if not is_repeat:
                 return alert
         self.close()
         raise StopIteration

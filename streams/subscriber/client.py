@@ -5,8 +5,8 @@
             point_the_telescope_at(alert.ra, alert.dec)
             alert.ack()
 
-Delivery is at least once: what a named group did not acknowledge comes again, and a repeat is known by its
-``alert_id`` and dropped.
+Delivery is at least once: what a named group did not acknowledge comes again. A repeat of what was
+acknowledged is known by its ``alert_id`` and dropped, also after a restart where ``state`` names a file.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ from __future__ import annotations
 import heapq
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 from uuid import uuid4
@@ -24,7 +26,6 @@ from uuid import uuid4
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from cempstream.schemas.alert import Alert
-from cempstream.streams.addresses import parse_brokers
 from cempstream.streams.kafka.places import (
     HOPELESS,
     Place,
@@ -33,7 +34,8 @@ from cempstream.streams.kafka.places import (
     partitions_of,
     place_of,
 )
-from cempstream.streams.subscriber.sieve import N_REMEMBERED, TENSES, AlertSieve, OnError, UndecodableError
+from cempstream.streams.subscriber.memory import N_REMEMBERED, AlertMemory
+from cempstream.streams.subscriber.sieve import TENSES, AlertSieve, OnError, UndecodableError
 from cempstream.streams.subscriber.start import StartingPoints, starting_points
 from cempstream.streams.times import parse_start, parse_time
 
@@ -62,19 +64,22 @@ class _Partition:
         Nothing was there behind the last message.
     is_over
         `until` has been reached.
+    unacknowledged
+        Offsets of alerts that were handed out, in their order.
     """
 
     def __init__(self, not_before_ms: int = 0) -> None:
         self.not_before_ms = not_before_ms
         self.is_at_end = False
         self.is_over = False
-        self.next_offset = 0
-        self.unacknowledged: set[int] = set()
+        self.next_offset: int | None = None
+        # Linked, so that the first is found at once however many before it were removed.
+        self.unacknowledged: OrderedDict[int, None] = OrderedDict()
 
     @property
-    def resume_at(self) -> int:
-        """The offset from which another member of the group would have to read."""
-        return min(self.unacknowledged, default=self.next_offset)
+    def resume_at(self) -> int | None:
+        """The offset from which another member of the group would have to read; None before the first."""
+        return next(iter(self.unacknowledged), self.next_offset)
 
 
 class AlertStream:
@@ -103,6 +108,9 @@ class AlertStream:
         ``"raise"`` an `UndecodableError`, or a function that is given each `Undecodable`.
     n_remembered
         How many alerts back a repeat is known as one.
+    state
+        File that remembers which alerts were acknowledged, so that their repeats are dropped after a restart
+        as well; made where there is none. Readers of one group may share it.
     config
         More of librdkafka's configuration: ``security.protocol``, ``sasl.username`` and so on.
 
@@ -126,14 +134,20 @@ class AlertStream:
         tenses: Iterable[str] = TENSES,
         on_error: OnError = "raise",
         n_remembered: int = N_REMEMBERED,
+        state: Path | str | None = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         self.topics = (topics,) if isinstance(topics, str) else tuple(topics)
         self._start = parse_start(start)
         self._until = _parse_until(until)
         self._group = group
-        self._sieve = AlertSieve(where, tenses, on_error, n_remembered)
-        self._config = _consumer_config(parse_brokers(bootstrap), group, config or {})
+        self._sieve = AlertSieve(where, tenses, on_error)
+        self._acknowledged = AlertMemory(state, n_remembered)
+        #: Alerts that were handed out and not acknowledged yet, and where each came from.
+        self._handed_out: dict[str, Place] = {}
+        #: Nobody has to acknowledge where nothing keeps it: what was handed out is dealt with.
+        self._is_handing_out_enough = group is None and state is None
+        self._config = _consumer_config(bootstrap, group, config or {})
         self._consumer: Consumer | None = None
         self._messages: Iterator[Message] = iter(())
         self._points = StartingPoints({}, {})
@@ -163,6 +177,8 @@ class AlertStream:
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
+        self._handed_out.clear()
+        self._acknowledged.close()
 
     def __enter__(self) -> Self:
         self.open()
@@ -187,26 +203,42 @@ class AlertStream:
             except UndecodableError:
                 self._store(place)
                 raise
-            if alert is None:
+            if alert is None or self._is_repeat(alert.alert_id):
                 self._store(place)
                 continue
-            if self._group is not None:
-                partition.unacknowledged.add(offset)
-                alert.on_ack(partial(self._acknowledge, place, offset))
+            if self._is_handing_out_enough:
+                self._acknowledged.add(alert.alert_id)
+            else:
+                self._handed_out[alert.alert_id] = place
+                partition.unacknowledged[offset] = None
+                alert.on_ack(partial(self._acknowledge, alert.alert_id, place, offset))
             return alert
         raise StopIteration
 
-    def _acknowledge(self, place: Place, offset: int) -> None:
+    def _is_repeat(self, alert_id: str) -> bool:
+        """Whether an alert was acknowledged, or stands in the caller's hands and is kept for the group.
+
+        One that was handed out and then taken from us with its partition is no repeat: it comes again because
+        it was not acknowledged.
+        """
+        return alert_id in self._acknowledged or alert_id in self._handed_out
+
+    def _acknowledge(self, alert_id: str, place: Place, offset: int) -> None:
+        if self._is_closed:  # what is not told to the broker must not be remembered either
+            return
+        self._acknowledged.add(alert_id)
+        self._handed_out.pop(alert_id, None)
         if place in self._partitions:  # else it belongs to another reader of the group by now
-            self._partitions[place].unacknowledged.discard(offset)
+            self._partitions[place].unacknowledged.pop(offset, None)
             self._store(place)
 
     def _store(self, place: Place) -> None:
         """Let librdkafka commit, within a second, how far this partition has been dealt with."""
-        if self._group is None or self._consumer is None:
+        resume_at = self._partitions[place].resume_at
+        if self._group is None or self._consumer is None or resume_at is None:
             return
         try:
-            self._consumer.store_offsets(offsets=[TopicPartition(*place, self._partitions[place].resume_at)])
+            self._consumer.store_offsets(offsets=[TopicPartition(*place, resume_at)])
         except KafkaException as error:
             if error.args[0].code() != KafkaError._STATE:  # taken from us in this moment
                 raise
@@ -229,8 +261,12 @@ class AlertStream:
         self._has_assignment = True
 
     def _forget(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        for part in partitions:
-            self._partitions.pop((part.topic, part.partition), None)
+        lost = {(part.topic, part.partition) for part in partitions}
+        for place in lost:
+            self._partitions.pop(place, None)
+        self._handed_out = {
+            alert_id: place for alert_id, place in self._handed_out.items() if place not in lost
+        }
 
     def _read(self, consumer: Consumer) -> Iterator[Message]:
         """Yield the messages within the range asked for, and end where it ends."""

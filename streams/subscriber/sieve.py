@@ -1,8 +1,7 @@
-"""From a message to an alert that a subscriber wants, or to none: what all sources of alerts share."""
+"""From a message to an alert that a subscriber asked for, or to none: what all sources of alerts share."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -15,9 +14,6 @@ from cempstream.streams.subscriber.where import Predicate, compile_where
 
 #: What a subscriber gets unless it asks for more: neither planted spectra nor tests.
 TENSES = ("current", "archival")
-
-#: Enough to know every repeat of a worker's restart.
-N_REMEMBERED = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +56,9 @@ OnError: TypeAlias = Literal["raise"] | Callable[[Undecodable], None]
 
 
 class AlertSieve:
-    """Read messages, drop repeats, keep the tenses asked for and what passes the filter.
+    """Read messages, keep the tenses asked for and what passes the filter.
+
+    Repeats are for the source to drop: it knows what was dealt with.
 
     Parameters
     ----------
@@ -70,8 +68,6 @@ class AlertSieve:
         Values of ``alert_tense`` that are kept.
     on_error
         What becomes of an `Undecodable`.
-    n_remembered
-        How many alerts back a repeat is known as one.
 
     Raises
     ------
@@ -84,13 +80,10 @@ class AlertSieve:
         where: str | None = None,
         tenses: Iterable[str] = TENSES,
         on_error: OnError = "raise",
-        n_remembered: int = N_REMEMBERED,
     ) -> None:
         self._passes: Predicate = compile_where(where) if where else lambda alert: True
         self._tenses = frozenset(tenses)
         self._on_error = on_error
-        self._n_remembered = n_remembered
-        self._seen: OrderedDict[str, None] = OrderedDict()
 
     def sift(self, packet: bytes, source: str, partition: int, offset: int) -> Alert | None:
         """Return the alert of a message (Avro or JSON), or None where it is not wanted."""
@@ -102,14 +95,4 @@ class AlertSieve:
                 raise UndecodableError(bad) from error
             self._on_error(bad)
             return None
-        is_wanted = alert.alert_tense in self._tenses and not self._is_repeat(alert.alert_id)
-        return alert if is_wanted and self._passes(alert) else None
-
-    def _is_repeat(self, alert_id: str) -> bool:
-        if alert_id in self._seen:
-            self._seen.move_to_end(alert_id)
-            return True
-        self._seen[alert_id] = None
-        if len(self._seen) > self._n_remembered:
-            self._seen.popitem(last=False)
-        return False
+        return alert if alert.alert_tense in self._tenses and self._passes(alert) else None

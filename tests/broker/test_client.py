@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions  # type: ignore[attr-defined]
 
 from cempstream.streams.kafka.places import StreamError
@@ -167,6 +169,80 @@ def test_a_group_resumes_at_the_first_alert_that_was_not_acknowledged(
             alert.ack()
     with stream() as third:
         assert names(third) == []
+
+
+def test_what_a_rebalance_takes_away_unacknowledged_comes_again(
+    bootstrap: str, new_topic: Callable[..., str], send: Send, group: str
+) -> None:
+    topic = new_topic(n_partitions=1)
+    send(topic, *(alert_packet(name) for name in "ab"))
+    with AlertStream(bootstrap, topic, start="earliest", group=group, config=QUICK_GROUP) as stream:
+        first = next(stream)
+        assert stream._consumer is not None
+        place = [TopicPartition(topic, 0)]
+        stream._forget(stream._consumer, place)  # as librdkafka calls it when another reader joins
+        stream._assign(stream._consumer, place)  # and when that one has gone again
+        assert [next(stream).spectrum_id, next(stream).spectrum_id] == ["a", "b"]
+        first.ack()  # handed out before the rebalance: no offset of the new assignment may move back
+        assert stream._partitions[(topic, 0)].resume_at == 1
+
+
+def test_an_acknowledgement_before_the_first_message_does_not_rewind_the_group(
+    bootstrap: str, new_topic: Callable[..., str], send: Send, group: str
+) -> None:
+    topic = new_topic(n_partitions=1)
+    send(topic, *(alert_packet(name) for name in "abc"))
+    with AlertStream(bootstrap, topic, start="earliest", group=group, config=QUICK_GROUP) as stream:
+        first, second = next(stream), next(stream)
+        first.ack()
+        assert stream._consumer is not None
+        stream._consumer.commit(asynchronous=False)
+        place = [TopicPartition(topic, 0)]
+        stream._forget(stream._consumer, place)
+        stream._assign(stream._consumer, place)
+        second.ack()  # nothing of the new assignment was read yet
+        assert stream._partitions[(topic, 0)].resume_at is None
+        assert next(stream).spectrum_id == "c"  # b is known as acknowledged
+
+
+def test_repeats_over_a_restart_are_dropped_where_there_is_a_state(
+    bootstrap: str, new_topic: Callable[..., str], send: Send, tmp_path: Path
+) -> None:
+    topic = new_topic(n_partitions=1)
+    send(topic, *(alert_packet(name) for name in "ab"))
+    state = tmp_path / "seen.sqlite"
+
+    def read() -> Iterator[str]:
+        with AlertStream(bootstrap, topic, start="earliest", until="now", state=state) as stream:
+            for alert in stream:
+                if alert.spectrum_id != "b":
+                    alert.ack()
+                yield alert.spectrum_id
+
+    assert list(read()) == ["a", "b"]
+    send(topic, alert_packet("a"), alert_packet("c"))
+    assert list(read()) == ["b", "c"]
+    assert list(read()) == ["b"]
+
+
+def test_acknowledging_costs_the_same_however_many_wait() -> None:
+    n = 40_000
+    partition = client._Partition()
+    partition.next_offset = n
+    steps = 0
+
+    class Counted(OrderedDict[int, None]):
+        def __iter__(self) -> Iterator[int]:
+            nonlocal steps
+            for key in super().__iter__():
+                steps += 1
+                yield key
+
+    partition.unacknowledged = Counted.fromkeys(range(n))
+    for offset in range(n):
+        partition.unacknowledged.pop(offset)
+        assert partition.resume_at == offset + 1
+    assert steps == n - 1  # one look an acknowledgement
 
 
 def test_without_a_group_nothing_is_remembered(

@@ -15,6 +15,7 @@ from cempstream.schemas.alert import Alert
 from cempstream.schemas.registry import Kind, sample
 from cempstream.schemas.stamp import Tense
 from cempstream.streams.subscriber.alert_file import AlertFile
+from cempstream.streams.subscriber.memory import AlertMemory, MemoryFileError
 from cempstream.streams.subscriber.sieve import AlertSieve, Undecodable, UndecodableError
 from cempstream.streams.times import parse_start, parse_time
 from tests.support.alerts import PUBLISHED_AT, alert_packet
@@ -106,33 +107,59 @@ def test_what_cannot_be_read_is_given_to_the_function(tmp_path: Path) -> None:
 # --- what streams and files share
 
 
-def passed(sieve: AlertSieve, packets: list[bytes]) -> list[str]:
-    alerts = [sieve.sift(packet, "topic", 0, i) for i, packet in enumerate(packets)]
-    return [alert.spectrum_id for alert in alerts if alert is not None]
+def shown(tmp_path: Path, packets: list[bytes], n_remembered: int = 100) -> list[str]:
+    path = tmp_path / "night.jsonl"
+    path.write_bytes(b"\n".join(packets))
+    return names(AlertFile(path, n_remembered=n_remembered))
 
 
-def test_a_repeat_is_dropped_and_an_update_is_not() -> None:
+def test_a_repeat_is_dropped_and_an_update_is_not(tmp_path: Path) -> None:
     packets = [
-        alert_packet("a"),
-        alert_packet("b"),
-        alert_packet("a"),
-        alert_packet("a", revision=1),
-        alert_packet("a", revision=1),
+        alert_packet("a", as_json=True),
+        alert_packet("b", as_json=True),
+        alert_packet("a", as_json=True),
+        alert_packet("a", revision=1, as_json=True),
+        alert_packet("a", revision=1, as_json=True),
     ]
-    assert passed(AlertSieve(), packets) == ["a", "b", "a"]
+    assert shown(tmp_path, packets) == ["a", "b", "a"]
 
 
-def test_avro_and_json_of_one_alert_are_repeats() -> None:
-    assert passed(AlertSieve(), [alert_packet("a"), alert_packet("a", as_json=True)]) == ["a"]
+def test_avro_and_json_of_one_alert_are_one_alert() -> None:
+    sieve = AlertSieve()
+    avro = sieve.sift(alert_packet("a"), "topic", 0, 0)
+    json = sieve.sift(alert_packet("a", as_json=True), "topic", 0, 1)
+    assert isinstance(avro, Alert)
+    assert isinstance(json, Alert)
+    assert avro.alert_id == json.alert_id
 
 
-def test_the_memory_of_repeats_is_bounded() -> None:
-    sieve = AlertSieve(n_remembered=3)
-    assert passed(sieve, [alert_packet(name) for name in "abca"]) == ["a", "b", "c"]
-    assert passed(sieve, [alert_packet(name) for name in "dbac"]) == ["d", "b", "c"], (
-        "b was the oldest, then c"
-    )
-    assert len(sieve._seen) == 3
+def test_the_memory_of_repeats_is_bounded(tmp_path: Path) -> None:
+    def packets(letters: str) -> list[bytes]:
+        return [alert_packet(name, as_json=True) for name in letters]
+
+    assert shown(tmp_path, packets("abca"), n_remembered=3) == ["a", "b", "c"]
+    # d pushes b out, for a came again after it
+    assert shown(tmp_path, packets("abcadb"), n_remembered=3) == ["a", "b", "c", "d", "b"]
+
+
+def test_a_memory_in_a_file_outlives_its_process_and_is_shared(tmp_path: Path) -> None:
+    path = tmp_path / "seen.sqlite"
+    one, other = AlertMemory(path), AlertMemory(path)
+    one.add("a")
+    assert "a" in other
+    assert "b" not in other
+    one.close()
+    other.close()
+    later = AlertMemory(path)
+    assert "a" in later
+    later.close()
+
+
+def test_what_is_no_memory_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("call Anna about the telescope time, and much more" * 100)
+    for path in (tmp_path / "notes.txt", tmp_path / "no" / "such" / "folder"):
+        with pytest.raises(MemoryFileError, match=path.name):
+            AlertMemory(path)
 
 
 def test_ack_reaches_the_stream_and_is_harmless_without_one() -> None:
