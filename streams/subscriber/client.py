@@ -50,7 +50,13 @@ _NEW_PARTITIONS_EVERY_S = 60.0
 _COMMITTED_TIMEOUT_S = 15.0
 
 #: What a caller may not set, because acknowledging depends on it.
-_OURS = ("bootstrap.servers", "group.id", "enable.auto.commit", "enable.auto.offset.store")
+_OURS = (
+    "bootstrap.servers",
+    "group.id",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "partition.assignment.strategy",
+)
 
 
 class _Partition:
