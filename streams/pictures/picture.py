@@ -53,7 +53,7 @@ _SIZE_IN = (13.0, 8.6)
 _DPI = 110
 _LABEL_PT = 8
 _ROW_IN = 0.205
-_FLAG_CHARS = 42
+_FLAG_CHARS = 48
 _LONGEST_NAME = 60
 
 
@@ -329,12 +329,12 @@ def _write_facts(figure: Figure, finding: Finding) -> None:
     left_in, value_in = 0.775 * _SIZE_IN[0], 0.852 * _SIZE_IN[0]
     y_in = 0.85 * _SIZE_IN[1]
 
-    def write(x_in: float, text: str, color: str = BLACK, weight: str = "normal") -> None:
+    def write(x_in: float, text: str, color: str = BLACK, weight: str = "normal", size_pt: float = 9) -> None:
         figure.text(
             x_in / _SIZE_IN[0],
             y_in / _SIZE_IN[1],
             shown(text, longest=_LONGEST_NAME),
-            fontsize=9,
+            fontsize=size_pt,
             color=color,
             fontweight=weight,
             va="baseline",
@@ -392,8 +392,8 @@ def _write_facts(figure: Figure, finding: Finding) -> None:
     flags = ", ".join(map(flag_text, finding.flags))
     y_in += 0.03
     for line in textwrap.wrap(flags, _FLAG_CHARS):
-        write(left_in, line, VERMILION)
-        y_in -= 0.85 * _ROW_IN
+        write(left_in, line, VERMILION, size_pt=_LABEL_PT)
+        y_in -= 0.7 * _ROW_IN
 
 
 def position_rows(ra: float | None, dec: float | None) -> str:
