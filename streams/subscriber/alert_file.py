@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import IO, Self, cast
 
 from cempstream.schemas.alert import Alert
+from cempstream.schemas.packets import HEADER_BYTES
+from cempstream.schemas.registry import Kind, kind_and_version
 from cempstream.streams.subscriber.memory import N_REMEMBERED, AlertMemory
 from cempstream.streams.subscriber.sieve import TENSES, AlertSieve, OnError
 from cempstream.streams.times import parse_time
