@@ -25,7 +25,7 @@ class Promotion:
     at: datetime
 
 
-def versions(root: Path, name: str) -> list[str]:
+def bundle_versions(root: Path, name: str) -> list[str]:
     """Return the versions of a bundle that lie in a folder of bundles, the oldest first."""
     found = [path.parent.name for path in (root / name).glob(f"*/{CARD_FILE}")]
     return sorted(found, key=lambda version: [int(part) for part in version.split(".")])
@@ -67,8 +67,8 @@ def promote(root: Path, name: str, version: str, at: datetime | None = None) -> 
         There is no such version, it is not what its card says, or it is the active one already.
     """
     found = promotions(root, name)
-    if version not in versions(root, name):
-        there = ", ".join(versions(root, name)) or "none"
+    if version not in bundle_versions(root, name):
+        there = ", ".join(bundle_versions(root, name)) or "none"
         raise BundleError(f"there is no version {version} of '{name}' in {root}; there are {there}")
     if found and found[-1].version == version:
         raise BundleError(f"version {version} of '{name}' is the active one already")

@@ -13,7 +13,7 @@ import numpy as np
 from cempstream.processors.grid import air_to_vacuum
 
 Window: TypeAlias = tuple[float, float]
-Kind: TypeAlias = Literal["ew", "mag", "ratio", "colour"]
+BandKind: TypeAlias = Literal["ew", "mag", "ratio", "colour"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Band:
     """
 
     name: str
-    kind: Kind
+    kind: BandKind
     window: Window
     sides: tuple[Window, ...]
     medium: Literal["air", "vacuum"] = "air"
@@ -47,7 +47,7 @@ class Band:
         return Band(self.name, self.kind, window, tuple(sides), "vacuum")
 
 
-def _lick(name: str, kind: Kind, window: Window, blue: Window, red: Window) -> Band:
+def _lick(name: str, kind: BandKind, window: Window, blue: Window, red: Window) -> Band:
     return Band(name, kind, window, (blue, red))
 
 

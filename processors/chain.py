@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cempstream.processors.batch import NormalisedBatch, SpectrumBatch
-from cempstream.processors.classify import BandNamer, Classifier, ClassScores
+from cempstream.processors.classify import BandNamer, ClassScores, Scorer
 from cempstream.processors.continuum import Normaliser
 from cempstream.processors.decide import Policy
 from cempstream.processors.denoise import Denoiser
@@ -45,7 +45,7 @@ _CONTAMINATED = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class FlagLimits:
     """Where a result is flagged.
 
     Attributes
@@ -84,11 +84,11 @@ class ProcessorChain:
     find_velocity: VelocityFinder
     denoise: Denoiser
     extract: FeatureExtractor
-    classify: Classifier
+    classify: Scorer
     regress: Regressor
     name_bands: BandNamer
     attribution_edges_aa: Array
-    limits: Limits
+    limits: FlagLimits
     provenance: tuple[Provenance, ...]
     measures_velocity: bool = True
 

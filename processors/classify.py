@@ -57,7 +57,7 @@ class ClassScores:
     attribution: Array = field(repr=False)
 
 
-class Classifier:
+class Scorer:
     """Read the trunk's tokens as classes.
 
     Parameters

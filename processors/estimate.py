@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cempstream.processors.constants import FWHM_PER_SIGMA, LIGHT_KMS
 from cempstream.processors.grid import Array
 from cempstream.processors.spectrum import Frame, Medium
-
-LIGHT_KMS = 299_792.458
 
 # --- noise
 
@@ -37,7 +36,6 @@ _CONTRADICTION = 3.0
 
 # --- resolution
 
-FWHM_PER_SIGMA = 2.3548200450309493
 #: Spectrographs put 2 to 4 pixels on a resolution element; an oversampled table may have more.
 _WIDTHS_PIX = np.exp(np.linspace(np.log(1.8), np.log(28.0), 32)) / FWHM_PER_SIGMA
 _TYPICAL_FWHM_PIX, _TYPICAL_SPREAD, _OVERSAMPLED_SHARE = 2.4, 0.25, 0.01

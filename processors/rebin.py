@@ -17,6 +17,7 @@ import numpy as np
 from cempstream.processors.banded import BandedMatrix
 from cempstream.processors.batch import SpectrumBatch
 from cempstream.processors.chunks import row_chunks
+from cempstream.processors.constants import FWHM_PER_SIGMA
 from cempstream.processors.grid import Array, LogGrid, WavelengthGrid, air_to_vacuum
 from cempstream.processors.spectrum import BadSpectrum, Medium, Reason, Spectrum
 
@@ -48,7 +49,6 @@ _GAP_PIX = 4.0
 #: How far a Gaussian is followed; what is left of it is 7e-6.
 _REACH_SIGMA = 4.5
 
-_FWHM_PER_SIGMA = 2.3548200450309493
 
 PowerKey: TypeAlias = tuple[int, ...]
 CacheKey: TypeAlias = tuple[WavelengthGrid, Medium, PowerKey]
@@ -352,7 +352,7 @@ def _smoothing_weights(
     where = np.linspace(log_wave[0], log_wave[-1], 2 * len(nodes) + 1)[1::2]
     local = np.interp(centre, where, nodes)
     # Where the survey is blunter than the model only the pixel's own width is left to average over.
-    variance = np.maximum(target_power**-2.0 - local**-2.0, 0.0) / _FWHM_PER_SIGMA**2
+    variance = np.maximum(target_power**-2.0 - local**-2.0, 0.0) / FWHM_PER_SIGMA**2
     sigma = np.sqrt(variance + (step**2) / 12.0)
     edges = _edges(log_wave)
     # Each row has its own number of columns: a spectrum may cram all of its pixels under one of them.

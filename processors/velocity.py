@@ -14,9 +14,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from cempstream.processors.batch import NormalisedBatch
 from cempstream.processors.chunks import row_chunks
+from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.grid import Array, LogGrid
-
-LIGHT_KMS = 299_792.458
 
 #: Pixels summed for the coarse search.
 _COARSE_PIX = 2

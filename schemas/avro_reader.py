@@ -37,7 +37,7 @@ class LimitError(AvroError):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class ReadLimits:
     """How much a reader believes.
 
     Attributes
@@ -52,7 +52,7 @@ class Limits:
     max_text_bytes: int = 4_096
 
 
-def compile_reader(schema: Schema, limits: Limits | None = None) -> Reader:
+def compile_reader(schema: Schema, limits: ReadLimits | None = None) -> Reader:
     """Return the function that reads one value of this schema.
 
     Raises
@@ -60,7 +60,7 @@ def compile_reader(schema: Schema, limits: Limits | None = None) -> Reader:
     SchemaError
         Now, where the schema is not supported. What the function raises is `AvroError`.
     """
-    read = _reader(schema, limits or Limits(), {})
+    read = _reader(schema, limits or ReadLimits(), {})
 
     def read_value(buffer: bytes, start: int) -> tuple[Any, int]:
         try:
@@ -136,7 +136,7 @@ def _read_timestamp(buffer: bytes, pos: int) -> tuple[datetime, int]:
         raise AvroError(f"a time is {micros} µs from 1970, outside the years 1 to 9999") from None
 
 
-def _text_reader(limits: Limits) -> Callable[[bytes, int], tuple[str, int]]:
+def _text_reader(limits: ReadLimits) -> Callable[[bytes, int], tuple[str, int]]:
     max_bytes = limits.max_text_bytes
 
     def read_text(buffer: bytes, pos: int) -> tuple[str, int]:
@@ -169,7 +169,7 @@ _PRIMITIVE_READERS: Mapping[str, Reader] = {
 }
 
 
-def _reader(schema: Schema, limits: Limits, named: dict[str, Reader]) -> Reader:
+def _reader(schema: Schema, limits: ReadLimits, named: dict[str, Reader]) -> Reader:
     name = type_name(schema)
     if isinstance(schema, list):
         branches = [_reader(branch, limits, named) for branch in schema]
@@ -251,7 +251,7 @@ def _enum_reader(symbols: Sequence[str]) -> Reader:
     return read_enum
 
 
-def _block(buffer: bytes, pos: int, n_before: int, limits: Limits) -> tuple[int, int]:
+def _block(buffer: bytes, pos: int, n_before: int, limits: ReadLimits) -> tuple[int, int]:
     """Read the head of a block of an array or map: how many items follow, 0 at the end."""
     n_items, pos = read_long(buffer, pos)
     if n_items < 0:  # then the block's size in bytes follows, for readers that skip
@@ -262,7 +262,7 @@ def _block(buffer: bytes, pos: int, n_before: int, limits: Limits) -> tuple[int,
     return n_items, pos
 
 
-def _array_reader(read_item: Reader, items: Schema, limits: Limits) -> Reader:
+def _array_reader(read_item: Reader, items: Schema, limits: ReadLimits) -> Reader:
     if items == "double":
         return _doubles_reader(limits)
 
@@ -279,7 +279,7 @@ def _array_reader(read_item: Reader, items: Schema, limits: Limits) -> Reader:
     return read_array
 
 
-def _doubles_reader(limits: Limits) -> Reader:
+def _doubles_reader(limits: ReadLimits) -> Reader:
     def read_doubles(buffer: bytes, pos: int) -> tuple[list[float], int]:
         values: list[float] = []
         n_items, pos = _block(buffer, pos, 0, limits)
@@ -291,7 +291,7 @@ def _doubles_reader(limits: Limits) -> Reader:
     return read_doubles
 
 
-def _map_reader(read_item: Reader, limits: Limits) -> Reader:
+def _map_reader(read_item: Reader, limits: ReadLimits) -> Reader:
     read_key = _text_reader(limits)
 
     def read_map(buffer: bytes, pos: int) -> tuple[dict[str, Any], int]:

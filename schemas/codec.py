@@ -13,7 +13,7 @@ import numpy as np
 
 from cempstream.processors.grid import Array, ExplicitGrid, LinearGrid, LogGrid, WavelengthGrid
 from cempstream.processors.spectrum import BadSpectrum, Reason, Spectrum
-from cempstream.schemas.avro_reader import AvroError, Limits, compile_reader
+from cempstream.schemas.avro_reader import AvroError, ReadLimits, compile_reader
 from cempstream.schemas.exposure import peek_exposure
 from cempstream.schemas.packets import (
     HEADER_BYTES,
@@ -176,7 +176,7 @@ def _grid_record(grid: WavelengthGrid) -> Record:
     return {"wave": _array_bytes(grid.wave, _F8)}
 
 
-_read_text = compile_reader("string", Limits(max_text_bytes=LIMITS[Kind.SPECTRUM].max_text_bytes))
+_read_text = compile_reader("string", ReadLimits(max_text_bytes=LIMITS[Kind.SPECTRUM].max_text_bytes))
 
 
 def peek_ids(packet: bytes) -> tuple[str | None, str | None]:

@@ -16,8 +16,8 @@ from cempstream.processors.spectrum import Reason
 from cempstream.schemas.avro_reader import (
     AvroError,
     LimitError,
-    Limits,
     Reader,
+    ReadLimits,
     TruncatedError,
     compile_reader,
 )
@@ -32,12 +32,12 @@ MAX_PACKET_BYTES = 4 * 2**20
 HEADER_BYTES = 5
 
 #: How much of the lists and texts in a packet is believed; an alert carries its attribution, bin by bin.
-LIMITS: Mapping[Kind, Limits] = {
-    Kind.SPECTRUM: Limits(max_items=64, max_text_bytes=1024),
-    Kind.SCORE: Limits(max_items=256, max_text_bytes=1024),
-    Kind.ALERT: Limits(max_items=16_384, max_text_bytes=1024),
-    Kind.HEARTBEAT: Limits(max_items=256, max_text_bytes=1024),
-    Kind.EXPOSURE: Limits(max_items=0, max_text_bytes=1024),
+LIMITS: Mapping[Kind, ReadLimits] = {
+    Kind.SPECTRUM: ReadLimits(max_items=64, max_text_bytes=1024),
+    Kind.SCORE: ReadLimits(max_items=256, max_text_bytes=1024),
+    Kind.ALERT: ReadLimits(max_items=16_384, max_text_bytes=1024),
+    Kind.HEARTBEAT: ReadLimits(max_items=256, max_text_bytes=1024),
+    Kind.EXPOSURE: ReadLimits(max_items=0, max_text_bytes=1024),
 }
 
 #: For a survey whose registry gave its own ids: from an id to how its packets are read, None = not theirs.

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array
 from scipy.special import ndtr
 
+from cempstream.processors.constants import FWHM_PER_SIGMA
 from cempstream.processors.grid import Array, LogGrid, WavelengthGrid, air_to_vacuum
 
 #: Vacuum, 3641.7–9951.0 Å, 2.6 pixels per resolution element; three pixels to one of the ``mid`` models'.
@@ -16,8 +17,6 @@ EMULATOR_GRID = LogGrid(3.5613, 1e-4 / 3.0, 13098)
 
 #: λ/FWHM of the library's spectra.
 EMULATOR_RESOLVING_POWER = 5000.0
-
-FWHM_PER_SIGMA = 2.3548200450309493
 
 
 def line_spread_matrix(

@@ -15,10 +15,15 @@ from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.grids import EMULATOR_GRID
 from cempstream.models.emulator.labels import LABEL_NAMES
 from cempstream.models.evaluation.baselines import BASELINES, Trees, index_cut
-from cempstream.models.evaluation.evaluation_night import STRATA, kept_batches, night_batches, profile_of
+from cempstream.models.evaluation.evaluation_night import (
+    NIGHT_STRATA,
+    kept_batches,
+    night_batches,
+    profile_of,
+)
 from cempstream.models.evaluation.information import Sight, information
 from cempstream.models.evaluation.observed_sample import (
-    Stars,
+    CleanStars,
     at_resolution,
     draw_stars,
     is_carbon_normal,
@@ -41,7 +46,7 @@ from cempstream.models.evaluation.report import (
 from cempstream.models.evaluation.report_bars import bars
 from cempstream.models.evaluation.report_detection import (
     PRIOR,
-    Night,
+    ScoredNight,
     bins,
     calibration,
     detection,
@@ -54,14 +59,14 @@ from cempstream.models.evaluation.report_spectra import attribution, denoiser
 from cempstream.models.evaluation.report_variants import transfer, variants
 from cempstream.models.evaluation.scored import Scored, score_batches
 from cempstream.models.simulator import SimulatedBatch, load_mix
-from cempstream.models.training.emulator.stellar_library import library_files, read_library
+from cempstream.models.training.emulator.stellar_library import read_library, stellar_files
 from cempstream.models.training.stars import LibraryStars
 from cempstream.processors.chain import ProcessorChain
 from cempstream.processors.decide import Policy
 from cempstream.processors.grid import Array
 
 #: Surveys whose nights a bundle is tried on, by the bundle's name.
-SURVEYS = {"mid": ("lamost", "sdss", "desi"), "low": ("csst:GV",)}
+EVALUATED_SURVEYS = {"mid": ("lamost", "sdss", "desi"), "low": ("csst:GV",)}
 _NIGHT_SEED, _TREES_SEED = 7001, 9001
 _SNRS = (5.0, 10.0, 20.0, 30.0, 50.0, 100.0)
 _POWERS = (150.0, 200.0, 250.0, 300.0, 600.0, 1000.0, 1800.0, 3000.0, 5000.0)
@@ -123,7 +128,7 @@ class Evaluation:
     @cached_property
     def of_emulator(self) -> Path:
         """Where spectra are kept that another emulator, or other strata, would make otherwise."""
-        return self.cache / _key(self.emulator.card["files"], STRATA)
+        return self.cache / _key(self.emulator.card["files"], NIGHT_STRATA)
 
     @cached_property
     def of_bundle(self) -> Path:
@@ -140,12 +145,12 @@ class Evaluation:
     def surveys(self) -> tuple[str, ...]:
         """Profiles of the night."""
         name = self.bundle.card.name
-        if name not in SURVEYS:
-            raise NoInput(f"a survey for bundle '{name}'; there are some for {', '.join(SURVEYS)}")
-        return SURVEYS[name]
+        if name not in EVALUATED_SURVEYS:
+            raise NoInput(f"a survey for bundle '{name}'; there are some for {', '.join(EVALUATED_SURVEYS)}")
+        return EVALUATED_SURVEYS[name]
 
     @cached_property
-    def night(self) -> Night:
+    def night(self) -> ScoredNight:
         """The night, scored by the networks, the trees and the index cut."""
         scored = self._kept(
             self.of_bundle / f"night-{self.size.natural}.npz",
@@ -164,7 +169,7 @@ class Evaluation:
                 "trees on line indices": self.trees(scored.lines, names, scored.snr, PRIOR),
                 "index cut (GPE, EGP)": index_cut(scored.lines, names, scored.template, card.cut),
             }
-        return Night(scored, self.policy.threshold, found)
+        return ScoredNight(scored, self.policy.threshold, found)
 
     @cached_property
     def trees_night(self) -> Scored:
@@ -193,17 +198,17 @@ class Evaluation:
             return None
 
     @cached_property
-    def rich(self) -> Stars:
+    def rich(self) -> CleanStars:
         """CEMP stars of the halo."""
         return draw_stars(self.size.stars, load_mix("halo"), self.emulator, 31, is_cemp)
 
     @cached_property
-    def normal(self) -> Stars:
+    def normal(self) -> CleanStars:
         """Carbon-normal metal-poor stars of the halo."""
         return draw_stars(self.size.stars, load_mix("halo"), self.emulator, 32, is_carbon_normal)
 
     @cached_property
-    def halo(self) -> Stars:
+    def halo(self) -> CleanStars:
         """Both."""
         return join(self.rich, self.normal)
 
@@ -260,15 +265,15 @@ class Evaluation:
         """The library's own stars, which neither emulator nor networks saw."""
         if not self.stellar_library:
             raise NoInput("the synthetic library, with --library")
-        rows = LibraryStars(read_library(library_files(list(self.stellar_library))), "test")
+        rows = LibraryStars(read_library(stellar_files(list(self.stellar_library))), "test")
         continuum = np.stack(
             [np.interp(EMULATOR_GRID.wave, rows.continuum_wave, row) for row in rows.continuum]
         )
-        once = Stars(rows.labels, (rows.norm * continuum).astype(np.float32), np.zeros(len(rows.labels)))
+        once = CleanStars(rows.labels, (rows.norm * continuum).astype(np.float32), np.zeros(len(rows.labels)))
         poor = np.flatnonzero(is_metal_poor(once.labels))
         times = 1 if self.size is QUICK else 4
         profile = profile_of(self.surveys[0])
-        stars = repeat(Stars(once.labels[poor], once.flux[poor], once.rv_kms[poor]), times)
+        stars = repeat(CleanStars(once.labels[poor], once.flux[poor], once.rv_kms[poor]), times)
         kept = f"library{len(stars)}" + ("-published" if rows.caveat else "")
         found = {
             f"S/N {snr:g}": self._kept(

@@ -34,7 +34,7 @@ _PILOT_SOURCES = 200_000
 
 
 @dataclass(frozen=True, slots=True)
-class Stratum:
+class NightStratum:
     """A kind of source and the share of it that is kept."""
 
     name: str
@@ -42,41 +42,41 @@ class Stratum:
 
 
 #: From the most to the least dangerous; a source belongs to the first that fits.
-STRATA = (
-    Stratum("CEMP", 1.0),
-    Stratum("beside the border", 1.0),
-    Stratum("carbon stars", 1.0),
-    Stratum("metal-poor and hot", 1.0),
-    Stratum("metal-poor, some carbon", 0.06),
-    Stratum("very metal-poor", 0.06),
-    Stratum("metal-poor", 0.006),
-    Stratum("carbon-rich disc", 0.01),
-    Stratum("sky", 1.0),
-    Stratum("galaxies, quasars, broken fibres", 0.012),
-    Stratum("other contaminants", 0.003),
-    Stratum("ordinary", 0.0007),
+NIGHT_STRATA = (
+    NightStratum("CEMP", 1.0),
+    NightStratum("beside the border", 1.0),
+    NightStratum("carbon stars", 1.0),
+    NightStratum("metal-poor and hot", 1.0),
+    NightStratum("metal-poor, some carbon", 0.06),
+    NightStratum("very metal-poor", 0.06),
+    NightStratum("metal-poor", 0.006),
+    NightStratum("carbon-rich disc", 0.01),
+    NightStratum("sky", 1.0),
+    NightStratum("galaxies, quasars, broken fibres", 0.012),
+    NightStratum("other contaminants", 0.003),
+    NightStratum("ordinary", 0.0007),
 )
-_CODE = {stratum.name: code for code, stratum in enumerate(STRATA)}
+_CODE = {stratum.name: code for code, stratum in enumerate(NIGHT_STRATA)}
 _FAINT = [KIND_CODE[kind] for kind in ("galaxy", "quasar", "broken_fibre")]
 _CARBON_KINDS = [KIND_CODE[kind] for kind in ("ch_star", "carbon_dwarf", "r_star")]
 
 
 @dataclass(frozen=True, slots=True)
 class NightStrata(Strata):
-    """The strata of an evaluation night; the shares stand in ``STRATA``."""
+    """The strata of an evaluation night; the shares stand in ``NIGHT_STRATA``."""
 
     def kept(self, sources: Sources) -> Array:
         """Return the share kept of the stratum of each source."""
-        return np.array([stratum.share for stratum in STRATA])[stratum_of(sources)]
+        return np.array([stratum.share for stratum in NIGHT_STRATA])[stratum_of(sources)]
 
 
 def stratum_of(sources: Sources) -> Array:
-    """Return the index into ``STRATA`` of each source."""
+    """Return the index into ``NIGHT_STRATA`` of each source."""
     return _stratum(sources.labels, sources.is_star, sources.kind)
 
 
 def stratum_of_truth(truth: Array) -> Array:
-    """Return the index into ``STRATA`` of each row of a simulated truth."""
+    """Return the index into ``NIGHT_STRATA`` of each row of a simulated truth."""
     labels = np.stack([truth[n].astype(np.float64) for n in ("teff", "logg", "feh", "cfe")], axis=1)
     kind = np.array([KIND_CODE[str(kind)] for kind in truth["kind"]])
     return _stratum(np.nan_to_num(labels), np.isfinite(truth["teff"]), kind)

@@ -17,6 +17,7 @@ from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.grids import line_spread_matrix
 from cempstream.models.emulator.labels import LABEL_NAMES, label_limits, move_into_range
 from cempstream.models.training.emulator.evaluate import BANDS
+from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.continuum import Normaliser
 from cempstream.processors.grid import Array, LogGrid
 from cempstream.processors.readers import ReadOptions, read_spectra
@@ -46,8 +47,6 @@ _AIR_BANDS = (
 TEFF_BINS = ((3900.0, 4500.0), (4500.0, 5000.0), (5000.0, 5700.0), (5700.0, 6300.0), (6300.0, 7000.0))
 FEH_BINS = ((-4.0, -1.5), (-1.5, -0.6), (-0.6, -0.2), (-0.2, 0.5))
 
-_LIGHT_KMS = 299792.458
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObservedStar:
@@ -66,7 +65,7 @@ class ObservedStar:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Comparison:
+class StarComparison:
     """Observed and emulated flux over running mean on ``GRID``, NaN where the star was not observed.
 
     Attributes
@@ -158,13 +157,13 @@ def _labels(row: dict[str, str]) -> Array | None:
     return np.asarray(moved[0]) if inside.all() else None
 
 
-def compare(stars: Sequence[ObservedStar], emulator: Emulator) -> list[Comparison]:
+def compare_stars(stars: Sequence[ObservedStar], emulator: Emulator) -> list[StarComparison]:
     """Compare each star with the emulator's spectrum at its labels, observed as it was."""
     spectra = emulator(np.stack([star.labels for star in stars]))
     return [_compare(star, flux) for star, flux in zip(stars, spectra.flux, strict=True)]
 
 
-def _compare(star: ObservedStar, flux: Array) -> Comparison:
+def _compare(star: ObservedStar, flux: Array) -> StarComparison:
     seen = star.spectrum
     is_miles = star.sample == "miles_dev"
     power = seen.grid.wave / _MILES_FWHM_AA if is_miles else np.full(seen.n_pix, _BENCHMARK_POWER)
@@ -182,9 +181,9 @@ def _compare(star: ObservedStar, flux: Array) -> Comparison:
     observed, emulated = (np.where(bad, np.nan, row.astype(np.float64)) for row in batch.norm)
     velocity_kms = _velocity(observed, emulated)
     pixels = np.arange(GRID.n_pix)
-    step_kms = _LIGHT_KMS * GRID.log10_step * np.log(10.0)
+    step_kms = LIGHT_KMS * GRID.log10_step * np.log(10.0)
     moved = np.interp(pixels + velocity_kms / step_kms, pixels, observed)
-    return Comparison(star, moved, emulated, velocity_kms)
+    return StarComparison(star, moved, emulated, velocity_kms)
 
 
 def _published(seen: Spectrum, flux: Array, ivar: Array, power: Array) -> Spectrum:
@@ -210,7 +209,7 @@ def _smooth(flux: Array, wave: Array) -> Array:
 
 def _velocity(observed: Array, emulated: Array) -> float:
     """Return the shift that the residual's projection on the spectrum's slope gives (two steps of Newton)."""
-    step_kms = _LIGHT_KMS * GRID.log10_step * np.log(10.0)
+    step_kms = LIGHT_KMS * GRID.log10_step * np.log(10.0)
     pixels = np.arange(GRID.n_pix)
     total = 0.0
     for _ in range(2):
@@ -233,7 +232,7 @@ class BinScore:
     bands: dict[str, float]
 
 
-def score_bins(comparisons: Sequence[Comparison]) -> list[BinScore]:
+def score_bins(comparisons: Sequence[StarComparison]) -> list[BinScore]:
     """Score bins that hold at least three stars of MILES."""
     miles = [c for c in comparisons if c.star.sample == "miles_dev"]
     scores = []
@@ -247,8 +246,8 @@ def score_bins(comparisons: Sequence[Comparison]) -> list[BinScore]:
 
 
 def members_of(
-    comparisons: Sequence[Comparison], teff: tuple[float, float], feh: tuple[float, float]
-) -> list[Comparison]:
+    comparisons: Sequence[StarComparison], teff: tuple[float, float], feh: tuple[float, float]
+) -> list[StarComparison]:
     """Return the comparisons of a bin."""
     return [
         c

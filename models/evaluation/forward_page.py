@@ -21,8 +21,8 @@ from cempstream.models.evaluation.forward import (
     GRID,
     TEFF_BINS,
     BinScore,
-    Comparison,
-    compare,
+    StarComparison,
+    compare_stars,
     members_of,
     read_stars,
     score_bins,
@@ -49,7 +49,7 @@ _STYLE = (
 _LARGE = 0.03
 
 
-def write_page(comparisons: Sequence[Comparison], n_outside: int, emulator: Emulator, out: Path) -> Path:
+def write_page(comparisons: Sequence[StarComparison], n_outside: int, emulator: Emulator, out: Path) -> Path:
     """Write ``index.html`` with its pictures into a folder and return its path."""
     out.mkdir(parents=True, exist_ok=True)
     parts = [
@@ -81,7 +81,7 @@ def write_page(comparisons: Sequence[Comparison], n_outside: int, emulator: Emul
     return page
 
 
-def _introduction(comparisons: Sequence[Comparison], n_outside: int, emulator: Emulator) -> str:
+def _introduction(comparisons: Sequence[StarComparison], n_outside: int, emulator: Emulator) -> str:
     miles = [c for c in comparisons if c.star.sample == "miles_dev"]
     held_out = emulator.card["held_out"][0]
     velocity = np.array([c.velocity_kms for c in comparisons])
@@ -114,7 +114,7 @@ def _bin_table(scores: Sequence[BinScore]) -> str:
     )
 
 
-def _star_table(comparisons: Sequence[Comparison]) -> str:
+def _star_table(comparisons: Sequence[StarComparison]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in BANDS)
     rows = []
     for c in comparisons:
@@ -137,7 +137,7 @@ def _cell(value: float) -> str:
     return f"<td{is_large}>{100 * value:+.1f}</td>"
 
 
-def _draw_residuals(comparisons: Sequence[Comparison], feh: tuple[float, float], path: Path) -> bool:
+def _draw_residuals(comparisons: Sequence[StarComparison], feh: tuple[float, float], path: Path) -> bool:
     """Draw the residual spectra of one range of metallicity; False where no bin has three stars."""
     miles = [c for c in comparisons if c.star.sample == "miles_dev"]
     bins = [(teff, members_of(miles, teff, feh)) for teff in TEFF_BINS]
@@ -161,7 +161,7 @@ def _draw_residuals(comparisons: Sequence[Comparison], feh: tuple[float, float],
     return True
 
 
-def _draw_overlay(comparison: Comparison, title: str, path: Path) -> None:
+def _draw_overlay(comparison: StarComparison, title: str, path: Path) -> None:
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[2, 1])
     top.plot(GRID.wave, comparison.observed, color="#1d2733", linewidth=0.7, label="observed")
@@ -208,7 +208,7 @@ def main(
     """Compare the emulator with observed spectra and write the page."""
     emulator = Emulator.load()
     stars, n_outside = read_stars(real)
-    typer.echo(write_page(compare(stars, emulator), n_outside, emulator, out))
+    typer.echo(write_page(compare_stars(stars, emulator), n_outside, emulator, out))
 
 
 if __name__ == "__main__":

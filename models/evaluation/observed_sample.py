@@ -36,7 +36,7 @@ _NEVER = Slitless(extended=0.0, contaminated=0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stars:
+class CleanStars:
     """Noise-free stars.
 
     Attributes
@@ -57,7 +57,9 @@ class Stars:
         return len(self.labels)
 
 
-def draw_stars(n: int, mix: Mix, emulator: Emulator, seed: int, wanted: Callable[[Array], Array]) -> Stars:
+def draw_stars(
+    n: int, mix: Mix, emulator: Emulator, seed: int, wanted: Callable[[Array], Array]
+) -> CleanStars:
     """Draw stars of a mix whose labels are wanted, and compute them."""
     rng = np.random.default_rng(seed)
     found: list[Sources] = []
@@ -65,19 +67,19 @@ def draw_stars(n: int, mix: Mix, emulator: Emulator, seed: int, wanted: Callable
         drawn = draw_sources(20_000, mix, rng)
         found.append(drawn.take(np.flatnonzero(drawn.is_star & wanted(drawn.labels))))
     joined = Sources(*(np.concatenate([getattr(s, name) for s in found])[:n] for name in Sources.__slots__))
-    return Stars(joined.labels, model_flux(joined, emulator, rng), joined.rv_kms)
+    return CleanStars(joined.labels, model_flux(joined, emulator, rng), joined.rv_kms)
 
 
-def repeat(stars: Stars, times: int) -> Stars:
+def repeat(stars: CleanStars, times: int) -> CleanStars:
     """Return every star several times over; they keep their order, one set behind the other."""
     rv_kms = 150.0 * np.random.default_rng(times).standard_normal(times * len(stars))
-    return Stars(np.tile(stars.labels, (times, 1)), np.tile(stars.flux, (times, 1)), rv_kms)
+    return CleanStars(np.tile(stars.labels, (times, 1)), np.tile(stars.flux, (times, 1)), rv_kms)
 
 
-def join(*parts: Stars) -> Stars:
+def join(*parts: CleanStars) -> CleanStars:
     """Return the stars of several samples as one."""
     names = ("labels", "flux", "rv_kms")
-    return Stars(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    return CleanStars(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
 def is_metal_poor(labels: Array) -> Array:
@@ -95,14 +97,16 @@ def is_carbon_normal(labels: Array) -> Array:
     return is_metal_poor(labels) & (labels[:, LABEL_NAMES.index("cfe")] < 0.35)
 
 
-def snr_curve(stars: Stars, profile: SurveyProfile, seed: int) -> Array:
+def snr_curve(stars: CleanStars, profile: SurveyProfile, seed: int) -> Array:
     """Return the median S/N per Å of each star at the tried magnitudes, shape ``(n_tried, n)``."""
     rng = np.random.default_rng(seed)
     grating = profile.grating[0]
     return np.stack([_observe(stars, np.full(len(stars), m), profile, grating, rng).snr for m in _TRIED])
 
 
-def observe_at(stars: Stars, profile: SurveyProfile, snr: float, seed: int, curve: Array) -> SimulatedBatch:
+def observe_at(
+    stars: CleanStars, profile: SurveyProfile, snr: float, seed: int, curve: Array
+) -> SimulatedBatch:
     """Observe stars with the first grating of a profile at a median S/N per Å.
 
     Parameters
@@ -117,7 +121,7 @@ def observe_at(stars: Stars, profile: SurveyProfile, snr: float, seed: int, curv
     return _batch(stars, _observe(stars, magnitude, profile, grating, rng), profile, grating)
 
 
-def observe_clean(stars: Stars, profile: SurveyProfile, seed: int) -> SimulatedBatch:
+def observe_clean(stars: CleanStars, profile: SurveyProfile, seed: int) -> SimulatedBatch:
     """Observe stars as brightly as if there were no noise."""
     rng = np.random.default_rng(seed)
     grating = profile.grating[0]
@@ -163,13 +167,13 @@ def rest_frame_as_served(batch: SimulatedBatch, chain: ProcessorChain) -> Normal
 
 
 def _observe(
-    stars: Stars, magnitude: Array, profile: SurveyProfile, grating: Grating, rng: np.random.Generator
+    stars: CleanStars, magnitude: Array, profile: SurveyProfile, grating: Grating, rng: np.random.Generator
 ) -> Observed:
     flux = scale_to_magnitude(stars.flux, magnitude, profile.magnitudes.band_aa)
     return observe(flux, stars.rv_kms, profile, grating, rng)
 
 
-def _batch(stars: Stars, seen: Observed, profile: SurveyProfile, grating: Grating) -> SimulatedBatch:
+def _batch(stars: CleanStars, seen: Observed, profile: SurveyProfile, grating: Grating) -> SimulatedBatch:
     n = len(stars)
     known = truth_of(stars.labels)
     truth = np.zeros(n, dtype=TRUTH_DTYPE)

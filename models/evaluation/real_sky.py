@@ -20,7 +20,7 @@ from cempstream.processors.readers import expand_paths, read_spectra
 from cempstream.processors.spectrum import BadSpectrum, Flag, Spectrum
 
 #: Spectra to results, one each, in their order.
-Score: TypeAlias = Callable[[Sequence[Spectrum]], Sequence[Classification | BadSpectrum]]
+ScoreSpectra: TypeAlias = Callable[[Sequence[Spectrum]], Sequence[Classification | BadSpectrum]]
 
 #: The CEMP star of the MILES development half.
 MILES_CEMP = "HD187216"
@@ -51,7 +51,7 @@ class Figure:
     detail: str = ""
 
 
-def check_real_sky(score: Score, folder: Path) -> list[Figure]:
+def check_real_sky(score: ScoreSpectra, folder: Path) -> list[Figure]:
     """Measure all sets that are in the folder of real spectra."""
     figures: list[Figure] = []
     for file, measure in (
@@ -74,7 +74,7 @@ def check_real_sky(score: Score, folder: Path) -> list[Figure]:
     return figures
 
 
-def score_all(score: Score, spectra: Iterable[object]) -> list[Classification | None]:
+def score_all(score: ScoreSpectra, spectra: Iterable[object]) -> list[Classification | None]:
     """Score spectra in batches; None where a spectrum was bad."""
     batch: list[Spectrum] = []
     results: list[Classification | None] = []

@@ -42,7 +42,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class ReportPicture:
     """A plot as PNG with what it shows."""
 
     caption: str
@@ -68,7 +68,7 @@ class Section:
     title: str
     lead: str = ""
     tables: Sequence[Table] = ()
-    pictures: Sequence[Picture] = ()
+    pictures: Sequence[ReportPicture] = ()
     missing: str = ""
 
 
@@ -108,11 +108,11 @@ def answer(questions: Sequence[Question], told: Callable[[str], None]) -> list[S
     return sections
 
 
-def draw(figure: Figure, caption: str) -> Picture:
+def draw(figure: Figure, caption: str) -> ReportPicture:
     """Turn a figure into a picture."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=_DPI)
-    return Picture(caption, buffer.getvalue())
+    return ReportPicture(caption, buffer.getvalue())
 
 
 def write_report(

@@ -9,8 +9,8 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.figure import Figure
 
-from cempstream.models.evaluation.evaluation_night import STRATA, stratum_of_truth
-from cempstream.models.evaluation.report import Picture, Section, Table, Value, draw
+from cempstream.models.evaluation.evaluation_night import NIGHT_STRATA, stratum_of_truth
+from cempstream.models.evaluation.report import ReportPicture, Section, Table, Value, draw
 from cempstream.models.evaluation.scored import Scored
 from cempstream.models.statistics import (
     Alarms,
@@ -42,7 +42,7 @@ _BINS: Mapping[str, tuple[str, Sequence[float]]] = {
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Night:
+class ScoredNight:
     """A scored night and other classifiers' scores of the same spectra.
 
     Attributes
@@ -68,7 +68,7 @@ class Night:
         return np.asarray(self.scored.truth["weight"])
 
 
-def detection(night: Night) -> Section:
+def detection(night: ScoredNight) -> Section:
     """Answer how many CEMP stars are found, and how many of the alerts are right."""
     scored, truth, weight = night.scored, night.is_cemp, night.weight
     curve = alarms(scored.p_cemp, truth, weight, PRIOR)
@@ -124,7 +124,7 @@ def detection(night: Night) -> Section:
     return Section("detection", "CEMP stars at the natural prior", lead, tables, pictures)
 
 
-def bins(night: Night) -> Section:
+def bins(night: ScoredNight) -> Section:
     """Answer for which stars the recall and the purity hold."""
     scored, truth, weight = night.scored, night.is_cemp, night.weight
     is_alert = scored.p_cemp >= night.threshold
@@ -167,7 +167,7 @@ def bins(night: Night) -> Section:
     return Section("bins", "For which stars", lead, tables, pictures)
 
 
-def calibration(night: Night) -> Section:
+def calibration(night: ScoredNight) -> Section:
     """Answer whether a probability is one."""
     scored, truth, weight = night.scored, night.is_cemp, night.weight
     p = np.clip(scored.p_cemp, 1e-9, 1 - 1e-9)
@@ -204,7 +204,7 @@ def calibration(night: Night) -> Section:
     return Section("calibration", "Are the probabilities right?", lead, [table], [_draw_reliability(rows)])
 
 
-def rivals(night: Night) -> Section:
+def rivals(night: ScoredNight) -> Section:
     """Answer what the networks add to trees on line indices and to an index cut."""
     truth, weight = night.is_cemp, night.weight
     scores = {"networks": night.scored.p_cemp, **night.rivals}
@@ -246,7 +246,7 @@ def rivals(night: Night) -> Section:
     return Section("rivals", "Trees and index cut", lead, [Table("Baselines", names, rows)], [picture])
 
 
-def surveys(night: Night) -> Section:
+def surveys(night: ScoredNight) -> Section:
     """Answer how much the survey matters."""
     rows: list[list[Value]] = []
     for name in np.unique(night.scored.survey):
@@ -308,14 +308,14 @@ def _auc(curve: Alarms) -> float:
     return float(np.trapezoid(np.append(0.0, curve.recall), np.append(0.0, curve.false_rate)))
 
 
-def _strata_table(night: Night) -> Table:
+def _strata_table(night: ScoredNight) -> Table:
     stratum = stratum_of_truth(night.scored.truth)
     logit = np.log(np.clip(night.scored.p_cemp, 1e-12, 1 - 1e-12))
     logit -= np.log1p(-np.clip(night.scored.p_cemp, 1e-12, 1 - 1e-12))
     level = float(np.log(night.threshold / (1 - night.threshold)))
     total = night.weight.sum()
     rows: list[list[Value]] = []
-    for code, kind in enumerate(STRATA):
+    for code, kind in enumerate(NIGHT_STRATA):
         inside = (stratum == code) & ~night.is_cemp
         n = int(inside.sum())
         if n == 0:
@@ -345,7 +345,7 @@ def _strata_table(night: Night) -> Table:
     return Table(caption, columns, rows)
 
 
-def _draw_roc(curve: Alarms, replicas: Sequence[Alarms]) -> Picture:
+def _draw_roc(curve: Alarms, replicas: Sequence[Alarms]) -> ReportPicture:
     figure = Figure(figsize=(6.0, 4.4), layout="constrained")
     axis = figure.subplots()
     for one in replicas[:40]:
@@ -355,7 +355,7 @@ def _draw_roc(curve: Alarms, replicas: Sequence[Alarms]) -> Picture:
     return draw(figure, "ROC curve with natural weights; thin: resampled nights.")
 
 
-def _draw_precision(curve: Alarms, replicas: Sequence[Alarms], threshold: float) -> Picture:
+def _draw_precision(curve: Alarms, replicas: Sequence[Alarms], threshold: float) -> ReportPicture:
     figure = Figure(figsize=(6.0, 4.4), layout="constrained")
     axis = figure.subplots()
     for one in replicas[:40]:
@@ -369,7 +369,7 @@ def _draw_precision(curve: Alarms, replicas: Sequence[Alarms], threshold: float)
     return draw(figure, "Purity against recall at the natural prior; thin: resampled nights.")
 
 
-def _draw_bins(label: str, rows: Sequence[Sequence[Value]]) -> Picture:
+def _draw_bins(label: str, rows: Sequence[Sequence[Value]]) -> ReportPicture:
     figure = Figure(figsize=(5.0, 3.2), layout="constrained")
     axis = figure.subplots()
     x = np.arange(len(rows))
@@ -385,7 +385,7 @@ def _draw_bins(label: str, rows: Sequence[Sequence[Value]]) -> Picture:
     return draw(figure, f"Recall and purity by {label}, 95 % intervals of the recall.")
 
 
-def _draw_reliability(rows: Sequence[Sequence[Value]]) -> Picture:
+def _draw_reliability(rows: Sequence[Sequence[Value]]) -> ReportPicture:
     figure = Figure(figsize=(5.2, 4.4), layout="constrained")
     axis = figure.subplots()
     said = np.array([row[1] for row in rows if isinstance(row[1], float)])

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 from matplotlib.figure import Figure
 
-from cempstream.models.evaluation.report import Picture, Section, Table, Value, draw
+from cempstream.models.evaluation.report import ReportPicture, Section, Table, Value, draw
 from cempstream.models.evaluation.scored import Scored
 from cempstream.models.statistics import Measured, share, statistic
 from cempstream.processors.grid import Array
@@ -166,7 +166,7 @@ def _cells(scored: Scored, used: Array) -> list[tuple[str, Array]]:
     return cells
 
 
-def _draw_pairs(truth: Array, found: Array, used: Array) -> Picture:
+def _draw_pairs(truth: Array, found: Array, used: Array) -> ReportPicture:
     figure = Figure(figsize=(12, 7.4), layout="constrained")
     axes = figure.subplots(2, 3).ravel()
     rng = np.random.default_rng(0)
@@ -181,7 +181,7 @@ def _draw_pairs(truth: Array, found: Array, used: Array) -> Picture:
     return draw(figure, "Measured against true parameters, stars of the night with S/N ≥ 5 per Å.")
 
 
-def _draw_coverage(rows: Sequence[tuple[str, list[float]]]) -> Picture:
+def _draw_coverage(rows: Sequence[tuple[str, list[float]]]) -> ReportPicture:
     figure = Figure(figsize=(8.4, 0.34 * len(rows) + 1.4), layout="constrained")
     axis = figure.subplots()
     y = np.arange(len(rows))[::-1]
@@ -194,7 +194,7 @@ def _draw_coverage(rows: Sequence[tuple[str, list[float]]]) -> Picture:
     return draw(figure, "Coverage by bin; shaded: the bar of 68 ± 4 %.")
 
 
-def _draw_trend(named: Mapping[str, Scored]) -> Picture:
+def _draw_trend(named: Mapping[str, Scored]) -> ReportPicture:
     figure = Figure(figsize=(9.0, 3.6), layout="constrained")
     axes = figure.subplots(1, 2)
     x = np.arange(len(named))

@@ -13,7 +13,7 @@ from cempstream.models.evaluation.real_sky import (
     MILES_CEMP,
     MILES_TEFF,
     Figure,
-    Score,
+    ScoreSpectra,
     check_real_sky,
     mean_figure,
     score_all,
@@ -45,7 +45,7 @@ _GV_NOTE = (
 
 
 def real_sky(
-    score: Score, folder: Path | None, emulator: Emulator, resolving_power: float, kept: Path
+    score: ScoreSpectra, folder: Path | None, emulator: Emulator, resolving_power: float, kept: Path
 ) -> Section:
     """Answer what the bundle says of real spectra; figures are kept in a file and not measured twice."""
     if folder is None:
@@ -62,14 +62,14 @@ def real_sky(
     return Section("real", "The real sky", lead, [Table("Real spectra", columns, table_rows)])
 
 
-def _as_they_are(score: Score, folder: Path, emulator: Emulator) -> list[Figure]:
+def _as_they_are(score: ScoreSpectra, folder: Path, emulator: Emulator) -> list[Figure]:
     figures = check_real_sky(score, folder)
     if (folder / "miles_dev.npz").is_file():
         figures += check_slits(score, folder, emulator)
     return figures
 
 
-def _as_gv(score: Score, folder: Path) -> list[Figure]:
+def _as_gv(score: ScoreSpectra, folder: Path) -> list[Figure]:
     path = folder / "miles_dev.npz"
     if not path.is_file():
         raise NoInput("miles_dev.npz among the real spectra")

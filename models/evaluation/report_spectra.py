@@ -11,7 +11,7 @@ from matplotlib.ticker import NullLocator
 from cempstream.models.card import Card
 from cempstream.models.evaluation.attribution import score_attribution
 from cempstream.models.evaluation.observed_sample import (
-    Stars,
+    CleanStars,
     observe_at,
     observe_clean,
     rest_frame,
@@ -19,7 +19,7 @@ from cempstream.models.evaluation.observed_sample import (
     snr_curve,
     without_faults,
 )
-from cempstream.models.evaluation.report import NoInput, Picture, Section, Table, Value, draw
+from cempstream.models.evaluation.report import NoInput, ReportPicture, Section, Table, Value, draw
 from cempstream.models.simulator import SurveyProfile
 from cempstream.models.statistics import Measured, share, statistic
 from cempstream.processors.batch import NormalisedBatch
@@ -41,7 +41,7 @@ _N_COMPONENTS = 24
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
-def attribution(chain: ProcessorChain, card: Card, stars: Stars, profile: SurveyProfile) -> Section:
+def attribution(chain: ProcessorChain, card: Card, stars: CleanStars, profile: SurveyProfile) -> Section:
     """Answer whether explanations point at the physics, and whether what they point at matters."""
     rows: list[list[Value]] = []
     curve = snr_curve(stars, profile, 40)
@@ -91,7 +91,12 @@ def attribution(chain: ProcessorChain, card: Card, stars: Stars, profile: Survey
 
 
 def denoiser(
-    chain: ProcessorChain, card: Card, rich: Stars, normal: Stars, teaching: Stars, profile: SurveyProfile
+    chain: ProcessorChain,
+    card: Card,
+    rich: CleanStars,
+    normal: CleanStars,
+    teaching: CleanStars,
+    profile: SurveyProfile,
 ) -> Section:
     """Answer what the denoiser gains in noise, costs in carbon, and does to what follows."""
     try:
@@ -168,7 +173,7 @@ def denoiser(
     return Section("denoiser", "The denoiser", lead, tables, [_draw_bias(bias_of_network)])
 
 
-def _draw_bias(bias: Mapping[str, list[Measured]]) -> Picture:
+def _draw_bias(bias: Mapping[str, list[Measured]]) -> ReportPicture:
     figure = Figure(figsize=(10, 2.8), layout="constrained")
     axes = figure.subplots(1, len(bias), squeeze=False)
     for axis, (label, values) in zip(axes[0], bias.items(), strict=True):
@@ -183,7 +188,7 @@ def _draw_bias(bias: Mapping[str, list[Measured]]) -> Picture:
     return draw(figure, "Mean error of carbon indices in the denoised spectra of CEMP stars, 95 % intervals.")
 
 
-def _both(rich: Stars, normal: Stars) -> dict[str, Stars]:
+def _both(rich: CleanStars, normal: CleanStars) -> dict[str, CleanStars]:
     return {"CEMP": rich, "carbon-normal": normal}
 
 
@@ -221,7 +226,7 @@ def _downstream(
     card: Card,
     snr: float,
     seen: Mapping[str, NormalisedBatch],
-    stars: Mapping[str, Stars],
+    stars: Mapping[str, CleanStars],
 ) -> list[list[Value]]:
     rows: list[list[Value]] = []
     feh, cfe = 2, 3

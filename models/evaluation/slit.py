@@ -6,12 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from cempstream.processors.constants import FWHM_PER_SIGMA, LIGHT_KMS
 from cempstream.processors.estimate import estimate_ivar
 from cempstream.processors.grid import Array, LinearGrid
 from cempstream.processors.spectrum import Flag, Spectrum
-
-LIGHT_KMS = 299_792.458
-_FWHM_PER_SIGMA = 2.3548200450309493
 
 
 def as_blue_slit(
@@ -44,7 +42,7 @@ def as_blue_slit(
     good = (spectrum.ivar > 0) & (spectrum.mask == 0 if spectrum.mask is not None else True)
     filled = np.interp(wave, wave[good], spectrum.flux[good].astype(np.float64))
     own = _own_fwhm(spectrum)
-    sigma = np.sqrt(np.maximum(fwhm**2 - own**2, 0.2 * step**2)) / _FWHM_PER_SIGMA
+    sigma = np.sqrt(np.maximum(fwhm**2 - own**2, 0.2 * step**2)) / FWHM_PER_SIGMA
     at_rest = centre / (1 + rv_kms / LIGHT_KMS)
     near = np.exp(-0.5 * ((wave - at_rest[:, None]) / sigma) ** 2) * np.gradient(wave)
     flux = (near @ filled) / near.sum(axis=1)

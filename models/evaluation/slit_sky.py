@@ -16,8 +16,9 @@ import numpy as np
 
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.evaluation.injection import StellarLabels, with_carbon
-from cempstream.models.evaluation.real_sky import Figure, Score, mean_figure, score_all, share_figure
+from cempstream.models.evaluation.real_sky import Figure, ScoreSpectra, mean_figure, score_all, share_figure
 from cempstream.models.evaluation.slit import as_blue_slit
+from cempstream.models.simulator.sources import SOLAR_CARBON
 from cempstream.models.training.calibrate import roc_auc
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Classification
@@ -34,7 +35,6 @@ FAR_FROM_BORDER = -1.6
 #: [C/Fe] put in, one star each in turn.
 CARBON = (1.0, 1.3, 1.6, 2.0, 2.4)
 _HIGHEST_AC = 8.9
-_SOLAR_CARBON = 8.43
 _MIN_CFE, _GIANT_LOGG = 0.7, 2.0
 
 
@@ -50,7 +50,7 @@ class _Case:
         return self.truth.cfe >= _MIN_CFE
 
 
-def check_slits(score: Score, folder: Path, emulator: Emulator, *, seed: int = 1) -> list[Figure]:
+def check_slits(score: ScoreSpectra, folder: Path, emulator: Emulator, *, seed: int = 1) -> list[Figure]:
     """Measure carbon-normal and carbon-rich stars in blue slit spectra without errors.
 
     Parameters
@@ -80,7 +80,7 @@ def _cases(folder: Path, emulator: Emulator, rng: np.random.Generator) -> Iterat
         for j, (power, snr) in enumerate(conditions):
             truths = [star]
             cfe = CARBON[(i + j) % len(CARBON)]
-            if star.cfe < _MIN_CFE and cfe + star.feh + _SOLAR_CARBON < _HIGHEST_AC:
+            if star.cfe < _MIN_CFE and cfe + star.feh + SOLAR_CARBON < _HIGHEST_AC:
                 truths.append(StellarLabels(star.teff, star.logg, star.feh, cfe))
             for truth in truths:
                 seen = spectrum if truth is star else with_carbon(spectrum, star, truth.cfe, emulator)

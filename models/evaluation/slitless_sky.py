@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from cempstream.processors.constants import FWHM_PER_SIGMA
 from cempstream.processors.grid import Array, LinearGrid, air_to_vacuum
 from cempstream.processors.spectrum import Spectrum
 
-_FWHM_PER_SIGMA = 2.3548200450309493
 #: GV's pixels in vacuum Å.
 _START_AA, _STEP_AA, _N_PIX = 3810.0, 5.25, 530
 
@@ -61,6 +61,6 @@ def as_csst_gv(
 
 def _blur(wave: Array, flux: Array, at: Array, resolving_power: float) -> Array:
     """Return the flux smoothed to this λ/FWHM and averaged over the pixel, at these wavelengths."""
-    sigma = np.sqrt((at / resolving_power / _FWHM_PER_SIGMA) ** 2 + _STEP_AA**2 / 12.0)
+    sigma = np.sqrt((at / resolving_power / FWHM_PER_SIGMA) ** 2 + _STEP_AA**2 / 12.0)
     near = np.exp(-0.5 * ((wave - at[:, None]) / sigma[:, None]) ** 2) * np.gradient(wave)
     return np.asarray((near @ flux) / near.sum(axis=1))

@@ -13,9 +13,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from cempstream.models.emulator.grids import EMULATOR_GRID
+from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.grid import Array, air_to_vacuum
 
-LIGHT_KMS = 299792.458
 #: Single precision: a hundredth of a pixel, and shapes cost half.
 _WAVE = EMULATOR_GRID.wave.astype(np.float32)
 _PIX_KMS = LIGHT_KMS * EMULATOR_GRID.log10_step * np.log(10.0)

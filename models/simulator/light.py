@@ -6,9 +6,10 @@ import numpy as np
 
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.grids import EMULATOR_GRID
-from cempstream.models.simulator.contaminants import LIGHT_KMS, Starlight, contaminant_flux
+from cempstream.models.simulator.contaminants import Starlight, contaminant_flux
 from cempstream.models.simulator.mix import CONTAMINANTS
 from cempstream.models.simulator.sources import KIND_CODE, Sources
+from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.grid import Array
 
 _LN_STEP = EMULATOR_GRID.log10_step * np.log(10.0)

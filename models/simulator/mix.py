@@ -32,14 +32,14 @@ CONTAMINANTS = (
 )
 
 
-class Table(FrozenTable):
+class FractionTable(FrozenTable):
     """A fraction as a function of [Fe/H], drawn linearly between nodes and level beyond."""
 
     feh: tuple[float, ...]
     value: tuple[float, ...]
 
     @model_validator(mode="after")
-    def _check(self) -> Table:
+    def _check(self) -> FractionTable:
         if len(self.feh) != len(self.value) or list(self.feh) != sorted(self.feh):
             raise ValueError("'feh' must increase and have as many values as 'value'")
         return self
@@ -103,9 +103,9 @@ class Carbon(FrozenTable):
         Mean and 1σ of A(C) of the two groups.
     """
 
-    fraction: Table
+    fraction: FractionTable
     turn_off_factor: Fraction
-    no_fraction: Table
+    no_fraction: FractionTable
     r_fraction: Fraction
     high_no_fraction: Fraction
     high_ac: tuple[float, float]

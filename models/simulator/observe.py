@@ -9,10 +9,10 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from cempstream.models.emulator.grids import EMULATOR_GRID, line_spread_matrix
-from cempstream.models.simulator.contaminants import LIGHT_KMS
 from cempstream.models.simulator.light import AB_ZERO_CGS, LIGHT_AA_PER_S, doppler
-from cempstream.models.simulator.profile import Exposure, Grating, Slitless, SurveyProfile
+from cempstream.models.simulator.profile import ExposureProfile, Grating, Slitless, SurveyProfile
 from cempstream.models.simulator.sky import airglow, telluric_depths
+from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.grid import Array
 
 #: h c in erg Å.
@@ -115,7 +115,7 @@ def observe(
     )
 
 
-def _electrons_per_flux(wave: Array, pixel_aa: Array, exposure: Exposure, grating: Grating) -> Array:
+def _electrons_per_flux(wave: Array, pixel_aa: Array, exposure: ExposureProfile, grating: Grating) -> Array:
     """Return electrons in a pixel for 1e-17 erg/s/cm²/Å, all of it in the aperture, float32 ``(n_pix,)``."""
     seconds = exposure.exposure_s * exposure.n_exposures
     photons = 1e-17 * exposure.area_cm2 * seconds * pixel_aa * wave / _HC_ERG_AA

@@ -104,7 +104,7 @@ class Grating(FrozenTable):
         return wave if self.medium == "vacuum" else air_to_vacuum(wave)
 
 
-class Exposure(FrozenTable):
+class ExposureProfile(FrozenTable):
     """How much light is gathered and what noise comes with it.
 
     Attributes
@@ -224,7 +224,7 @@ class SurveyProfile(FrozenTable):
     reduction_version: str = "simulated"
     exposure_size: Annotated[int, Field(ge=1)]
     grating: tuple[Grating, ...] = Field(min_length=1)
-    exposure: Exposure
+    exposure: ExposureProfile
     magnitudes: Magnitudes
     faults: Faults = Faults()
     slitless: Slitless | None = None

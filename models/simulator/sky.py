@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cempstream.models.emulator.grids import FWHM_PER_SIGMA
+from cempstream.processors.constants import FWHM_PER_SIGMA
 from cempstream.processors.grid import Array, air_to_vacuum
 
 #: Airglow: air Å and brightness relative to a strong OH line (R1 of 8-3), roughly as at a dark site.

@@ -31,7 +31,7 @@ _Result = TypeVar("_Result")
 CHUNK_SIZE = 8
 
 #: Called with the number of spectra that exist and the number that is due.
-Progress = Callable[[int, int], None]
+TellChunks = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def run_grid(
     strata: Mapping[str, int] | None = None,
     given: Sequence[Path] = (),
     line_set: LineSet = LineSet.CLEANED,
-    progress: Progress | None = None,
+    progress: TellChunks | None = None,
 ) -> GridRun:
     """Compute a library, or what is missing of it.
 

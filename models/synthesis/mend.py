@@ -28,7 +28,7 @@ from cempstream.models.synthesis.chunks import (
     write_rows,
 )
 from cempstream.models.synthesis.errors import SynspecFailed
-from cempstream.models.synthesis.grid import CHUNK_SIZE, GridRun, Progress, in_parallel, prepare
+from cempstream.models.synthesis.grid import CHUNK_SIZE, GridRun, TellChunks, in_parallel, prepare
 from cempstream.models.synthesis.labels import Star
 from cempstream.models.synthesis.linelists import LineSet, MoogLines, impossible_lines, isotopologue_shares
 from cempstream.models.synthesis.spectrum import LIBRARY_WAVE, PIXELS_PER_FWHM, smooth_to_library
@@ -232,7 +232,7 @@ class _Mender:
 
 
 def run_mend(
-    library: Sequence[Path], workers: int, out: Path, cache: Path, progress: Progress | None = None
+    library: Sequence[Path], workers: int, out: Path, cache: Path, progress: TellChunks | None = None
 ) -> GridRun:
     """Mend the published spectra of these files, or those that are still missing in ``out``.
 

@@ -11,12 +11,12 @@ from cempstream.models.synthesis.synspec import RawSpectrum
 from cempstream.processors.grid import Array
 
 #: λ/FWHM of the library.
-RESOLVING_POWER = 5000.0
+LIBRARY_RESOLVING_POWER = 5000.0
 PIXELS_PER_FWHM = 2.5
 _FWHM_PER_SIGMA = 2.35482
 
 #: Grids of the library, air Å: natural-log steps for the flux, even ones for the continuum.
-LIBRARY_WAVE = 3640.0 * np.exp(np.arange(12570) / (RESOLVING_POWER * PIXELS_PER_FWHM))
+LIBRARY_WAVE = 3640.0 * np.exp(np.arange(12570) / (LIBRARY_RESOLVING_POWER * PIXELS_PER_FWHM))
 LIBRARY_CONTINUUM_WAVE = np.linspace(3640.0, 9950.0, 128)
 
 #: Step in ln λ in which the smoothing is done; at 1e-5 narrow lines fall between the points (0.2 % rms).
@@ -53,6 +53,6 @@ def smooth_to_library(wave: Array, norm: Array, pixels: Array) -> Array:
     """Smooth a finely sampled flux to R = 5000 and return it at these wavelengths, float64."""
     log_wave = np.arange(np.log(wave[0]), np.log(wave[-1]), _FINE_STEP)
     fine = np.interp(np.exp(log_wave), wave, norm)
-    sigma = 1.0 / (RESOLVING_POWER * _FWHM_PER_SIGMA * _FINE_STEP)
+    sigma = 1.0 / (LIBRARY_RESOLVING_POWER * _FWHM_PER_SIGMA * _FINE_STEP)
     smooth = gaussian_filter1d(fine, sigma, truncate=_KERNEL_REACH_SIGMA)
     return np.asarray(np.interp(np.log(pixels), log_wave, smooth))

@@ -17,11 +17,12 @@ from cempstream.models.training.labels import COLUMN
 from cempstream.models.training.slitless import with_neighbours
 from cempstream.models.training.stars import Stars, carbon_rich_cool
 from cempstream.processors.batch import NormalisedBatch
+from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.continuum import Normaliser
 from cempstream.processors.grid import Array, air_to_vacuum, vacuum_to_air
 from cempstream.processors.rebin import Rebinner
 from cempstream.processors.spectrum import Spectrum
-from cempstream.processors.velocity import LIGHT_KMS, VelocityFinder, shift_to_rest
+from cempstream.processors.velocity import VelocityFinder, shift_to_rest
 
 #: A packet needs a time; nothing here depends on it.
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)

@@ -101,7 +101,7 @@ _Drawn: TypeAlias = tuple[Array, Array, int]
 #: Hydrogen lines and TiO bands are wide: every fourth pixel holds them.
 _COARSE = 4
 
-KINDS = ("hot", "m_star", "white_dwarf", "galaxy", "quasar", "wreck", "blend")
+CONTAMINANT_KINDS = ("hot", "m_star", "white_dwarf", "galaxy", "quasar", "wreck", "blend")
 
 
 def draw_contaminants(stars: Stars, wave_air: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
@@ -115,7 +115,7 @@ def draw_contaminants(stars: Stars, wave_air: Array, rng: np.random.Generator) -
         1 where it must be called out of distribution, -1 where either answer will do.
     """
     n = len(stars.labels)
-    kinds = rng.choice(len(KINDS), size=n, p=[0.36, 0.20, 0.08, 0.13, 0.10, 0.09, 0.04])
+    kinds = rng.choice(len(CONTAMINANT_KINDS), size=n, p=[0.36, 0.20, 0.08, 0.13, 0.10, 0.09, 0.04])
     norm = np.empty_like(stars.norm)
     continuum = np.empty_like(stars.continuum)
     is_ood = np.ones(n, dtype=np.int8)

@@ -76,7 +76,7 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True)
-class Mix:
+class DatasetMix:
     """What a dataset is made of.
 
     Attributes
@@ -98,7 +98,7 @@ def generate(
     n: int,
     seed: int,
     *,
-    mix: Mix | None = None,
+    mix: DatasetMix | None = None,
     instrument: Callable[[np.random.Generator], Instrument] = draw_instrument,
     advance: Callable[[int], None] = lambda n_done: None,
 ) -> Dataset:
@@ -109,7 +109,7 @@ def generate(
     advance
         Told after every instrument how many spectra were added.
     """
-    mix = mix or Mix()
+    mix = mix or DatasetMix()
     n_pix = degrader.rebin.target.n_pix
     arrays = {name: np.empty((n, n_pix), dtype=np.float16) for name in _ARRAYS}
     truths: list[Truth] = []

@@ -24,7 +24,7 @@ from cempstream.models.training.networks import N_TOKENS as N_TOKENS
 from cempstream.processors.grid import Array
 
 #: Name of a phase, epoch, share of the epoch done, and the running mean of its losses.
-Report = Callable[[str, int, float, dict[str, float]], None]
+TellEpoch = Callable[[str, int, float, dict[str, float]], None]
 
 
 #: Share of the tokens that is deleted where carbon shows most, as the deletion test of the evaluation does.
@@ -75,8 +75,8 @@ class _State:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def train(
-    data: Dataset, where: Array, schedule: Schedule, folder: Path, report: Report, shape: Shape = MID
+def train_networks(
+    data: Dataset, where: Array, schedule: Schedule, folder: Path, report: TellEpoch, shape: Shape = MID
 ) -> tuple[Networks, list[dict[str, float]]]:
     """Train on a dataset, or go on from the checkpoint in ``folder``.
 
@@ -110,7 +110,7 @@ def _phase(
     epochs: int,
     step_of: Callable[[_State, Schedule], _Step],
     folder: Path,
-    report: Report,
+    report: TellEpoch,
 ) -> None:
     optimisers = _optimisers(state, schedule)
     path = folder / f"{state.phase}.pt"
@@ -140,7 +140,7 @@ def _epoch(
     epochs: int,
     optimisers: list[torch.optim.Optimizer],
     step: _Step,
-    report: Report,
+    report: TellEpoch,
 ) -> None:
     n_batches = math.ceil(len(data) / schedule.batch)
     total = epochs * n_batches

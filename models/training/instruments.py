@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.sparse import csr_array
 
+from cempstream.processors.constants import FWHM_PER_SIGMA
 from cempstream.processors.grid import Array, WavelengthGrid, air_to_vacuum, grid_of
 from cempstream.processors.spectrum import Medium
 
-_FWHM_PER_SIGMA = 2.3548200450309493
 LIBRARY_POWER = 5000.0
 
 
@@ -189,7 +189,7 @@ def projection(instrument: Instrument, wave: Array) -> csr_array:
     step = float(log_wave[1] - log_wave[0])
     centre = (np.log(instrument.wave) - log_wave[0]) / step
     pixel = np.gradient(np.log(instrument.wave)) / step
-    extra = np.maximum(instrument.power**-2.0 - LIBRARY_POWER**-2.0, 0.0) / (_FWHM_PER_SIGMA * step) ** 2
+    extra = np.maximum(instrument.power**-2.0 - LIBRARY_POWER**-2.0, 0.0) / (FWHM_PER_SIGMA * step) ** 2
     sigma = np.sqrt(extra + pixel**2 / 12.0 + 0.1)
     half = int(np.ceil(3.5 * sigma.max()))
     columns = np.round(centre).astype(np.int64)[:, None] + np.arange(-half, half + 1)

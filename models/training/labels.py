@@ -12,14 +12,12 @@ import numpy as np
 
 from cempstream.models.carbon_evolution import carbon_correction
 from cempstream.models.emulator.labels import LABEL_NAMES, highest_cfe, lowest_logg, move_into_range
+from cempstream.models.simulator.sources import SOLAR_CARBON
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import PARAMETERS
 
 #: Column of each label in a label array.
 COLUMN = {name: i for i, name in enumerate(LABEL_NAMES)}
-
-#: A(C) of the Sun, Asplund et al. 2009.
-SOLAR_CARBON = 8.43
 
 #: Definition of a CEMP star, DESIGN.md section 1.
 CEMP_MAX_FEH = -1.0

@@ -44,7 +44,7 @@ class Test:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ObservingPlan:
     """All that differs between bundles but is no number of the configuration.
 
     Attributes
@@ -83,8 +83,8 @@ def _gv(snr_per_pixel: float) -> Tame:
     return Tame(csst_gv, snr_per_pixel / _GV_PIXEL_AA**0.5)
 
 
-PLANS: Mapping[str, Plan] = {
-    "slits": Plan(
+PLANS: Mapping[str, ObservingPlan] = {
+    "slits": ObservingPlan(
         draw=draw_instrument,
         for_templates=lamost_like,
         surveys=("lamost", "sdss", "desi"),
@@ -96,7 +96,7 @@ PLANS: Mapping[str, Plan] = {
         ),
         weaknesses=WEAKNESSES,
     ),
-    "slitless": Plan(
+    "slitless": ObservingPlan(
         draw=draw_slitless,
         for_templates=low_resolution,
         surveys=("csst",),

@@ -16,10 +16,10 @@ from cempstream.models.training.broad_errors import BroadErrors
 from cempstream.models.training.carbon_information import carbon_information
 from cempstream.models.training.config import TrainingConfig
 from cempstream.models.training.curves import write_curves
-from cempstream.models.training.dataset import Dataset, Mix, generate
-from cempstream.models.training.emulator.stellar_library import Library, library_files, read_library
+from cempstream.models.training.dataset import Dataset, DatasetMix, generate
+from cempstream.models.training.emulator.stellar_library import Library, read_library, stellar_files
 from cempstream.models.training.export import export_networks
-from cempstream.models.training.fit import Report, train
+from cempstream.models.training.fit import TellEpoch, train_networks
 from cempstream.models.training.grad_cam import compare_attribution
 from cempstream.models.training.make_bundle import Calibrated, Recipe, run_networks, score, write_bundle
 from cempstream.models.training.networks import Networks
@@ -35,7 +35,7 @@ from cempstream.processors.rebin import Rebinner
 from cempstream.processors.velocity import VelocityFinder
 
 #: Told the stage, what of it is done and its total.
-Progress = Callable[[str, int, int], None]
+TellProgress = Callable[[str, int, int], None]
 
 _CALIBRATION_SEED, _NIGHT_SEED = 101, 104
 
@@ -55,8 +55,8 @@ def train_bundle(
     work: Path,
     bundle: Path,
     *,
-    progress: Progress,
-    report: Report,
+    progress: TellProgress,
+    report: TellEpoch,
     command: str,
 ) -> Run:
     """Make a bundle.
@@ -70,7 +70,7 @@ def train_bundle(
     bundle
         Folder of the new bundle.
     """
-    files = library_files(library_paths)
+    files = stellar_files(library_paths)
     library = read_library(files)
     emulator = Emulator.load(config.emulator)
     plan = PLANS[config.instruments]
@@ -87,7 +87,9 @@ def train_bundle(
     )
     night = _night(work / "night", degrader, emulator, config, progress)
     where = _where(work / "where.npy", data, emulator, config, degrader.rebin.target)
-    networks, history = train(data, where, config.schedule, work / "checkpoints", report, config.shape)
+    networks, history = train_networks(
+        data, where, config.schedule, work / "checkpoints", report, config.shape
+    )
     write_curves(history, work)
     exported = export_networks(networks, data.norm[:64], data.ivar[:64], work / "export")
     scores = _scores(work, library, degrader, config, progress, networks)
@@ -148,7 +150,7 @@ def _dataset(
     n: int,
     seed: int,
     config: TrainingConfig,
-    progress: Progress,
+    progress: TellProgress,
     *,
     test: Test | None = None,
 ) -> Dataset:
@@ -157,7 +159,7 @@ def _dataset(
         plan = PLANS[config.instruments]
         tame = test.tame if test else None
         conditions = Conditions((tame.snr, tame.snr), TAME) if tame else Conditions(config.snr_range)
-        mix = Mix(conditions, 0.0 if tame else config.contaminants, config.per_instrument)
+        mix = DatasetMix(conditions, 0.0 if tame else config.contaminants, config.per_instrument)
         generate(
             source,
             degrader,
@@ -181,7 +183,7 @@ def _where(path: Path, data: Dataset, emulator: Emulator, config: TrainingConfig
 
 
 def _night(
-    folder: Path, degrader: Degrader, emulator: Emulator, config: TrainingConfig, progress: Progress
+    folder: Path, degrader: Degrader, emulator: Emulator, config: TrainingConfig, progress: TellProgress
 ) -> Dataset:
     """Load the calibration night, or simulate and save it."""
     if not (folder / "facts.npz").is_file():
@@ -197,7 +199,7 @@ def _night(
     return Dataset.load(folder)
 
 
-def _counter(name: str, total: int, progress: Progress) -> Callable[[int], None]:
+def _counter(name: str, total: int, progress: TellProgress) -> Callable[[int], None]:
     done = 0
 
     def advance(n_new: int) -> None:
@@ -213,7 +215,7 @@ def _scores(
     library: Library,
     degrader: Degrader,
     config: TrainingConfig,
-    progress: Progress,
+    progress: TellProgress,
     networks: Networks,
 ) -> list[ScoreCard]:
     stars = LibraryStars(library, "test")

@@ -12,9 +12,9 @@ import numpy as np
 
 from cempstream.models.simulator.profile import Grating, load_profile
 from cempstream.models.training.instruments import Instrument, make_instrument, random_response, ripple
+from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.grid import Array, air_to_vacuum
 from cempstream.processors.spectrum import Medium
-from cempstream.processors.velocity import LIGHT_KMS
 
 #: Resolution element of a point source in Å, four pixels, as the CSST reader states it.
 _ELEMENT_AA = {"GV": 21.0, "GI": 33.0}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.estimate import (
     contradicts_scatter,
     estimate_fwhm_pix,
@@ -28,7 +29,6 @@ _SAMPLE = 24
 _DOUBTFUL_RATIO, _LARGEST_RATIO_BY_ORDER = 10.0, 5.0
 #: Coarser pixels than this (km/s) cannot tell air from vacuum.
 _COARSEST_PIXEL_KMS = 300.0
-_LIGHT_KMS = 299_792.458
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,7 +173,7 @@ def _usable(row: TableRow) -> tuple[Array, Array, Array]:
 
 
 def _pixel_kms(wave: Array) -> float:
-    return float(np.median(np.diff(wave) / wave[:-1])) * _LIGHT_KMS
+    return float(np.median(np.diff(wave) / wave[:-1])) * LIGHT_KMS
 
 
 def build_row(row: TableRow, conventions: Conventions, options: ReadOptions) -> Spectrum | Rejected:

@@ -13,7 +13,7 @@ from datetime import datetime
 
 import numpy as np
 
-from cempstream.processors.estimate import FWHM_PER_SIGMA
+from cempstream.processors.constants import FWHM_PER_SIGMA
 from cempstream.processors.grid import Array, grid_of
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers.build import Origin, Pixels, build_spectrum

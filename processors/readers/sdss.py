@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from cempstream.processors.estimate import FWHM_PER_SIGMA
+from cempstream.processors.constants import FWHM_PER_SIGMA
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers.build import Origin, Pixels, build_spectrum, grid_from_cards

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from cempstream.models.bundle import BUNDLES, BundleError, load_bundle
-from cempstream.models.promotion import active_version, promotions, versions
+from cempstream.models.promotion import active_version, bundle_versions, promotions
 from cempstream.models.promotion import promote as promote_version
 from cempstream.models.promotion import rollback as roll_back_version
 from cempstream.schemas.score import decode_score
 from cempstream.streams.commands.options import Bootstrap, time_option
 from cempstream.streams.kafka.topic_reader import read_topic
-from cempstream.streams.operations.compare import Comparer, Scored, print_comparison, read_score
+from cempstream.streams.operations.compare import ComparedSpectrum, Comparer, print_comparison, read_score
 from cempstream.streams.settings import KafkaSettings, read_settings
 
 bundle_app = typer.Typer(
@@ -41,8 +41,8 @@ def list_bundles(root: Root = None) -> None:
         table.add_column(heading)
     for name in sorted({path.parent.parent.name for path in folder.glob("*/*/card.json")}):
         active, made = active_version(folder, name), promotions(folder, name)
-        served = active or versions(folder, name)[-1]
-        for version in versions(folder, name):
+        served = active or bundle_versions(folder, name)[-1]
+        for version in bundle_versions(folder, name):
             since = made[-1].at.strftime("%Y-%m-%d %H:%M UTC") if version == active else ""
             mark = "" if version != served else "active" if active else "served"
             try:
@@ -95,7 +95,7 @@ def promote(bundle: Annotated[str, typer.Argument(help="NAME/VERSION")], root: R
     """Make a version the one that workers serve, from their next start on."""
     name, slash, version = bundle.partition("/")
     if not slash:
-        there = ", ".join(f"{name}/{v}" for v in versions(_root(root), name)) or "none"
+        there = ", ".join(f"{name}/{v}" for v in bundle_versions(_root(root), name)) or "none"
         raise typer.BadParameter(f"say which version of {name}; there are {there}")
     promote_version(_root(root), name, version)
     _say_active(_root(root), name)
@@ -121,9 +121,9 @@ def _say_active(root: Path, name: str) -> None:
 
 def _read_scores(
     kafka: KafkaSettings, topic: str, since: datetime | None
-) -> tuple[Mapping[str, Scored], str]:
+) -> tuple[Mapping[str, ComparedSpectrum], str]:
     """Return a topic's scores by record, the last of each, and the bundle that made most of them."""
-    scores: dict[str, Scored] = {}
+    scores: dict[str, ComparedSpectrum] = {}
     bundles: Counter[str] = Counter()
     for message in read_topic(kafka, topic, since=since):
         score = decode_score(message.value() or b"")

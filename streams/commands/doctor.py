@@ -12,7 +12,7 @@ from rich.text import Text
 from cempstream.models.sessions import Provider
 from cempstream.plain import shown
 from cempstream.streams.commands.options import Bootstrap
-from cempstream.streams.operations.checkup import Finding, Status, check_all
+from cempstream.streams.operations.checkup import CheckResult, Status, check_all
 from cempstream.streams.settings import read_settings
 
 _STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
@@ -43,7 +43,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _line(finding: Finding) -> Text:
+def _line(finding: CheckResult) -> Text:
     remedy = f"  → {finding.remedy}" if finding.remedy else ""
     return Text.assemble(
         (f"{finding.status:<5}", _STYLES[finding.status]),
@@ -51,7 +51,7 @@ def _line(finding: Finding) -> Text:
     )
 
 
-def _facts(finding: Finding) -> dict[str, str]:
+def _facts(finding: CheckResult) -> dict[str, str]:
     return {
         "status": finding.status,
         "subject": finding.subject,

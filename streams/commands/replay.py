@@ -31,7 +31,7 @@ from cempstream.streams.commands.options import (
     read_options,
     time_option,
 )
-from cempstream.streams.commands.replay_topic import Night, replay_night
+from cempstream.streams.commands.replay_topic import RecordedNight, replay_night
 from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
 from cempstream.streams.kafka.messages import OutMessage
 from cempstream.streams.kafka.publisher import Publisher
@@ -40,7 +40,7 @@ from cempstream.streams.settings import read_settings
 
 
 @dataclass(slots=True)
-class Tally:
+class ReplayTally:
     """What became of the spectra of a replay."""
 
     n_sent: int = 0
@@ -97,10 +97,10 @@ def replay(
     _replay_files(files or [], bootstrap, topic, rate, tense, options)
 
 
-def _night(topic: str, start: datetime | None, end: datetime | None) -> Night:
+def _night(topic: str, start: datetime | None, end: datetime | None) -> RecordedNight:
     if start is None:
         raise typer.BadParameter("--from-topic needs --start: the night's first time")
-    night = Night(topic, start, end or datetime.now(UTC))
+    night = RecordedNight(topic, start, end or datetime.now(UTC))
     if night.start >= night.end:
         raise typer.BadParameter(f"the night ends ({night.end:%FT%TZ}) before it starts")
     return night
@@ -126,7 +126,7 @@ def _replay_files(
         client_config=settings.kafka.client_config(),
     )
     paths = expand_paths(files)
-    tally = Tally()
+    tally = ReplayTally()
     began_s = time.monotonic()
     with progress_bar() as progress:
         spectra = _read(paths, options, tally, progress)
@@ -144,7 +144,9 @@ def _replay_files(
         raise typer.Exit(1)
 
 
-async def _send(publisher: Publisher, messages: Iterator[OutMessage], rate: float, tally: Tally) -> None:
+async def _send(
+    publisher: Publisher, messages: Iterator[OutMessage], rate: float, tally: ReplayTally
+) -> None:
     async with publisher:
         async for n_messages, error in send_at_rate(publisher, messages, rate):
             n_failed = error.n_failed if error else 0
@@ -155,7 +157,7 @@ async def _send(publisher: Publisher, messages: Iterator[OutMessage], rate: floa
 
 
 def _read(
-    paths: Sequence[Path], options: ReadOptions, tally: Tally, progress: Progress
+    paths: Sequence[Path], options: ReadOptions, tally: ReplayTally, progress: Progress
 ) -> Iterator[Spectrum]:
     """Read file after file; what is unfit to be sent is counted."""
     task = progress.add_task("files", total=len(paths))

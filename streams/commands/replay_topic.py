@@ -26,7 +26,7 @@ from cempstream.streams.settings import Settings, read_settings
 
 
 @dataclass(frozen=True, slots=True)
-class Night:
+class RecordedNight:
     """The packets of a topic from one time until before another, by the messages' times."""
 
     topic: str
@@ -38,7 +38,7 @@ class Night:
 
 
 def replay_night(
-    night: Night,
+    night: RecordedNight,
     bootstrap: str | None,
     tense: Tense,
     *,

@@ -50,13 +50,13 @@ def worker(
 
 def run_worker(settings: Settings) -> NoReturn:
     """Run until a signal (status 0) or an error (status 1) ends it."""
-    check_topics(settings)
+    require_topics(settings)
     app = create_app(settings)
     app.prepare()
     run_app(app)
 
 
-def check_topics(settings: Settings) -> None:
+def require_topics(settings: Settings) -> None:
     """Make sure that the broker answers and has every topic, before any spectrum is read."""
     known = TopicAdmin(settings.kafka).metadata(_BROKER_TIMEOUT_S).topics
     topics = settings.topics

@@ -10,7 +10,7 @@ from hashlib import sha256
 from confluent_kafka import Message
 
 from cempstream.processors.outcome import Rejected
-from cempstream.streams.kafka.messages import Headers, Origin, OutMessage, header_pairs
+from cempstream.streams.kafka.messages import Headers, OutMessage, PacketOrigin, header_pairs
 from cempstream.streams.settings import LimitSettings
 
 #: Counts, on a packet, how often it was sent again.
@@ -90,7 +90,9 @@ class DeadLetter:
         )
 
 
-def write_dead_letter(rejected: Rejected, origin: Origin, topic: str, limits: LimitSettings) -> OutMessage:
+def write_dead_letter(
+    rejected: Rejected, origin: PacketOrigin, topic: str, limits: LimitSettings
+) -> OutMessage:
     """Return the message that brings a refused packet to the dead-letter topic.
 
     Parameters

@@ -24,7 +24,7 @@ class OutMessage:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class PacketOrigin:
     """Where a packet came from.
 
     Attributes

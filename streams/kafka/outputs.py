@@ -10,7 +10,7 @@ from cempstream.schemas.alert import alert_to_json, encode_alert
 from cempstream.schemas.score import encode_score
 from cempstream.schemas.stamp import Stamp, Tense
 from cempstream.streams.kafka.dead_letters import write_dead_letter
-from cempstream.streams.kafka.messages import Headers, Origin, OutMessage
+from cempstream.streams.kafka.messages import Headers, OutMessage, PacketOrigin
 from cempstream.streams.settings import LimitSettings, TopicSettings
 
 
@@ -32,7 +32,7 @@ class MessageWriter:
     def write(
         self,
         outcomes: Sequence[Outcome],
-        origins: Sequence[Origin],
+        origins: Sequence[PacketOrigin],
         ingested_at: datetime,
         inferred_at: datetime,
     ) -> list[OutMessage]:

@@ -52,7 +52,7 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One thing looked at.
 
     Attributes
@@ -69,9 +69,9 @@ class Finding:
     remedy: str = ""
 
 
-def check_all(settings: Settings) -> Iterator[Finding]:
+def check_all(settings: Settings) -> Iterator[CheckResult]:
     """Look at everything that a worker with these settings needs."""
-    yield Finding(
+    yield CheckResult(
         Status.OK, "package", f"cempstream {version('cempstream')} on Python {platform.python_version()}"
     )
     yield from check_models(settings.models)
@@ -80,7 +80,7 @@ def check_all(settings: Settings) -> Iterator[Finding]:
         admin = TopicAdmin(settings.kafka)
         metadata = admin.metadata()
     except NoBroker as error:
-        yield Finding(
+        yield CheckResult(
             Status.FAIL,
             "broker",
             str(error),
@@ -88,20 +88,20 @@ def check_all(settings: Settings) -> Iterator[Finding]:
         )
         return
     n_brokers = len(metadata.brokers)
-    yield Finding(
+    yield CheckResult(
         Status.OK, "broker", f"{n_brokers} at {settings.kafka.bootstrap}, cluster {metadata.cluster_id}"
     )
     yield from check_topics(settings.topics, admin.states(_names(settings.topics)), n_brokers)
     yield check_clock(settings.kafka, admin)
 
 
-def check_models(models: ModelSettings) -> Iterator[Finding]:
+def check_models(models: ModelSettings) -> Iterator[CheckResult]:
     """Hold every bundle's files against its card, the shadow's among them."""
     for name in (*models.bundles, *([models.shadow] if models.shadow is not None else [])):
         try:
             bundle = load_bundle(find_bundle(name, models.root))
         except BundleError as error:
-            yield Finding(
+            yield CheckResult(
                 Status.FAIL,
                 "models",
                 str(error),
@@ -109,14 +109,14 @@ def check_models(models: ModelSettings) -> Iterator[Finding]:
             )
             continue
         low, high = bundle.card.served
-        yield Finding(
+        yield CheckResult(
             Status.OK,
             "models",
             f"{bundle.name}: {len(bundle.graphs)} graphs are those of the card; serves R = {low:g}–{high:g}",
         )
 
 
-def check_provider(models: ModelSettings, policy: PolicySettings) -> Iterator[Finding]:
+def check_provider(models: ModelSettings, policy: PolicySettings) -> Iterator[CheckResult]:
     """Open every graph where it shall run, and score a bundle's reference spectrum there."""
     for name in models.bundles:
         try:
@@ -125,38 +125,42 @@ def check_provider(models: ModelSettings, policy: PolicySettings) -> Iterator[Fi
         except BundleError:
             continue  # said by check_models
         except ProviderUnavailable as error:
-            yield Finding(Status.FAIL, "provider", str(error), "mend that, or choose another with --provider")
+            yield CheckResult(
+                Status.FAIL, "provider", str(error), "mend that, or choose another with --provider"
+            )
             return
         except ModelError as error:
             said = f"{name} fails on its own reference spectrum: {error}"
-            yield Finding(Status.FAIL, "provider", said, "choose another bundle")
+            yield CheckResult(Status.FAIL, "provider", said, "choose another bundle")
         else:
             said = f"{route.chain.name} runs on {models.provider} (onnxruntime {onnxruntime.__version__})"
-            yield Finding(Status.OK, "provider", said)
+            yield CheckResult(Status.OK, "provider", said)
 
 
-def check_topics(topics: TopicSettings, states: dict[str, TopicState], n_brokers: int) -> Iterator[Finding]:
+def check_topics(
+    topics: TopicSettings, states: dict[str, TopicState], n_brokers: int
+) -> Iterator[CheckResult]:
     """Hold the broker's topics against what the worker needs of them."""
     missing = [name for name in _names(topics) if name not in states]
     if missing:
-        yield Finding(Status.FAIL, "topics", f"{', '.join(missing)} absent", _CREATE)
+        yield CheckResult(Status.FAIL, "topics", f"{', '.join(missing)} absent", _CREATE)
     problems = 0
     for finding in _topic_problems(topics, states, n_brokers):
         problems += 1
         yield finding
     if not missing and not problems:
-        yield Finding(Status.OK, "topics", f"{len(states)} with room for every packet and dead letter")
+        yield CheckResult(Status.OK, "topics", f"{len(states)} with room for every packet and dead letter")
 
 
 def _topic_problems(
     topics: TopicSettings, states: dict[str, TopicState], n_brokers: int
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     largest = {name: states[name].number(SIZE) for name in topics.spectra if name in states}
     dlq = states.get(topics.dlq)
     dlq_bytes = dlq.number(SIZE) if dlq else None
     for name, n_bytes in largest.items():
         if dlq_bytes is not None and n_bytes is not None and dlq_bytes <= n_bytes:
-            yield Finding(
+            yield CheckResult(
                 Status.FAIL,
                 "topics",
                 f"{topics.dlq} takes {dlq_bytes} bytes and {name} {n_bytes}: a dead letter could be refused",
@@ -165,13 +169,13 @@ def _topic_problems(
     for name in (topics.scores, topics.alerts, topics.alerts_json, topics.alerts_archival):
         n_bytes = states[name].number(SIZE) if name in states else None
         if n_bytes is not None and n_bytes < _LEAST_RESULT_BYTES:
-            yield Finding(
+            yield CheckResult(
                 Status.FAIL, "topics", f"{name} takes {n_bytes} bytes: an alert could be refused", _ALTER
             )
     n_copies = min(_SAFE_REPLICATION, n_brokers)
     thin = [state.name for state in states.values() if state.replication < n_copies]
     if thin:
-        yield Finding(
+        yield CheckResult(
             Status.WARN,
             "topics",
             f"{', '.join(thin)} may not survive a broker: fewer than {n_copies} copies",
@@ -180,7 +184,7 @@ def _topic_problems(
     for state in states.values():
         in_sync = state.number(IN_SYNC)
         if state.replication >= _SAFE_REPLICATION and in_sync is not None and in_sync < 2:
-            yield Finding(
+            yield CheckResult(
                 Status.WARN,
                 "topics",
                 f"{state.name}: {IN_SYNC} is {in_sync}; one broker's word is enough",
@@ -188,7 +192,7 @@ def _topic_problems(
             )
     for name in topics.spectra:
         if name in states and states[name].n_partitions == 1:
-            yield Finding(
+            yield CheckResult(
                 Status.WARN,
                 "topics",
                 f"{name} has one partition: a second worker would idle",
@@ -198,16 +202,16 @@ def _topic_problems(
     for name in topics.spectra:
         own = states[name].number(RETENTION) if name in states else None
         if kept is not None and own is not None and 0 < kept < own:
-            yield Finding(Status.WARN, "topics", f"{topics.dlq} forgets sooner than {name}", _ALTER)
+            yield CheckResult(Status.WARN, "topics", f"{topics.dlq} forgets sooner than {name}", _ALTER)
 
 
-def check_clock(kafka: KafkaSettings, admin: TopicAdmin) -> Finding:
+def check_clock(kafka: KafkaSettings, admin: TopicAdmin) -> CheckResult:
     """Compare our clock with the broker's, by a message that the broker stamps in a topic made for it."""
     plan = TopicPlan(f"cemp.doctor.{uuid.uuid4().hex[:8]}", 1, 1, {TIMESTAMPS: "LogAppendTime"})
     try:
         admin.create([plan])
     except KafkaException as error:
-        return Finding(
+        return CheckResult(
             Status.WARN,
             "clock",
             f"not compared: no topic can be made ({error.args[0].str()})",
@@ -216,11 +220,11 @@ def check_clock(kafka: KafkaSettings, admin: TopicAdmin) -> Finding:
     try:
         offset_s, error_s = _clock_offset(kafka, plan.name)
     except (KafkaException, TimeoutError) as error:
-        return Finding(Status.WARN, "clock", f"not compared: {error}", "compare by hand: date -u")
+        return CheckResult(Status.WARN, "clock", f"not compared: {error}", "compare by hand: date -u")
     finally:
         admin.delete(plan.name)
     if offset_s is None:
-        return Finding(
+        return CheckResult(
             Status.WARN,
             "clock",
             "not compared: this broker does not stamp messages",
@@ -230,11 +234,11 @@ def check_clock(kafka: KafkaSettings, admin: TopicAdmin) -> Finding:
     excess_s = abs(offset_s) - error_s
     remedy = "synchronise both (chrony or ntpd)"
     if excess_s > _CLOCK_FAIL_S:
-        return Finding(Status.FAIL, "clock", said, remedy)
+        return CheckResult(Status.FAIL, "clock", said, remedy)
     return (
-        Finding(Status.WARN, "clock", said, remedy)
+        CheckResult(Status.WARN, "clock", said, remedy)
         if excess_s > _CLOCK_WARN_S
-        else Finding(Status.OK, "clock", said)
+        else CheckResult(Status.OK, "clock", said)
     )
 
 

@@ -103,7 +103,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
+class ComparedSpectrum:
     """What is compared of a spectrum that was scored.
 
     Attributes
@@ -145,25 +145,25 @@ class Comparer:
         """Take one spectrum's outcomes into account."""
         self.add_read(_read_outcome(old), _read_outcome(new))
 
-    def add_read(self, old: Scored | str, new: Scored | str) -> None:
+    def add_read(self, old: ComparedSpectrum | str, new: ComparedSpectrum | str) -> None:
         """Take one spectrum into account, each side as what was scored or as why it was not."""
         for i, outcome in enumerate((old, new)):
-            self._n_candidates[i] += isinstance(outcome, Scored) and outcome.is_candidate
-        if isinstance(old, Scored) and isinstance(new, Scored):
+            self._n_candidates[i] += isinstance(outcome, ComparedSpectrum) and outcome.is_candidate
+        if isinstance(old, ComparedSpectrum) and isinstance(new, ComparedSpectrum):
             self._add_scored(old, new)
-        elif isinstance(old, Scored):
+        elif isinstance(old, ComparedSpectrum):
             assert isinstance(new, str)
             self._died[new] += 1
             if old.is_candidate:
                 self._lost.append(_change(old, old.p_cemp, math.nan))
-        elif isinstance(new, Scored):
+        elif isinstance(new, ComparedSpectrum):
             self._revived[old] += 1
             if new.is_candidate:
                 self._gained.append(_change(new, math.nan, new.p_cemp))
         else:
             self._n_rejected += 1
 
-    def _add_scored(self, old: Scored, new: Scored) -> None:
+    def _add_scored(self, old: ComparedSpectrum, new: ComparedSpectrum) -> None:
         self._n_both += 1
         self._n_other_subclass += old.subclass != new.subclass
         if new.is_candidate and not old.is_candidate:
@@ -242,10 +242,10 @@ def print_comparison(found: Comparison, console: Console) -> None:
             console.print(f"{word}: {n_changes - _SHOWN} more")
 
 
-def read_score(score: Score) -> Scored:
+def read_score(score: Score) -> ComparedSpectrum:
     """Return what is compared of a score packet."""
     values = {name: getattr(score.parameters, name).value for name in PARAMETERS}
-    return Scored(
+    return ComparedSpectrum(
         score.spectrum_id,
         score.survey,
         score.decision.is_candidate,
@@ -255,11 +255,11 @@ def read_score(score: Score) -> Scored:
     )
 
 
-def _read_outcome(outcome: Outcome) -> Scored | str:
+def _read_outcome(outcome: Outcome) -> ComparedSpectrum | str:
     if not isinstance(outcome, Classification):
         return outcome.reason.value
     values = {name: estimate.value for name, estimate in outcome.parameters.items()}
-    return Scored(
+    return ComparedSpectrum(
         outcome.spectrum.spectrum_id,
         outcome.spectrum.survey,
         outcome.decision.is_candidate,
@@ -282,7 +282,7 @@ def _quantities(
     }
 
 
-def _change(star: Scored, p_old: float, p_new: float) -> Change:
+def _change(star: ComparedSpectrum, p_old: float, p_new: float) -> Change:
     return Change(star.spectrum_id, star.survey, p_old, p_new)
 
 

@@ -16,7 +16,7 @@ from confluent_kafka import Message
 
 from cempstream.processors.outcome import Classification, Outcome
 from cempstream.schemas.stamp import Tense
-from cempstream.streams.kafka.messages import Origin, header_pairs
+from cempstream.streams.kafka.messages import PacketOrigin, header_pairs
 from cempstream.streams.kafka.outputs import MessageWriter
 from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.operations.compare import Comparer
@@ -30,7 +30,7 @@ class RecordedPacket:
     """A recorded packet and where it lies."""
 
     value: bytes = field(repr=False)
-    origin: Origin
+    origin: PacketOrigin
 
 
 @dataclass(slots=True)
@@ -129,13 +129,13 @@ def compare_again(
             comparer.add(one, other)
 
 
-def _marked(origin: Origin, tense: Tense) -> Origin:
+def _marked(origin: PacketOrigin, tense: Tense) -> PacketOrigin:
     headers = tuple(header for header in origin.headers if header[0] != "tense")
     return replace(origin, headers=(*headers, ("tense", tense.encode())))
 
 
-def _origin(message: Message) -> Origin:
-    return Origin(
+def _origin(message: Message) -> PacketOrigin:
+    return PacketOrigin(
         topic=message.topic() or "",
         partition=message.partition() or 0,
         offset=message.offset() or 0,

@@ -10,6 +10,7 @@ import numpy as np
 
 from cempstream.processors.bands import NAMED_WINDOWS
 from cempstream.processors.classify import BandNamer
+from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.continuum import BLOCK_PIX, Normaliser
 from cempstream.processors.grid import Array, LogGrid, air_to_vacuum
 from cempstream.processors.outcome import (
@@ -24,7 +25,6 @@ from cempstream.processors.outcome import (
 )
 from cempstream.processors.rebin import Rebinner, good_pixels
 from cempstream.processors.spectrum import BadSpectrum, Flag, Spectrum
-from cempstream.processors.velocity import LIGHT_KMS
 from cempstream.schemas.alert import Alert
 
 #: Pixel of the drawn normalised spectrum, and the width of its running mean, as the `mid` models have them.

@@ -10,9 +10,9 @@ from enum import StrEnum
 import numpy as np
 
 from cempstream.models.bundle import Bundle
+from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.grid import Array, LinearGrid, LogGrid, WavelengthGrid
 from cempstream.processors.spectrum import Spectrum
-from cempstream.processors.velocity import LIGHT_KMS
 
 _SNR = 30.0
 _RV_SCATTER_KMS = 100.0

@@ -20,7 +20,7 @@ from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Classification
 from cempstream.processors.velocity import shift_to_rest
 from cempstream.schemas.codec import decode_spectrum, encode_spectrum
-from cempstream.streams.kafka.messages import Origin
+from cempstream.streams.kafka.messages import PacketOrigin
 from cempstream.streams.kafka.outputs import MessageWriter
 from cempstream.streams.rehearsal.bench_load import Layout, load_spectra
 from cempstream.streams.rehearsal.machine import Machine, this_machine
@@ -225,7 +225,7 @@ def _run_graphs(chain: ProcessorChain, inputs: tuple[Array, Array]) -> None:
 def _run_all(pipeline: Pipeline, writer: MessageWriter, packets: Sequence[bytes]) -> None:
     now = datetime.now(UTC)
     outcomes = pipeline.classify_packets(packets)
-    origins = [Origin("bench.spectra.v1", 0, i, 0, b"key", ()) for i in range(len(packets))]
+    origins = [PacketOrigin("bench.spectra.v1", 0, i, 0, b"key", ()) for i in range(len(packets))]
     writer.write(outcomes, origins, now, datetime.now(UTC))
 
 

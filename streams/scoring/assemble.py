@@ -13,8 +13,8 @@ from cempstream.models.card import Card
 from cempstream.models.pinned import find_bundle
 from cempstream.models.sessions import OrtGraph, Provider
 from cempstream.processors.bands import CEMP_BANDS, resolved_bands
-from cempstream.processors.chain import Limits, ProcessorChain, StageTimer, untimed
-from cempstream.processors.classify import BandNamer, Classifier
+from cempstream.processors.chain import FlagLimits, ProcessorChain, StageTimer, untimed
+from cempstream.processors.classify import BandNamer, Scorer
 from cempstream.processors.continuum import Normaliser
 from cempstream.processors.decide import Policy
 from cempstream.processors.denoise import Denoiser
@@ -90,11 +90,11 @@ def build_chain(bundle: Bundle, provider: Provider, *, threads: int = 0) -> Proc
             LineMeter(grid, resolved_bands(CEMP_BANDS, card.resolving_power)),
             TemplateMatcher(bank.norm[labelled], bank.labels[labelled]),
         ),
-        classify=Classifier(graphs["classify"], card.cemp.calibration, card.cemp_corrected.calibration),
+        classify=Scorer(graphs["classify"], card.cemp.calibration, card.cemp_corrected.calibration),
         regress=Regressor(graphs["regress"], card.intervals.table, corrected_cfe, card.unmeasured),
         name_bands=BandNamer(edges),
         attribution_edges_aa=edges,
-        limits=Limits(ood_score=card.ood.threshold, ranges=card.ranges, low_coverage=card.low_coverage),
+        limits=FlagLimits(ood_score=card.ood.threshold, ranges=card.ranges, low_coverage=card.low_coverage),
         measures_velocity=card.resolving_power > _LEAST_VELOCITY_POWER,
         provenance=tuple(
             # the provider that the session says, not the one that was asked for

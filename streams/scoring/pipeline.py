@@ -22,7 +22,7 @@ _ROW_ERRORS = (ModelError, ArithmeticError, ValueError, LookupError)
 _ATTEMPTS = 2
 
 Decoder = Callable[[bytes], Spectrum]
-Result = Classification | BadSpectrum
+ChainResult = Classification | BadSpectrum
 
 
 class ModelBroken(FixableError, RuntimeError):
@@ -127,12 +127,12 @@ class Pipeline:
         _identify(bad, spectrum)
         raise bad
 
-    def _process(self, route: Route, survey: str, spectra: Sequence[Spectrum]) -> list[Result]:
+    def _process(self, route: Route, survey: str, spectra: Sequence[Spectrum]) -> list[ChainResult]:
         policy = route.policy(survey)
 
         n_runs = 0
 
-        def run(part: Sequence[Spectrum]) -> list[Result]:
+        def run(part: Sequence[Spectrum]) -> list[ChainResult]:
             nonlocal n_runs
             n_runs += 1
             if n_runs > 1:
@@ -164,8 +164,8 @@ def _rejected(packet: bytes, bad: BadSpectrum) -> Rejected:
 
 
 def _bisect(
-    run: Callable[[Sequence[Spectrum]], list[Result]], spectra: Sequence[Spectrum]
-) -> tuple[list[Result], int]:
+    run: Callable[[Sequence[Spectrum]], list[ChainResult]], spectra: Sequence[Spectrum]
+) -> tuple[list[ChainResult], int]:
     """Run a batch; where it fails, halve it until the rows that fail stand alone.
 
     Returns

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cempstream.processors.outcome import Classification, Outcome
-from cempstream.streams.kafka.messages import Origin
+from cempstream.streams.kafka.messages import PacketOrigin
 from cempstream.streams.settings import TopicSettings
 from cempstream.streams.telemetry import notices
 from cempstream.streams.telemetry.metrics import Metrics
@@ -46,7 +46,9 @@ class Accounts:
         """Count a batch as it is taken: why it was closed, and how long each packet had waited."""
         self._metrics.count_batch(reason, queue_wait_s)
 
-    def book(self, outcomes: Sequence[Outcome], origins: Sequence[Origin], delivered_at: datetime) -> None:
+    def book(
+        self, outcomes: Sequence[Outcome], origins: Sequence[PacketOrigin], delivered_at: datetime
+    ) -> None:
         """Book a batch whose outcomes are delivered; entry i of the origins is outcome i's."""
         metrics, topics = self._metrics, self._topics
         metrics.count_outcomes(outcomes)

@@ -15,7 +15,7 @@ from typing import Any
 from faust.types import EventT
 
 from cempstream.processors.outcome import Outcome
-from cempstream.streams.kafka.messages import Origin, OutMessage
+from cempstream.streams.kafka.messages import OutMessage, PacketOrigin
 from cempstream.streams.kafka.outputs import MessageWriter
 from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.scoring.pipeline import ModelBroken, Pipeline
@@ -33,7 +33,7 @@ class Processed:
     """A batch on its way out."""
 
     outcomes: list[Outcome]
-    origins: list[Origin]
+    origins: list[PacketOrigin]
     messages: list[OutMessage]
 
 
@@ -127,11 +127,11 @@ class Agent:
             await self.heart.beat(self.progress.pulse, self.accounts.tally)
 
 
-def _origin(event: EventT[bytes]) -> Origin:
+def _origin(event: EventT[bytes]) -> PacketOrigin:
     message = event.message
     headers = message.headers or []
     pairs = list(headers.items()) if isinstance(headers, Mapping) else headers
-    return Origin(
+    return PacketOrigin(
         topic=message.topic,
         partition=message.partition,
         offset=message.offset,

@@ -27,7 +27,7 @@ except ImportError:  # aiokafka without its compiled part
 logger = logging.getLogger(__name__)
 
 #: As much as the largest packet that reaches us; honest batches are about 1 MB, and floats hardly shrink.
-MAX_UNPACKED_BYTES = 64 * 1024 * 1024
+MAX_BATCH_BYTES = 64 * 1024 * 1024
 
 _GZIP_OR_ZLIB = 47
 #: snappy's own frame around blocks, as the Java client writes it.
@@ -38,7 +38,7 @@ class BatchTooLarge(ValueError):
     """A batch unpacks to more than we take."""
 
 
-def guard_batches(max_bytes: int = MAX_UNPACKED_BYTES) -> None:
+def guard_batches(max_bytes: int = MAX_BATCH_BYTES) -> None:
     """Have aiokafka unpack no batch of this process beyond a limit; harmless when called again."""
     bounded: dict[str, Callable[[bytes, int], bytes]] = {
         "gzip_decode": _unpack_gzip,

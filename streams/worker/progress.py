@@ -11,7 +11,7 @@ from typing import Any
 from faust.types import TP
 
 from cempstream.schemas.heartbeat import WorkerState
-from cempstream.streams.kafka.messages import Origin
+from cempstream.streams.kafka.messages import PacketOrigin
 from cempstream.streams.telemetry import notices
 from cempstream.streams.telemetry.metrics import Metrics
 from cempstream.streams.worker.breaker import Breaker
@@ -83,7 +83,7 @@ class Progress:
             return "the breaker is open: too many dead letters"
         return None if self.has_partitions else "no partitions are assigned yet"
 
-    def deliver(self, origins: Iterable[Origin]) -> None:
+    def deliver(self, origins: Iterable[PacketOrigin]) -> None:
         """Note that the outcomes of these packets are delivered."""
         for origin in origins:
             self._waiting.deliver((origin.topic, origin.partition), origin.timestamp_ms / 1000)

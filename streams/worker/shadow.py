@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from cempstream.processors.outcome import Classification, Outcome
 from cempstream.schemas.score import encode_score
 from cempstream.schemas.stamp import Stamp
-from cempstream.streams.kafka.messages import Origin, OutMessage
+from cempstream.streams.kafka.messages import OutMessage, PacketOrigin
 from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.pipeline import ModelBroken, Pipeline
@@ -42,7 +42,9 @@ class Shadow:
         self._turn = asyncio.Semaphore(1)  # one batch at a time: the first bundle has the other cores
         self._is_failing = False
 
-    async def score(self, packets: Sequence[bytes], origins: Sequence[Origin], ingested_at: datetime) -> None:
+    async def score(
+        self, packets: Sequence[bytes], origins: Sequence[PacketOrigin], ingested_at: datetime
+    ) -> None:
         """Score a batch and return when its scores are delivered, or have failed."""
         async with self._turn:
             if self._pipeline is None:
@@ -70,7 +72,7 @@ class Shadow:
         self._count.labels("rejected").inc(len(packets) - len(messages))
 
     def _write(
-        self, outcomes: Sequence[Outcome], origins: Sequence[Origin], ingested_at: datetime
+        self, outcomes: Sequence[Outcome], origins: Sequence[PacketOrigin], ingested_at: datetime
     ) -> list[OutMessage]:
         now = datetime.now(UTC)
         return [

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.spectrum import Reason
 from cempstream.streams.cli import app
-from cempstream.streams.kafka.messages import Origin
+from cempstream.streams.kafka.messages import PacketOrigin
 from cempstream.streams.kafka.outputs import MessageWriter
 from cempstream.streams.kafka.topic_reader import read_topic
 from cempstream.streams.settings import KafkaSettings, LimitSettings, TopicSettings
@@ -37,7 +37,7 @@ class Night:
     ) -> None:
         """Write a dead letter as the worker does."""
         writer = MessageWriter(TopicSettings(spectra=(self.spectra,), dlq=self.dlq), LIMITS)
-        origin = Origin(self.spectra, 0, offset, 1_700_000_000_000, b"star 7", headers)
+        origin = PacketOrigin(self.spectra, 0, offset, 1_700_000_000_000, b"star 7", headers)
         now = datetime.now(UTC)
         (letter,) = writer.write([Rejected(packet, reason, f"it is {reason}")], [origin], now, now)
         producer = Producer({"bootstrap.servers": self.bootstrap})

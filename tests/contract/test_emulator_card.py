@@ -11,7 +11,7 @@ import pytest
 
 from cempstream.models.emulator.emulator import DATA, Emulator
 from cempstream.models.emulator.labels import LABELS
-from cempstream.models.training.emulator.evaluate import BANDS, MEDIAN_LIMIT, Score, check_bars
+from cempstream.models.training.emulator.evaluate import BANDS, MEDIAN_LIMIT, EmulatorError, check_bars
 
 MB = 1_000_000
 
@@ -34,7 +34,7 @@ def test_the_card_names_every_label_with_its_range_and_unit(card: dict[str, Any]
 
 
 def test_the_card_says_truly_which_bars_its_held_out_scores_reach(card: dict[str, Any]) -> None:
-    scores = [Score(**row) for row in card["held_out"]]
+    scores = [EmulatorError(**row) for row in card["held_out"]]
     # The card rounds its scores, so the bars are compared as rounded.
     assert card["bars"] == check_bars(scores)
     n_stars = card["library"]["n_trained"] + card["library"]["n_held_out"]

@@ -13,7 +13,7 @@ import pytest
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.grids import EMULATOR_GRID
 from cempstream.models.simulator import draw_sources, load_mix
-from cempstream.models.training.emulator.stellar_library import Library, library_files, read_library
+from cempstream.models.training.emulator.stellar_library import Library, read_library, stellar_files
 from cempstream.processors.grid import vacuum_to_air
 
 pytestmark = pytest.mark.train
@@ -31,10 +31,10 @@ def library() -> Library:
 
 
 def train_once(library: Library, out: Path, n_steps: int) -> float:
-    from cempstream.models.training.emulator.train import Config, export, train
+    from cempstream.models.training.emulator.train import Config, export, train_emulator
 
     config = Config(n_components=20, n_continuum=6, n_hidden=32, n_members=1, n_steps=n_steps, batch=32)
-    network, basis = train(library, config)
+    network, basis = train_emulator(library, config)
     with warnings.catch_warnings():
         # torch announces another exporter, which needs a dependency of its own.
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -95,7 +95,7 @@ def test_chunks_are_read_from_air_to_vacuum(tmp_path: Path) -> None:
         cont=np.ones((3, 128), dtype=np.float32),
         **dict(zip(names, labels.T, strict=True)),
     )
-    found = read_library(library_files([tmp_path]))
+    found = read_library(stellar_files([tmp_path]))
     deepest = EMULATOR_GRID.wave[np.argmin(found.norm[0])]
     assert vacuum_to_air(np.array([deepest]))[0] == pytest.approx(6562.8, abs=0.3)
     # Repeats of a star count once, and what was computed without impossible lines is preferred.

@@ -20,8 +20,8 @@ from cempstream.models.training.calibrate import (  # noqa: E402
     roc_auc,
 )
 from cempstream.models.training.config import CONFIGS, TrainingConfig, read_config  # noqa: E402
-from cempstream.models.training.dataset import EMPTY_SHARE, EMPTY_SNR, Dataset, Mix, generate  # noqa: E402
-from cempstream.models.training.fit import Schedule, train  # noqa: E402
+from cempstream.models.training.dataset import EMPTY_SHARE, EMPTY_SNR, Dataset, DatasetMix, generate  # noqa: E402
+from cempstream.models.training.fit import Schedule, train_networks  # noqa: E402
 from cempstream.models.training.grad_cam import grad_cam  # noqa: E402
 from cempstream.models.training.instruments import draw_instrument, lamost_like  # noqa: E402
 from cempstream.models.training.labels import COLUMN, draw_labels, truth_of  # noqa: E402
@@ -62,7 +62,7 @@ def degrader() -> Degrader:
 
 @pytest.fixture(scope="module")
 def data(degrader: Degrader) -> Dataset:
-    return generate(LineStars(), degrader, 768, 1, mix=Mix(contaminants=0.2, per_instrument=96))
+    return generate(LineStars(), degrader, 768, 1, mix=DatasetMix(contaminants=0.2, per_instrument=96))
 
 
 def _quiet(phase: str, epoch: int, done: float, losses: dict[str, float]) -> None:
@@ -70,7 +70,7 @@ def _quiet(phase: str, epoch: int, done: float, losses: dict[str, float]) -> Non
 
 
 def test_the_same_seed_gives_the_same_spectra_and_another_seed_others(degrader: Degrader) -> None:
-    mix = Mix(per_instrument=16)
+    mix = DatasetMix(per_instrument=16)
     one, same, other = (generate(LineStars(), degrader, 32, seed, mix=mix) for seed in (5, 5, 6))
     assert one.norm.tobytes() == same.norm.tobytes()
     assert one.ivar.tobytes() == same.ivar.tobytes()
@@ -87,7 +87,7 @@ def test_augmented_spectra_are_finite_and_bad_pixels_are_neutral(data: Dataset) 
 
 
 def test_noise_is_what_the_snr_says(degrader: Degrader) -> None:
-    tame = Mix(conditions=Conditions((20.0, 20.0), 0.0), contaminants=0.0, per_instrument=64)
+    tame = DatasetMix(conditions=Conditions((20.0, 20.0), 0.0), contaminants=0.0, per_instrument=64)
     seen = generate(LineStars(), degrader, 64, 3, mix=tame, instrument=lambda rng: lamost_like())
     good = seen.ivar > 0
     residual = (seen.norm.astype(float) - seen.clean.astype(float)) * np.sqrt(seen.ivar.astype(float))
@@ -98,7 +98,7 @@ def test_noise_is_what_the_snr_says(degrader: Degrader) -> None:
 
 
 def test_empty_fibres_hold_noise_about_zero_and_are_no_stars(degrader: Degrader) -> None:
-    tame = Mix(conditions=Conditions((20.0, 20.0), 0.0), contaminants=1.0, per_instrument=400)
+    tame = DatasetMix(conditions=Conditions((20.0, 20.0), 0.0), contaminants=1.0, per_instrument=400)
     seen = generate(LineStars(), degrader, 400, 3, mix=tame, instrument=lambda rng: lamost_like())
     is_empty = seen.snr < 5.0
     assert is_empty.mean() == pytest.approx(EMPTY_SHARE, abs=0.05)
@@ -143,7 +143,7 @@ def test_training_learns_resumes_and_repeats_itself(data: Dataset, tmp_path: Pat
     schedule = Schedule(denoise_epochs=1, epochs=3, batch=64, learning_rate=3e-3)
     where = np.zeros((len(data), N_TOKENS), dtype=np.float32)
     where[data.truth.is_cemp, 20:28] = 1 / 8
-    networks, history = train(data, where, schedule, tmp_path / "a", _quiet)
+    networks, history = train_networks(data, where, schedule, tmp_path / "a", _quiet)
     losses = {point["epoch"]: point["cemp"] for point in history if "cemp" in point}
     assert len(losses) == 3 * math.ceil(len(data) / 64), "a point for each of the few batches"
     assert max(losses) == 3.0
@@ -157,8 +157,8 @@ def test_training_learns_resumes_and_repeats_itself(data: Dataset, tmp_path: Pat
             raise Stopped
 
     with pytest.raises(Stopped):
-        train(data, where, schedule, tmp_path / "b", stop)
-    resumed, _ = train(data, where, schedule, tmp_path / "b", _quiet)
+        train_networks(data, where, schedule, tmp_path / "b", stop)
+    resumed, _ = train_networks(data, where, schedule, tmp_path / "b", _quiet)
     for name, value in networks.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
 
@@ -395,7 +395,7 @@ def test_the_attention_is_pointed_at_the_bands_of_carbon(emulated: EmulatedStars
     from cempstream.models.emulator.emulator import Emulator
     from cempstream.models.training.carbon_information import carbon_information
 
-    tame = Mix(conditions=Conditions((40.0, 40.0), 0.0), contaminants=0.0, per_instrument=96)
+    tame = DatasetMix(conditions=Conditions((40.0, 40.0), 0.0), contaminants=0.0, per_instrument=96)
     seen = generate(emulated, degrader, 96, 8, mix=tame, instrument=lambda rng: lamost_like())
     where = carbon_information(seen, Emulator.load(), GRID, 1800.0, 96.0, N_TOKENS)
     total = where.sum(axis=1)

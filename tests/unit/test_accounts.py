@@ -10,7 +10,7 @@ import pytest
 from cempstream.processors.decide import Policy
 from cempstream.processors.outcome import Outcome, Rejected
 from cempstream.processors.spectrum import Reason
-from cempstream.streams.kafka.messages import Origin
+from cempstream.streams.kafka.messages import PacketOrigin
 from cempstream.streams.settings import TopicSettings
 from cempstream.streams.telemetry.metrics import Metrics
 from cempstream.streams.worker.accounts import Accounts
@@ -23,8 +23,8 @@ POLICY = Policy("1", 3e-4, 0.5)
 JUNK = Rejected(b"", Reason.TRUNCATED, "it ends early")
 
 
-def origin(tense: str = "current") -> Origin:
-    return Origin("lamost.spectra.v1", 0, 7, 0, None, (("tense", tense.encode()),))
+def origin(tense: str = "current") -> PacketOrigin:
+    return PacketOrigin("lamost.spectra.v1", 0, 7, 0, None, (("tense", tense.encode()),))
 
 
 def star(p_cemp: float) -> Outcome:

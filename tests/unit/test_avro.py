@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cempstream.schemas.avro_reader import (
     AvroError,
     LimitError,
-    Limits,
+    ReadLimits,
     TruncatedError,
     compile_reader,
 )
@@ -124,7 +124,7 @@ def test_blocks_with_a_size_are_read() -> None:
 )
 def test_bytes_that_lie_are_an_avro_error(part: Schema, packet: bytes, error: type[Exception]) -> None:
     with pytest.raises(AvroError) as caught:
-        compile_reader(part, Limits(max_items=10, max_text_bytes=20))(packet, 0)
+        compile_reader(part, ReadLimits(max_items=10, max_text_bytes=20))(packet, 0)
     assert type(caught.value) is error
 
 

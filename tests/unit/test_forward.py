@@ -10,7 +10,7 @@ import pytest
 
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.grids import EMULATOR_GRID, line_spread_matrix
-from cempstream.models.evaluation.forward import Comparison, ObservedStar, compare, read_stars
+from cempstream.models.evaluation.forward import ObservedStar, StarComparison, compare_stars, read_stars
 from cempstream.models.evaluation.forward_page import write_page
 from cempstream.models.simulator.light import doppler
 from cempstream.models.training.emulator.evaluate import BANDS
@@ -47,7 +47,7 @@ def observe(flux: Array, name: str = "a") -> ObservedStar:
 def test_a_star_that_is_the_model_leaves_no_residual_and_its_velocity_is_found(emulator: Emulator) -> None:
     flux = emulator(LABELS[None]).flux.astype(np.float64)
     moved = doppler(flux, np.array([25.0]))[0]
-    at_rest, shifted = compare([observe(flux[0]), observe(moved)], emulator)
+    at_rest, shifted = compare_stars([observe(flux[0]), observe(moved)], emulator)
     assert at_rest.rms < 1e-3
     assert abs(at_rest.velocity_kms) < 0.5
     assert shifted.velocity_kms == pytest.approx(25.0, abs=1.0)
@@ -60,14 +60,14 @@ def test_a_weaker_band_on_the_sky_is_a_positive_residual_in_that_band_only(emula
     low, high = BANDS["Mg b"]
     inside = (EMULATOR_GRID.wave > low) & (EMULATOR_GRID.wave < high)
     weaker = np.where(inside, 0.5 * (flux + continuum), flux)
-    (comparison,) = compare([observe(weaker)], emulator)
+    (comparison,) = compare_stars([observe(weaker)], emulator)
     assert comparison.band_residual("Mg b") > 0.02
     assert abs(comparison.band_residual("Ca K")) < 2e-3
 
 
 def test_the_page_holds_its_table_and_pictures(emulator: Emulator, tmp_path: Path) -> None:
     flux = emulator(LABELS[None]).flux[0]
-    comparisons = compare([observe(flux, name) for name in ("a", "b", "HD122563")], emulator)
+    comparisons = compare_stars([observe(flux, name) for name in ("a", "b", "HD122563")], emulator)
     page = write_page(comparisons, 4, emulator, tmp_path)
     text = page.read_text(encoding="utf-8")
     assert "4 more are outside it" in text
@@ -83,7 +83,7 @@ def test_real_metal_poor_stars_agree_within_a_few_per_cent(emulator: Emulator, s
     assert len(stars) > 350
     assert n_outside < 130
     chosen = [s for s in stars if s.name in ("HD122563", "hd140283", "cs22892-52")]
-    comparisons: list[Comparison] = compare(chosen, emulator)
+    comparisons: list[StarComparison] = compare_stars(chosen, emulator)
     assert len(comparisons) == 3
     assert all(c.rms < 0.03 for c in comparisons)
     assert all(abs(c.velocity_kms) < 12 for c in comparisons)

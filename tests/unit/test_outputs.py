@@ -14,7 +14,7 @@ from cempstream.processors.decide import Policy
 from cempstream.schemas.alert import decode_alert
 from cempstream.schemas.score import decode_score
 from cempstream.schemas.stamp import record_id
-from cempstream.streams.kafka.messages import Origin
+from cempstream.streams.kafka.messages import PacketOrigin
 from cempstream.streams.kafka.outputs import MessageWriter
 from cempstream.streams.settings import LimitSettings, TopicSettings
 from tests.support.fakes import classification, make_spectrum
@@ -26,7 +26,7 @@ NOW = datetime.now(UTC)
 def write(tense: bytes, p_cemp: float = 0.9) -> tuple[Counter[str], dict[str, bytes]]:
     """Return the topics of one classification's messages, and the messages."""
     outcome = classification(make_spectrum("s1"), p_cemp, Policy("1", 3e-4, 0.5))
-    origin = Origin("lamost.spectra.v1", 0, 7, 0, None, (("tense", tense),))
+    origin = PacketOrigin("lamost.spectra.v1", 0, 7, 0, None, (("tense", tense),))
     messages = MessageWriter(TOPICS, LimitSettings()).write([outcome], [origin], NOW, NOW)
     return Counter(m.topic for m in messages), {m.topic: m.value for m in messages}
 

@@ -8,7 +8,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
-from cempstream.streams.kafka.messages import Origin
+from cempstream.streams.kafka.messages import PacketOrigin
 from cempstream.streams.telemetry.metrics import Metrics
 from cempstream.streams.worker import progress as module
 from cempstream.streams.worker.breaker import Breaker
@@ -35,9 +35,9 @@ class Consumer:
         return self._fetched
 
 
-def delivered() -> Origin:
+def delivered() -> PacketOrigin:
     """Return a packet of the partition, sent now."""
-    return Origin(PARTITION.topic, PARTITION.partition, 9, round(time.time() * 1000), None, ())
+    return PacketOrigin(PARTITION.topic, PARTITION.partition, 9, round(time.time() * 1000), None, ())
 
 
 @pytest.fixture

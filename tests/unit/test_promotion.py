@@ -10,7 +10,7 @@ import pytest
 
 from cempstream.models.bundle import BUNDLES, CARD_FILE, BundleError, load_bundle, newest_bundle
 from cempstream.models.pinned import find_bundle
-from cempstream.models.promotion import active_version, promote, promotions, rollback, versions
+from cempstream.models.promotion import active_version, bundle_versions, promote, promotions, rollback
 
 
 def add_version(root: Path, version: str) -> Path:
@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_a_bare_name_means_the_newest_until_a_version_is_promoted(root: Path) -> None:
-    assert versions(root, "mid") == ["1.9.0", "1.10.0"]
+    assert bundle_versions(root, "mid") == ["1.9.0", "1.10.0"]
     assert active_version(root, "mid") is None
     assert find_bundle("mid", root).name == "1.10.0"
     promote(root, "mid", "1.9.0")

@@ -10,6 +10,7 @@ import pytest
 
 from cempstream.processors import rebin as rebin_module
 from cempstream.processors.banded import BandedMatrix
+from cempstream.processors.constants import FWHM_PER_SIGMA
 from cempstream.processors.continuum import Normaliser
 from cempstream.processors.grid import (
     Array,
@@ -26,7 +27,6 @@ from cempstream.processors.spectrum import Medium, Reason, Spectrum
 TARGET = LogGrid(3.57, 1e-4, 3840)
 LAMOST = LogGrid(3.5682, 1e-4, 3908)
 DESI = LinearGrid(3600.0, 0.8, 7781)
-FWHM_PER_SIGMA = 2.3548200450309493
 REDUCED_AT = datetime(2026, 11, 20, tzinfo=UTC)
 
 

@@ -28,13 +28,13 @@ from cempstream.models.simulator.contaminants import Starlight, contaminant_flux
 from cempstream.models.simulator.files import write_night
 from cempstream.models.simulator.mix import CONTAMINANTS, Mix
 from cempstream.models.simulator.sources import KIND_CODE
+from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.grid import Array, vacuum_to_air
 from cempstream.processors.readers import read_spectra
 from cempstream.processors.spectrum import Spectrum
 
 SURVEYS = ("lamost", "sdss", "desi", "csst")
 WAVE = EMULATOR_GRID.wave
-LIGHT_KMS = 299792.458
 
 
 @pytest.fixture(scope="module")

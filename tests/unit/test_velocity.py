@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from cempstream.processors.batch import NormalisedBatch
+from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.grid import Array, LogGrid
-from cempstream.processors.velocity import LIGHT_KMS, VelocityFinder, shift_to_rest
+from cempstream.processors.velocity import VelocityFinder, shift_to_rest
 
 GRID = LogGrid(3.57, 1e-4, 3840)
 WAVE = GRID.wave

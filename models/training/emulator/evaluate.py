@@ -32,7 +32,7 @@ BANDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class EmulatorError:
     """|Δ normalised flux| over the pixels of ``n_spec`` held-out stars."""
 
     where: str
@@ -41,7 +41,7 @@ class Score:
     p95: float
 
 
-def score_held_out(emulator: Emulator, library: Library) -> list[Score]:
+def score_held_out(emulator: Emulator, library: Library) -> list[EmulatorError]:
     """Compare the emulator at R = 1800 with the held-out stars that have the lines which it serves.
 
     All pixels and bands are judged on stars that fill label space evenly, corners on every star: a stratum
@@ -82,12 +82,12 @@ def corners(labels: Array) -> dict[str, Array]:
     }
 
 
-def as_table(scores: list[Score]) -> list[dict[str, object]]:
+def as_table(scores: list[EmulatorError]) -> list[dict[str, object]]:
     """Return the scores as rows for the card, rounded to what they mean; None where there are no stars."""
     return [{**asdict(s), "median": _rounded(s.median), "p95": _rounded(s.p95)} for s in scores]
 
 
-def check_bars(scores: list[Score]) -> list[dict[str, object]]:
+def check_bars(scores: list[EmulatorError]) -> list[dict[str, object]]:
     """Return what is asked of the emulator, what it reaches and whether that is enough."""
     by_name = {score.where: score for score in scores}
     overall = by_name["all pixels"]
@@ -106,9 +106,9 @@ def _rounded(value: float) -> float | None:
     return None if np.isnan(value) else round(value, 5)
 
 
-def _score(where: str, error: Array, members: Array) -> Score:
+def _score(where: str, error: Array, members: Array) -> EmulatorError:
     chosen = error[members]
     if chosen.size == 0:
-        return Score(where, 0, float("nan"), float("nan"))
+        return EmulatorError(where, 0, float("nan"), float("nan"))
     median, p95 = np.percentile(chosen, [50, 95])
-    return Score(where, int(members.sum()), float(median), float(p95))
+    return EmulatorError(where, int(members.sum()), float(median), float(p95))

@@ -51,7 +51,7 @@ def _log10_free(this: Tensor, other: Tensor, constant: Tensor) -> Tensor:
     return torch.log10(free)
 
 
-class Features(nn.Module):
+class LabelFeatures(nn.Module):
     """Labels ``(n, 11)`` to inputs of order one ``(n, N_FEATURES)``."""
 
     def forward(self, labels: Tensor, is_cleaned: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class Features(nn.Module):
         return torch.stack(features, dim=1)
 
 
-class Trunk(nn.Module):
+class EmulatorTrunk(nn.Module):
     """Residual network from features to ``n_out`` coefficients of unit scale, beside a linear path."""
 
     def __init__(self, n_hidden: int, n_blocks: int, n_out: int) -> None:
@@ -127,8 +127,8 @@ class EmulatorNetwork(nn.Module):
 
     def __init__(
         self,
-        lines: list[Trunk],
-        continuum: Trunk,
+        lines: list[EmulatorTrunk],
+        continuum: EmulatorTrunk,
         continuum_basis: Tensor,
         continuum_mean: Tensor,
         *,
@@ -136,7 +136,7 @@ class EmulatorNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.line_set = 1.0 if cleaned else -1.0
-        self.features = Features()
+        self.features = LabelFeatures()
         self.lines = nn.ModuleList(lines)
         self.continuum = continuum
         self.register_buffer("continuum_basis", continuum_basis)

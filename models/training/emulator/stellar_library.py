@@ -63,7 +63,7 @@ class Library:
         return np.asarray(np.array(keys) % HELD_OUT_IN == 0)
 
 
-def library_files(paths: Sequence[Path]) -> list[Path]:
+def stellar_files(paths: Sequence[Path]) -> list[Path]:
     """Return the files of these files and folders, sorted; a folder stands for all ``*.npz`` in it."""
     found: list[Path] = []
     for path in paths:

@@ -1,4 +1,4 @@
-r"""Make the emulator from the synthetic library (extra ``train``).
+r"""Make the emulator from the synthetic library (extra ``train_emulator``).
 
     python -m cempstream.models.training.emulator.train \
         --library library.npz --library library/ --out models/emulator/data --version 2
@@ -25,9 +25,9 @@ from torch import Tensor, nn
 from cempstream.models.emulator.emulator import BASIS_NAME, CARD_NAME, NETWORK_NAME, Emulator
 from cempstream.models.emulator.grids import EMULATOR_GRID, EMULATOR_RESOLVING_POWER
 from cempstream.models.emulator.labels import DEPENDENT_LIMITS, LABELS
-from cempstream.models.training.emulator.evaluate import Score, as_table, check_bars, score_held_out
-from cempstream.models.training.emulator.network import EmulatorNetwork, Features, Trunk
-from cempstream.models.training.emulator.stellar_library import Library, library_files, read_library
+from cempstream.models.training.emulator.evaluate import EmulatorError, as_table, check_bars, score_held_out
+from cempstream.models.training.emulator.network import EmulatorNetwork, EmulatorTrunk, LabelFeatures
+from cempstream.models.training.emulator.stellar_library import Library, read_library, stellar_files
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Config:
     version: int = 1
 
 
-def train(library: Library, config: Config) -> tuple[EmulatorNetwork, dict[str, np.ndarray]]:
+def train_emulator(library: Library, config: Config) -> tuple[EmulatorNetwork, dict[str, np.ndarray]]:
     """Fit the emulator to the stars that are not held out.
 
     Returns
@@ -72,13 +72,13 @@ def train(library: Library, config: Config) -> tuple[EmulatorNetwork, dict[str, 
     log_continuum = library.log_continuum[seen].astype(np.float32)
     c_mean, c_components, c_scale, c_coefficients = _principal(log_continuum, config.n_continuum)
     is_cleaned = torch.tensor(np.where(library.is_cleaned[seen], 1.0, -1.0), dtype=torch.float32)
-    features = Features()(labels, is_cleaned)
+    features = LabelFeatures()(labels, is_cleaned)
     lines = []
     for member in range(config.n_members):
-        trunk = Trunk(config.n_hidden, config.n_blocks, len(scale))
+        trunk = EmulatorTrunk(config.n_hidden, config.n_blocks, len(scale))
         _fit(trunk, features, coefficients, scale, config, seed=config.seed + member)
         lines.append(trunk)
-    continuum = Trunk(96, 1, len(c_scale))
+    continuum = EmulatorTrunk(96, 1, len(c_scale))
     _fit(continuum, features, c_coefficients, c_scale, config, seed=config.seed)
     network = EmulatorNetwork(
         lines,
@@ -116,7 +116,13 @@ def _principal(rows: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray, np.nda
 
 
 def _fit(
-    trunk: Trunk, features: Tensor, coefficients: Tensor, scale: np.ndarray, config: Config, *, seed: int
+    trunk: EmulatorTrunk,
+    features: Tensor,
+    coefficients: Tensor,
+    scale: np.ndarray,
+    config: Config,
+    *,
+    seed: int,
 ) -> None:
     """Fit by the distance in flux, robustly: components are orthonormal, so distance in them is in flux."""
     weight = torch.tensor(scale**2 / np.mean(scale**2))
@@ -138,7 +144,7 @@ def _fit(
 
 def export(
     network: EmulatorNetwork, basis: dict[str, np.ndarray], library: Library, config: Config, out: Path
-) -> list[Score]:
+) -> list[EmulatorError]:
     """Write the ONNX graph, the basis and the card, and score the held-out stars with what was written."""
     out.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
@@ -155,7 +161,7 @@ def export(
     return score_again(library, out)
 
 
-def score_again(library: Library, out: Path) -> list[Score]:
+def score_again(library: Library, out: Path) -> list[EmulatorError]:
     """Score the held-out stars of a library with the emulator in a folder, and put the scores on its card.
 
     Stars that came to the library later count too: which are held out hangs on their labels alone.
@@ -221,11 +227,13 @@ def main(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    spectra = read_library(library_files(library))
+    spectra = read_library(stellar_files(library))
     log.info("%d spectra, %d held out", len(spectra.labels), spectra.is_held_out.sum())
     config = Config(n_steps=n_steps, seed=seed, version=version)
     scores = (
-        score_again(spectra, out) if score_only else export(*train(spectra, config), spectra, config, out)
+        score_again(spectra, out)
+        if score_only
+        else export(*train_emulator(spectra, config), spectra, config, out)
     )
     for score in scores:
         log.info("%-28s %4d  median %.4f  p95 %.4f", score.where, score.n_spec, score.median, score.p95)
