@@ -14,7 +14,7 @@ import numpy as np
 from astropy import units as u
 from astropy.units.function import FunctionUnitBase
 
-from cempstream.processors.estimate import LIGHT_KMS
+from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers.build import Origin, to_float64

@@ -80,7 +80,7 @@ def test_what_is_sharper_than_any_bundle_goes_to_the_sharpest_and_is_flagged() -
         Route(chain, served, lambda survey: POLICY, make_spectrum("reference"))  # type: ignore[arg-type]
         for chain, served in zip(chains, ((100.0, 600.0), (600.0, 10_000.0)), strict=True)
     ]
-    (outcome,) = Pipeline(lambda packet: sharp, routes)([b"sharp"])
+    (outcome,) = Pipeline(lambda packet: sharp, routes).classify_packets([b"sharp"])
     assert isinstance(outcome, Classification)
     assert chains[1].batches == [["sharp"]]
     assert outcome.flags == ("medium_estimated", "resolution_degraded")
