@@ -10,7 +10,6 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from statistics import median
 
 import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
@@ -142,10 +141,8 @@ def test_sigterm_exits_0_and_repeats_nothing_an_exception_exits_1_and_loses_noth
     flow.feed()
     first = flow.worker(entry)
     flow.wait_until_copying(first)
-    started = time.monotonic()
     first.send_signal(signal.SIGTERM)
-    assert first.wait(30) == 0
-    assert time.monotonic() - started < 20  # one second on a machine with nothing else to do
+    assert first.wait(TIMEOUT_S) == 0  # 1 where its own deadline had to end it
     found = flow.arrived()
     assert 0 < len(found) < N_MESSAGES
     assert set(found.values()) == {1}
@@ -202,17 +199,11 @@ def test_a_second_worker_takes_its_share_and_nothing_is_lost(flow: Flow) -> None
 
 
 def test_a_message_does_not_wait_for_the_fetch(flow: Flow) -> None:
-    worker = flow.worker()
-    flow.feed(1)
-    flow.wait_until_copying(worker)
-    waits_s = []
-    for number in range(1, 16):
-        started = time.monotonic()
+    """Faust lets a fetch wait for 1.5 s; here it is for longer than this test."""
+    worker = flow.worker(FETCH_WAIT_S=10 * TIMEOUT_S)
+    for number in range(5):
         flow.feed(1, first=number)
         flow.wait_until_copying(worker, number + 1)
-        waits_s.append(time.monotonic() - started)
-    # on the embedded broker half of Faust's 1.5 s, evenly spread, is 0.4 s
-    assert median(waits_s) < 0.25
 
 
 @only_on_kafka
@@ -254,9 +245,7 @@ def test_a_worker_whose_broker_is_gone_ends_with_a_failure_in_bounded_time() -> 
         flow.wait_until_copying(worker, 200)
         flow.feed(N_MESSAGES)
         flow.wait_until_copying(worker, 300)
-    started = time.monotonic()
-    assert worker.wait(40) == 1
-    assert time.monotonic() - started < 35
+    assert worker.wait(TIMEOUT_S) == 1
     flow.end()
 
 

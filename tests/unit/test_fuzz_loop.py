@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import time
 from pathlib import Path
 
 import pytest
@@ -58,9 +57,8 @@ def test_a_column_says_its_unit(label: str, name: str, unit: str) -> None:
     assert split_unit(label) == (name, unit)
 
 
+@pytest.mark.timeout(60)
 def test_a_header_of_blanks_is_refused_at_once(tmp_path: Path) -> None:
-    """Found by the guided fuzzer: a regular expression took minutes over it."""
-    content = b"0w72aev,92.59A8,0L(flux,m" + b" " * 50_000 + b"[x"
-    started_s = time.process_time()
+    """Found by the guided fuzzer: a regular expression took minutes over a quarter of the blanks."""
+    content = b"0w72aev,92.59A8,0L(flux,m" + b" " * 200_000 + b"[x"
     assert not read_file(content, tmp_path / "blanks.csv")
-    assert time.process_time() - started_s < 1.0

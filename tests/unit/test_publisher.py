@@ -129,13 +129,11 @@ async def test_stop_gives_up_after_its_timeout_and_tells_who_waits(
     cluster: MockCluster, caplog: pytest.LogCaptureFixture
 ) -> None:
     cluster.end()
-    publisher = Publisher(cluster.bootstrap)
+    publisher = Publisher(cluster.bootstrap, delivery_timeout_s=3600)  # not what ends the wait
     publisher.start()
     waiting = asyncio.create_task(publisher.publish(_messages(4)))
     await asyncio.sleep(0.1)
-    started = time.monotonic()
     await publisher.stop(timeout_s=0.3)
-    assert time.monotonic() - started < 20  # a delivery is given up after 30 s
     with pytest.raises(DeliveryFailed, match="4 of 4"):
         await waiting
     assert "4 messages were not delivered" in caplog.text
