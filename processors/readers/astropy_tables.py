@@ -171,6 +171,7 @@ def _read(
                     {name: columns[name] for name in layout.names}, layout, stated, n_dim
                 ),
                 wave_unit=str(unit) if unit is not None else split_unit(written[layout.wave])[1] or None,
+                flux_unit=str(table[written[layout.flux]].unit or split_unit(written[layout.flux])[1]),
                 said={"medium": "air", **said} if is_air else said,
                 label=label,
             ),

@@ -104,6 +104,12 @@ def _aa_per_astropy_unit(text: str) -> float | None:
     return factor if _LEAST_UNIT_AA <= factor <= _LARGEST_UNIT_AA else None
 
 
+def is_per_frequency(unit: str | None) -> bool:
+    """Say whether a unit of flux is per frequency (Jy, erg/s/cm2/Hz), not per wavelength."""
+    word = (unit or "").lower()
+    return "hz" in word or re.search(r"(^|[^a-z])(k|m|u|n|μ|µ|micro|milli|nano)?j(y|ansky)", word) is not None
+
+
 def split_unit(label: str) -> tuple[str, str]:
     """Split ``Wavelength [nm]`` into a name in lower case and a unit, '' where there is none."""
     # No regular expression: over thousands of blanks one that may skip them in three places takes minutes.

@@ -12,7 +12,14 @@ import numpy as np
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers.build import Origin, fill_gaps, to_float64
-from cempstream.processors.readers.columns import ascending, bad_of, first_of, ivar_of, wavelengths
+from cempstream.processors.readers.columns import (
+    ascending,
+    bad_of,
+    first_of,
+    is_per_frequency,
+    ivar_of,
+    wavelengths,
+)
 from cempstream.processors.readers.conventions import TableRow, build_row, conventions_of
 from cempstream.processors.readers.fits_file import parse_utc
 from cempstream.processors.readers.options import ReadOptions, one_line
@@ -35,6 +42,7 @@ from cempstream.processors.spectrum import Flag, Reason, Spectrum
 
 _LOG = logging.getLogger(__name__)
 _NOTHING = np.zeros(0)
+_TYPICAL_WAVE_AA = 5000.0
 #: What ESO's Phase 3 and the virtual observatory write beside wavelengths in air.
 UCD_OF_AIR = "em.wl;obs.atmos"
 #: Names that change sooner than after so many pixels do not name spectra.
@@ -72,6 +80,8 @@ class GenericTable:
         As the file states it beside the column's name; None where it does not.
     said
         What the table states of all its spectra.
+    flux_unit
+        As the file states it; None where it does not.
     label
         What tells the table's spectra from those of the file's other tables.
     flags
@@ -81,6 +91,7 @@ class GenericTable:
     layout: Layout
     entries: Sequence[Entry]
     wave_unit: str | None = None
+    flux_unit: str | None = None
     said: Said = field(default_factory=dict)
     label: str = ""
     flags: tuple[Flag, ...] = ()
@@ -182,6 +193,8 @@ def read_table(source: Source, table: GenericTable, options: ReadOptions) -> Ite
             entry.values[layout.wave], layout.wave, unit, log=layout.log, chosen=options.wave_unit
         )
         values = {**entry.values, layout.wave: wave}
+        if is_per_frequency(table.flux_unit):
+            values = per_wavelength(values, layout)
         rows.append(row_of(origin, layout, values, resolving_power=power_of(whole), flags=table.flags))
     rows = refuse_doubtful_masks(rows, layout)
     is_by_order = Flag.COLUMNS_BY_ORDER in table.flags
@@ -190,6 +203,21 @@ def read_table(source: Source, table: GenericTable, options: ReadOptions) -> Ite
         tell_of_puzzles(source, layout)
     for row in rows:
         yield build_row(row, conventions, options)
+
+
+def per_wavelength(values: Mapping[str, Array], layout: Layout) -> dict[str, Array]:
+    """Turn a flux per Hz and its noises into those per Å, up to a factor."""
+    wave = values[layout.wave]
+    if values[layout.flux].shape != wave.shape:
+        return dict(values)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = (_TYPICAL_WAVE_AA / wave) ** 2
+    powers = {"ivar": -2, "error": 1, "variance": 2, "snr": 0}
+    turned = {layout.flux: values[layout.flux] * factor}
+    for name, kind in layout.noises:
+        if values[name].shape == wave.shape:
+            turned[name] = values[name] * factor ** powers[kind]
+    return {**values, **turned}
 
 
 def tell(source: Source, text: str) -> None:

@@ -53,12 +53,15 @@ def read_fits_table(
     values[layout.flux] = flux
     layout = without_scalars(layout, {name: values[name].ndim for name in values}, flux.ndim)
     unit = file.unit(index, written[layout.wave]) or split_unit(written[layout.wave])[1]
+    flux_unit = file.unit(index, written[layout.flux]) or split_unit(written[layout.flux])[1]
     number = file.columns(index)[written[layout.wave]]
     if str(file.cards(index).text(f"TUCD{number}") or "").replace(" ", "").lower() == UCD_OF_AIR:
         layout = replace(layout, medium=layout.medium or "air")
     values = {name: values[name] for name in layout.names}
     entries = entries_by_name(values, layout, _stated(file, index, written), flux.ndim)
-    table = GenericTable(layout=layout, entries=entries, wave_unit=unit, said=said, label=label)
+    table = GenericTable(
+        layout=layout, entries=entries, wave_unit=unit, flux_unit=flux_unit, said=said, label=label
+    )
     try:
         yield from read_table(file.source, table, options)
     except ValueError as error:

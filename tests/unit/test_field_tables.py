@@ -550,6 +550,22 @@ def test_units_of_fits_ecsv_and_votable(tmp_path: Path) -> None:
         assert read_one(tmp_path / name).grid.wave == pytest.approx(WAVE), name
 
 
+@pytest.mark.parametrize("unit", ["Jy", "mJy", "erg/s/cm2/Hz", "erg / (Hz s cm2)", "uJy", "10**-6 Jy"])
+def test_a_flux_per_frequency_is_turned(tmp_path: Path, unit: str) -> None:
+    turn = (WAVE / 5000.0) ** 2
+    columns = {"wave": WAVE, "flux": FLUX * turn, "err": SIGMA * turn}
+    path = write_table(tmp_path / "a.fits", columns, units={"flux": unit})
+    spectrum = read_one(path)
+    assert spectrum.flux == pytest.approx(FLUX, rel=1e-5)
+    assert spectrum.ivar == pytest.approx(SIGMA**-2.0, rel=1e-4)
+
+
+def test_a_flux_per_wavelength_is_left(tmp_path: Path) -> None:
+    for unit in ("erg/s/cm2/Angstrom", "W m-2 um-1", "ct", "J/s/m2/nm"):
+        path = write_table(tmp_path / f"{unit[0]}.fits", {"wave": WAVE, "flux": FLUX}, units={"flux": unit})
+        assert read_one(path).flux == pytest.approx(FLUX, rel=1e-5), unit
+
+
 # --- text
 
 
