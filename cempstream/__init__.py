@@ -8,6 +8,13 @@ than the base install.
     with AlertStream("broker:9092", start="-100", where="p_cemp > 0.95") as stream:
         for alert in stream:
             print(alert.name, alert.ra, alert.dec, alert.parameters.cfe.value)
+
+and with the extra ``cpu``
+
+    from cempstream import Classifier
+
+    results = Classifier().classify("spectra/")
+    print(results.candidates.table["spectrum_id", "p_cemp", "teff"])
 """
 
 from __future__ import annotations
@@ -25,6 +32,7 @@ if TYPE_CHECKING:
     from cempstream.schemas.codec import decode_spectrum, encode_spectrum
     from cempstream.schemas.score import Score
     from cempstream.streams.scoring.classifier import Classifier, classify
+    from cempstream.streams.scoring.result import Result, Results
     from cempstream.streams.subscriber.alert_file import AlertFile
     from cempstream.streams.subscriber.client import AlertStream
 
@@ -34,6 +42,8 @@ __all__ = [
     "AlertStream",
     "BadSpectrum",
     "Classifier",
+    "Result",
+    "Results",
     "Score",
     "Spectrum",
     "classify",
@@ -48,6 +58,8 @@ _HOMES = {
     "AlertStream": "streams.subscriber.client",
     "BadSpectrum": "processors.spectrum",
     "Classifier": "streams.scoring.classifier",
+    "Result": "streams.scoring.result",
+    "Results": "streams.scoring.result",
     "Score": "schemas.score",
     "Spectrum": "processors.spectrum",
     "classify": "streams.scoring.classifier",
