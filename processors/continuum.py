@@ -7,8 +7,8 @@ from functools import lru_cache
 import numpy as np
 
 from cempstream.processors.batch import NormalisedBatch, SpectrumBatch
-from cempstream.processors.chunks import row_chunks
 from cempstream.processors.grid import Array
+from cempstream.processors.row_chunks import row_chunks
 
 #: Pixels averaged into one node of the continuum.
 BLOCK_PIX = 16

@@ -16,9 +16,9 @@ import numpy as np
 
 from cempstream.processors.banded import BandedMatrix
 from cempstream.processors.batch import SpectrumBatch
-from cempstream.processors.chunks import row_chunks
 from cempstream.processors.constants import FWHM_PER_SIGMA
 from cempstream.processors.grid import Array, LogGrid, WavelengthGrid, air_to_vacuum
+from cempstream.processors.row_chunks import row_chunks
 from cempstream.processors.spectrum import BadSpectrum, Medium, Reason, Spectrum
 
 #: Memory for matrices that are kept; those of one input grid take about 1 MB, 3 MB where they smooth.

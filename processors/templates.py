@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cempstream.processors.batch import NormalisedBatch
-from cempstream.processors.chunks import row_chunks
 from cempstream.processors.grid import Array
+from cempstream.processors.row_chunks import row_chunks
 
 _BIN_PIX = 4
 #: Templates stand far apart in label space: 2 % of model error per bin keeps chi² of bright stars meaningful.

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from cempstream.processors.batch import NormalisedBatch
-from cempstream.processors.chunks import row_chunks
 from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.grid import Array, LogGrid
+from cempstream.processors.row_chunks import row_chunks
 
 #: Pixels summed for the coarse search.
 _COARSE_PIX = 2

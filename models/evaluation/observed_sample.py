@@ -22,7 +22,7 @@ from cempstream.models.simulator import (
 )
 from cempstream.models.simulator.profile import Faults, Grating, GridTable, Nodes, Slitless
 from cempstream.models.simulator.simulator import TRUTH_DTYPE
-from cempstream.models.training.labels import truth_of
+from cempstream.models.training.star_labels import label_truth
 from cempstream.processors.batch import NormalisedBatch
 from cempstream.processors.chain import ProcessorChain
 from cempstream.processors.grid import Array
@@ -175,7 +175,7 @@ def _observe(
 
 def _batch(stars: CleanStars, seen: Observed, profile: SurveyProfile, grating: Grating) -> SimulatedBatch:
     n = len(stars)
-    known = truth_of(stars.labels)
+    known = label_truth(stars.labels)
     truth = np.zeros(n, dtype=TRUTH_DTYPE)
     truth["spectrum_id"] = [f"star-{i:05d}" for i in range(n)]
     # The same labels are the same star.

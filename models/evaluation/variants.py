@@ -26,9 +26,9 @@ from cempstream.models.training.calibrate import Outputs
 from cempstream.models.training.carbon_information import carbon_information
 from cempstream.models.training.dataset import Dataset
 from cempstream.models.training.fit import head_losses, tensors
-from cempstream.models.training.labels import Truth
 from cempstream.models.training.make_bundle import run_networks
 from cempstream.models.training.networks import MID, Networks, Shape, Trunk
+from cempstream.models.training.star_labels import Truth
 from cempstream.processors.chain import ProcessorChain
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import PARAMETERS

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from cempstream.models.emulator.labels import LABEL_NAMES
-from cempstream.models.synthesis.labels import EVERYTHING
+from cempstream.models.synthesis.library_spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
+from cempstream.models.synthesis.library_stars import EVERYTHING
 from cempstream.models.synthesis.linelists import LineSet
-from cempstream.models.synthesis.spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
 from cempstream.processors.grid import Array
 
 #: What the shared library is, whose file does not say so.

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from cempstream.models.training.instruments import Instrument, projection
-from cempstream.models.training.labels import COLUMN
 from cempstream.models.training.slitless import with_neighbours
+from cempstream.models.training.star_labels import COLUMN
 from cempstream.models.training.stars import Stars, carbon_rich_cool
 from cempstream.processors.batch import NormalisedBatch
 from cempstream.processors.constants import LIGHT_KMS

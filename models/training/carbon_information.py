@@ -13,7 +13,7 @@ import numpy as np
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.labels import LABEL_NAMES, move_into_range
 from cempstream.models.training.dataset import Dataset
-from cempstream.models.training.labels import COLUMN
+from cempstream.models.training.star_labels import COLUMN
 from cempstream.processors.batch import SpectrumBatch
 from cempstream.processors.continuum import Normaliser
 from cempstream.processors.grid import Array, LogGrid

@@ -10,9 +10,9 @@ import numpy as np
 
 from cempstream.models.emulator.grids import EMULATOR_GRID
 from cempstream.models.training.augment import Conditions, Degrader
-from cempstream.models.training.contaminants import draw_contaminants, draw_simulated
 from cempstream.models.training.instruments import Instrument, draw_instrument
-from cempstream.models.training.labels import Truth, truth_of
+from cempstream.models.training.library_contaminants import draw_contaminants, draw_simulated
+from cempstream.models.training.star_labels import Truth, label_truth
 from cempstream.models.training.stars import Stars, StarSource
 from cempstream.processors.grid import Array, vacuum_to_air
 from cempstream.processors.outcome import PARAMETERS
@@ -137,7 +137,7 @@ def _with_contaminants(
 
     The last array is the S/N per Å that is left of the light of an empty fibre, NaN for the others.
     """
-    truth = truth_of(stars.labels)
+    truth = label_truth(stars.labels)
     n = len(stars.labels)
     number = np.abs((stars.labels[:, :3] * [1e3, 1e6, 1e9]).sum(axis=1)).astype(np.int64)
     left = np.full(n, np.nan)

@@ -31,10 +31,10 @@ from cempstream.models.training.calibrate import (
     fit_platt,
     roc_auc,
 )
+from cempstream.models.training.choose_templates import Templates
 from cempstream.models.training.dataset import Dataset
 from cempstream.models.training.export import Exported
 from cempstream.models.training.networks import MID, Networks
-from cempstream.models.training.templates import Templates
 from cempstream.processors.grid import Array, LogGrid
 from cempstream.processors.outcome import PARAMETERS, SUBCLASSES
 

@@ -13,7 +13,9 @@ from cempstream.models.card import Card, ScoreCard, TrainingCard
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.training.augment import Conditions, Degrader
 from cempstream.models.training.broad_errors import BroadErrors
+from cempstream.models.training.calibration_night import simulate_night
 from cempstream.models.training.carbon_information import carbon_information
+from cempstream.models.training.choose_templates import Templates, choose_templates
 from cempstream.models.training.config import TrainingConfig
 from cempstream.models.training.curves import write_curves
 from cempstream.models.training.dataset import Dataset, DatasetMix, generate
@@ -23,12 +25,10 @@ from cempstream.models.training.fit import TellEpoch, train_networks
 from cempstream.models.training.grad_cam import compare_attribution
 from cempstream.models.training.make_bundle import Calibrated, Recipe, run_networks, score, write_bundle
 from cempstream.models.training.networks import Networks
-from cempstream.models.training.night import simulate_night
 from cempstream.models.training.observing import PLANS, TAME, Test
 from cempstream.models.training.observing import TEST_SAMPLE as TEST_SAMPLE
 from cempstream.models.training.observing import WILD_SAMPLE as WILD_SAMPLE
 from cempstream.models.training.stars import EmulatedStars, LibraryStars, StarSource
-from cempstream.models.training.templates import Templates, choose_templates
 from cempstream.processors.continuum import Normaliser
 from cempstream.processors.grid import Array, LogGrid
 from cempstream.processors.rebin import Rebinner

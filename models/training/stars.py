@@ -14,7 +14,7 @@ import numpy as np
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.grids import EMULATOR_GRID
 from cempstream.models.training.emulator.stellar_library import Library
-from cempstream.models.training.labels import COLUMN, draw_labels
+from cempstream.models.training.star_labels import COLUMN, draw_labels
 from cempstream.processors.grid import Array
 
 

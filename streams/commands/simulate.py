@@ -15,8 +15,8 @@ import typer
 from pydantic import ValidationError
 
 from cempstream.models.simulator import SimulatedBatch, Strata, SurveyProfile, load_mix, load_profile
-from cempstream.models.simulator.files import TRUTH_SUFFIXES, TruthFile, write_night
 from cempstream.models.simulator.mix import Mix
+from cempstream.models.simulator.night_files import TRUTH_SUFFIXES, TruthFile, write_night
 from cempstream.models.simulator.simulator import simulate as simulate_night
 from cempstream.schemas.stamp import Tense
 from cempstream.streams.commands.options import Bootstrap, progress_bar

@@ -13,7 +13,7 @@ from cempstream.streams.commands.options import Bootstrap
 from cempstream.streams.kafka.topics import TopicAdmin
 from cempstream.streams.settings import Settings, read_settings
 from cempstream.streams.worker.create import create_app
-from cempstream.streams.worker.faust_app import run_worker as run_app
+from cempstream.streams.worker.faust_app import run_worker
 
 logger = logging.getLogger(__name__)
 
@@ -42,18 +42,18 @@ def worker(
         metrics={"port": metrics_port},
     )
     try:
-        run_worker(settings)
+        run(settings)
     except fixable_errors() as error:
         typer.echo(f"the worker cannot start: {in_one_line(error)}", err=True)
         raise typer.Exit(1) from None
 
 
-def run_worker(settings: Settings) -> NoReturn:
+def run(settings: Settings) -> NoReturn:
     """Run until a signal (status 0) or an error (status 1) ends it."""
     require_topics(settings)
     app = create_app(settings)
     app.prepare()
-    run_app(app)
+    run_worker(app)
 
 
 def require_topics(settings: Settings) -> None:

@@ -23,7 +23,7 @@ from cempstream.streams.settings import BatchSettings
 from cempstream.streams.telemetry import notices
 from cempstream.streams.worker.accounts import Accounts
 from cempstream.streams.worker.batches import EventBatch, EventBatches
-from cempstream.streams.worker.heartbeat import Heart
+from cempstream.streams.worker.heart import Heart
 from cempstream.streams.worker.progress import Progress, put_off_the_end
 from cempstream.streams.worker.shadow import Shadow
 

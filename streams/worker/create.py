@@ -29,7 +29,7 @@ from cempstream.streams.worker.agent import Agent
 from cempstream.streams.worker.breaker import Breaker
 from cempstream.streams.worker.faust_app import App, broker_credentials, new_app, raw_topic
 from cempstream.streams.worker.heap import keep_freed_memory
-from cempstream.streams.worker.heartbeat import Heart
+from cempstream.streams.worker.heart import Heart
 from cempstream.streams.worker.lag import LagMeter
 from cempstream.streams.worker.orphans import OrphanWatch
 from cempstream.streams.worker.progress import WATCH_INTERVAL_S, Progress

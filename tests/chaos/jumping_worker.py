@@ -37,7 +37,7 @@ def main() -> None:
     from cempstream.streams.kafka import outputs
     from cempstream.streams.settings import Settings
     from cempstream.streams.telemetry.logs import LogFormat, LogLevel, configure_logging
-    from cempstream.streams.worker import agent, heartbeat
+    from cempstream.streams.worker import agent, heart
     from cempstream.streams.worker.create import create_app
     from cempstream.streams.worker.faust_app import run_worker
 
@@ -46,7 +46,7 @@ def main() -> None:
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
             return datetime.now(tz) + timedelta(seconds=clock.offset_s)
 
-    for module in (heartbeat, outputs, agent):
+    for module in (heart, outputs, agent):
         vars(module)["datetime"] = JumpingDatetime
     configure_logging(LogLevel.INFO, LogFormat.TEXT)
     run_worker(create_app(Settings()))

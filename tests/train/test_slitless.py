@@ -15,10 +15,10 @@ from cempstream.models.sessions import Provider  # noqa: E402
 from cempstream.models.training.broad_errors import BroadErrors  # noqa: E402
 from cempstream.models.training.config import CONFIGS, read_config  # noqa: E402
 from cempstream.models.training.instruments import projection  # noqa: E402
-from cempstream.models.training.labels import draw_labels  # noqa: E402
 from cempstream.models.training.networks import MID, Networks, Shape  # noqa: E402
 from cempstream.models.training.run import train_bundle  # noqa: E402
 from cempstream.models.training.slitless import csst_gv, draw_slitless, with_neighbours  # noqa: E402
+from cempstream.models.training.star_labels import draw_labels  # noqa: E402
 from cempstream.models.training.stars import Stars  # noqa: E402
 from cempstream.processors.grid import Array  # noqa: E402
 from cempstream.streams.scoring.assemble import build_chain  # noqa: E402

@@ -11,12 +11,12 @@ import pytest
 from cempstream.models.emulator.labels import LABEL_NAMES
 from cempstream.models.synthesis.atmosphere import GRID_FILES, AtmosphereGrid
 from cempstream.models.synthesis.chunks import read_rows, write_rows
-from cempstream.models.synthesis.grid import prepare, run_grid
-from cempstream.models.synthesis.labels import EVERYTHING, Star
+from cempstream.models.synthesis.library_run import prepare, run_grid
+from cempstream.models.synthesis.library_spectrum import library_spectrum
+from cempstream.models.synthesis.library_stars import EVERYTHING, Star
 from cempstream.models.synthesis.linelists import LineSet
 from cempstream.models.synthesis.mend import run_mend
 from cempstream.models.synthesis.packages import ATLAS9, default_cache, fetch
-from cempstream.models.synthesis.spectrum import library_spectrum
 from cempstream.models.synthesis.synspec import SynspecRunner
 
 # The first run fetches 80 MB and compiles; a star takes ten seconds on a free processor.

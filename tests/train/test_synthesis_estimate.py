@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cempstream.models.synthesis import estimate
+from cempstream.models.synthesis import estimate_mended
 from cempstream.models.synthesis.chunks import ESTIMATED, MENDED, LibraryRows, write_rows
-from cempstream.models.synthesis.labels import EVERYTHING, STRATA, Star, sobol_labels
+from cempstream.models.synthesis.library_spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
+from cempstream.models.synthesis.library_stars import EVERYTHING, STRATA, Star, sobol_labels
 from cempstream.models.synthesis.linelists import LineSet, MoogLines
 from cempstream.models.synthesis.mend import impossible_opacity
-from cempstream.models.synthesis.spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
 from cempstream.processors.grid import Array
 
 pytestmark = pytest.mark.train
@@ -27,9 +27,9 @@ def lines(monkeypatch: pytest.MonkeyPatch) -> MoogLines:
     lines = MoogLines(
         LINES_AA, np.full(n, "106.00112"), np.ones(n), np.linspace(-2.0, 1.0, n), np.full(n, "BX10R285")
     )
-    monkeypatch.setattr(estimate, "impossible_lines", lambda cache: lines)
-    monkeypatch.setattr(estimate, "fetch", lambda package, cache: cache)
-    monkeypatch.setattr(estimate, "molecules_over_continuum", strength)
+    monkeypatch.setattr(estimate_mended, "impossible_lines", lambda cache: lines)
+    monkeypatch.setattr(estimate_mended, "fetch", lambda package, cache: cache)
+    monkeypatch.setattr(estimate_mended, "molecules_over_continuum", strength)
     return lines
 
 
@@ -63,7 +63,7 @@ def test_the_rest_is_estimated_from_the_mended(lines: MoogLines, tmp_path: Path)
     published = clean * np.exp(-np.minimum(0.3 * opacity, 0.5))
     write_rows(tmp_path / "published.npz", rows_of(LineSet.PUBLISHED.value, indices, published))
     write_rows(tmp_path / "mended.npz", rows_of(MENDED, indices[:24], clean[:24]))
-    joined = estimate.merge_estimated([tmp_path], tmp_path)
+    joined = estimate_mended.merge_estimated([tmp_path], tmp_path)
     assert joined.line_set.tolist() == [MENDED] * 24 + [ESTIMATED] * 6
     left = joined.norm[24:].astype(np.float64) - clean[24:]
     assert np.sqrt(np.mean(left**2)) < 0.2 * np.sqrt(np.mean((published[24:] - clean[24:]) ** 2))
@@ -75,4 +75,4 @@ def test_too_few_pairs_are_refused(lines: MoogLines, tmp_path: Path) -> None:
     flat = np.full((5, LIBRARY_WAVE.size), 0.95)
     write_rows(tmp_path / "published.npz", rows_of(LineSet.PUBLISHED.value, list(range(5)), flat))
     with pytest.raises(ValueError, match="0 published stars are mended; 20 are needed"):
-        estimate.merge_estimated([tmp_path], tmp_path)
+        estimate_mended.merge_estimated([tmp_path], tmp_path)

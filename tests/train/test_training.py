@@ -24,10 +24,10 @@ from cempstream.models.training.dataset import EMPTY_SHARE, EMPTY_SNR, Dataset, 
 from cempstream.models.training.fit import Schedule, train_networks  # noqa: E402
 from cempstream.models.training.grad_cam import grad_cam  # noqa: E402
 from cempstream.models.training.instruments import draw_instrument, lamost_like  # noqa: E402
-from cempstream.models.training.labels import COLUMN, draw_labels, truth_of  # noqa: E402
 from cempstream.models.training.late_errors import deeper_hydrogen, hydrogen_pixels, noisier  # noqa: E402
 from cempstream.models.training.networks import N_TOKENS, Networks  # noqa: E402
 from cempstream.models.training.run import train_bundle  # noqa: E402
+from cempstream.models.training.star_labels import COLUMN, draw_labels, label_truth  # noqa: E402
 from cempstream.models.training.stars import EmulatedStars, Stars  # noqa: E402
 from cempstream.processors.continuum import Normaliser  # noqa: E402
 from cempstream.processors.grid import Array, LogGrid, vacuum_to_air  # noqa: E402
@@ -125,7 +125,7 @@ def test_every_instrument_can_be_drawn_and_its_projection_keeps_a_flat_spectrum_
 def test_labels_stay_in_the_library_and_truth_follows_the_definitions() -> None:
     labels = draw_labels(4000, np.random.default_rng(2))
     feh, cfe, logg = labels[:, COLUMN["feh"]], labels[:, COLUMN["cfe"]], labels[:, COLUMN["logg"]]
-    truth = truth_of(labels)
+    truth = label_truth(labels)
     assert np.array_equal(truth.is_cemp, (feh < -1) & (cfe >= 0.7))
     assert np.all(truth.is_cemp_corrected >= truth.is_cemp)
     assert (truth.is_cemp_corrected & ~truth.is_cemp)[logg < 1.5].any()

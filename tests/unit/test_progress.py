@@ -12,7 +12,7 @@ from cempstream.streams.kafka.messages import PacketOrigin
 from cempstream.streams.telemetry.metrics import Metrics
 from cempstream.streams.worker import progress as module
 from cempstream.streams.worker.breaker import Breaker
-from cempstream.streams.worker.heartbeat import Pulse
+from cempstream.streams.worker.heart import Pulse
 from cempstream.streams.worker.lag import LagMeter
 from cempstream.streams.worker.progress import Progress
 

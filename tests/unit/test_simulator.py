@@ -25,8 +25,8 @@ from cempstream.models.simulator import (
     simulate,
 )
 from cempstream.models.simulator.contaminants import Starlight, contaminant_flux
-from cempstream.models.simulator.files import write_night
 from cempstream.models.simulator.mix import CONTAMINANTS, Mix
+from cempstream.models.simulator.night_files import write_night
 from cempstream.models.simulator.sources import KIND_CODE
 from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.grid import Array, vacuum_to_air

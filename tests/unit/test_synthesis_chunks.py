@@ -17,10 +17,10 @@ from cempstream.models.synthesis.chunks import (
     read_rows,
     write_rows,
 )
-from cempstream.models.synthesis.grid import run_grid
-from cempstream.models.synthesis.labels import EVERYTHING, STRATA, sobol_labels
+from cempstream.models.synthesis.library_run import run_grid
+from cempstream.models.synthesis.library_spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
+from cempstream.models.synthesis.library_stars import EVERYTHING, STRATA, sobol_labels
 from cempstream.models.synthesis.linelists import LineSet
-from cempstream.models.synthesis.spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
 from cempstream.models.training.emulator.stellar_library import read_library
 from cempstream.streams.commands.synth import synth_app
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from cempstream.models.synthesis.atmosphere import GRID_FILES, AtmosphereGrid, AtmosphereNotCovered
-from cempstream.models.synthesis.build import find_gfortran
+from cempstream.models.synthesis.build_synspec import find_gfortran
 from cempstream.models.synthesis.errors import SynthesisError
+from cempstream.models.synthesis.library_spectrum import LIBRARY_WAVE, library_spectrum
 from cempstream.models.synthesis.linelists import (
     LineLists,
     atomic_records,
@@ -19,7 +20,6 @@ from cempstream.models.synthesis.linelists import (
     parse_list,
 )
 from cempstream.models.synthesis.patches import apply_patches
-from cempstream.models.synthesis.spectrum import LIBRARY_WAVE, library_spectrum
 from cempstream.models.synthesis.synspec import RawSpectrum
 from cempstream.processors.grid import Array
 

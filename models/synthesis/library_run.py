@@ -13,13 +13,13 @@ from typing import TypeVar
 import numpy as np
 
 from cempstream.models.synthesis.atmosphere import AtmosphereGrid, AtmosphereNotCovered
-from cempstream.models.synthesis.build import build_synspec
+from cempstream.models.synthesis.build_synspec import build_synspec
 from cempstream.models.synthesis.chunks import LibraryRows, chunk_path, computed, read_rows, write_rows
 from cempstream.models.synthesis.errors import SynspecFailed
-from cempstream.models.synthesis.labels import EVERYTHING, STRATA, Star, sobol_labels
+from cempstream.models.synthesis.library_spectrum import LibrarySpectrum, library_spectrum
+from cempstream.models.synthesis.library_stars import EVERYTHING, STRATA, Star, sobol_labels
 from cempstream.models.synthesis.linelists import LineSet, prepare_linelists
 from cempstream.models.synthesis.packages import ATLAS9, fetch
-from cempstream.models.synthesis.spectrum import LibrarySpectrum, library_spectrum
 from cempstream.models.synthesis.synspec import SynspecRunner
 
 logger = logging.getLogger(__name__)

@@ -49,7 +49,7 @@ class Truth:
     is_ood: Array = field(repr=False)
 
 
-def truth_of(labels: Array) -> Truth:
+def label_truth(labels: Array) -> Truth:
     """Return what stars with these labels are; shape ``(n, 11)``."""
     teff, logg, feh, cfe = labels[:, :4].T
     bafe, eufe = labels[:, COLUMN["sfe"]], labels[:, COLUMN["rfe"]]

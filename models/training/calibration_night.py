@@ -11,7 +11,7 @@ from cempstream.models.emulator.labels import LABEL_NAMES
 from cempstream.models.simulator import Strata, load_mix, load_profile, simulate
 from cempstream.models.training.augment import Degrader
 from cempstream.models.training.dataset import MAX_IVAR, Dataset
-from cempstream.models.training.labels import Truth, truth_of
+from cempstream.models.training.star_labels import Truth, label_truth
 from cempstream.processors.grid import Array
 from cempstream.processors.velocity import shift_to_rest
 
@@ -73,7 +73,7 @@ def _truth(facts: Array) -> Truth:
     """Return the simulator's truth in training's terms."""
     labels = np.stack([facts[name].astype(np.float64) for name in LABEL_NAMES], axis=1)
     is_star = np.isfinite(labels[:, 0])
-    truth = truth_of(np.where(is_star[:, None], labels, 0.0))
+    truth = label_truth(np.where(is_star[:, None], labels, 0.0))
     return Truth(
         parameters=np.where(is_star[:, None], truth.parameters, np.float32(np.nan)),
         is_cemp=facts["is_cemp"].copy(),

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from cempstream.models.simulator.contaminants import Starlight, contaminant_flux
-from cempstream.models.training.labels import COLUMN
+from cempstream.models.training.star_labels import COLUMN
 from cempstream.models.training.stars import Stars
 from cempstream.processors.grid import Array
 
