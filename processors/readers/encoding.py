@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from cempstream.processors.readers.source import Source
 
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _LOOKED_AT_BYTES = 1 << 16
 #: Text in Latin-1 is mostly ASCII with an Å or a µ here and there; rubbish is not.
 _LARGEST_ODD_SHARE = 0.1
-_CONTROLS = {*range(32)} - {*b"\t\n\r\f\v\x1a"} | {127}
+#: All but tab, line feed, vertical tab, form feed, carriage return and the end of a DOS file.
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f\x7f]")
 
 
 def decode_text(source: Source, limit: int) -> str:
@@ -50,6 +53,6 @@ def _decode(content: bytes) -> str:
             if sum(byte > 127 for byte in head) > _LARGEST_ODD_SHARE * len(head):
                 raise
             text = content.decode("cp1252", errors="replace")
-    if any(ord(c) in _CONTROLS for c in text[:_LOOKED_AT_BYTES]) or "\0" in text:
+    if _CONTROL.search(text, 0, _LOOKED_AT_BYTES) or "\0" in text:
         raise UnicodeDecodeError("text", content[:1], 0, 1, "it holds control characters")
     return text

@@ -36,6 +36,7 @@ from cempstream.processors.readers.statements import (
     position_of,
     power_of,
     text_of,
+    wave_unit_stated,
 )
 from cempstream.processors.readers.vocabulary import CERTAIN_NAMES, ID_NAMES, Layout
 from cempstream.processors.spectrum import Flag, Reason, Spectrum
@@ -173,11 +174,12 @@ def read_table(source: Source, table: GenericTable, options: ReadOptions) -> Ite
     ValueError
         Where its unit or medium cannot be understood.
     """
+    table = _without_supposed_marks(table)
     layout, n_spec = table.layout, len(table.entries)
     said = table.said if n_spec == 1 else of_all_sources(table.said)
     medium = options.medium or medium_of(said) or layout.medium
     frame = options.frame or frame_of(said) or layout.frame
-    unit = table.wave_unit or layout.wave_unit
+    unit = table.wave_unit or layout.wave_unit or wave_unit_stated(said)
     stem = f"{source.stem}-{table.label}" if table.label else source.stem
     rows = []
     for i, entry in enumerate(table.entries):
@@ -203,6 +205,16 @@ def read_table(source: Source, table: GenericTable, options: ReadOptions) -> Ite
         tell_of_puzzles(source, layout)
     for row in rows:
         yield build_row(row, conventions, options)
+
+
+def _without_supposed_marks(table: GenericTable) -> GenericTable:
+    """Take a third column of zeros and ones, which has no name, for a mask of unknown sense: for nothing."""
+    if Flag.COLUMNS_BY_ORDER not in table.flags or not table.layout.noises:
+        return table
+    name = table.layout.noises[0][0]
+    if not all(np.isin(entry.values[name], (0.0, 1.0)).all() for entry in table.entries):
+        return table
+    return replace(table, layout=replace(table.layout, noises=(), puzzles=(name,)))
 
 
 def per_wavelength(values: Mapping[str, Array], layout: Layout) -> dict[str, Array]:

@@ -45,6 +45,7 @@ from cempstream.processors.readers.statements import (
     medium_of,
     of_all_sources,
     text_of,
+    wave_unit_stated,
 )
 from cempstream.processors.readers.vocabulary import ID_NAMES, Layout, layout_of
 from cempstream.processors.spectrum import Flag, Reason, Spectrum
@@ -217,7 +218,11 @@ def _rows(
     flux = _numbers(arrays, layout.flux)
     values = {name: _numbers(arrays, name) for name in layout.names}
     values[layout.wave] = wavelengths(
-        values[layout.wave], layout.wave, layout.wave_unit, log=layout.log, chosen=options.wave_unit
+        values[layout.wave],
+        layout.wave,
+        layout.wave_unit or wave_unit_stated(said),
+        log=layout.log,
+        chosen=options.wave_unit,
     )
     contamination = _numbers(arrays, _CONTAMINATION) if _CONTAMINATION in arrays else None
     power = _numbers(arrays, _POWER) if _POWER in arrays else None

@@ -61,6 +61,12 @@ _PLACE_KEYS = (
 _EARLIEST_EQUINOX = 1990.0
 _ANGLE_MARKS = re.compile(r"[:\s]+|[hmsd°′″'\"]\s*")
 
+#: Keys whose numbers are names, too; a ``target`` that is a number is something else.
+_NUMBERED_KEYS = (
+    "object_id", "objectid", "obj_id", "objid", "targetid", "target_id", "source_id",
+    "gaia_source_id", "gaia_id",
+)  # fmt: skip
+_WAVE_UNIT_KEYS = ("wave_unit", "wave_units", "waveunit", "wavelength_unit", "wavelength_units", "xunit")
 OBJECT_KEYS = (
     "object_id", "objectid", "obj_id", "objid", "object", "objname", "obj_name", "target", "targname",
     "targetid", "target_id", "source_id", "gaia_source_id", "gaia_id", "star", "starname", "desig",
@@ -170,10 +176,16 @@ def place_of(ra: object, dec: object) -> tuple[float, float] | None:
 def object_of(said: Said) -> str | None:
     """Return the name of the source; a long number keeps all its digits."""
     for key in OBJECT_KEYS:
-        name = text_of(said.get(key))
+        value = said.get(key)
+        name = text_of(value) if isinstance(value, str | bytes) or key in _NUMBERED_KEYS else ""
         if name.lower() not in _NO_OBJECT:
             return name
     return None
+
+
+def wave_unit_stated(said: Said) -> str | None:
+    """Return the unit of wavelength as a header states it, not yet understood."""
+    return next((str(said[key]).strip() for key in _WAVE_UNIT_KEYS if said.get(key)), None)
 
 
 def gaia_source_of(said: Said) -> int | None:
@@ -209,7 +221,7 @@ def known_keys() -> Iterable[str]:
         (
             "vacuum", *_MEDIUM_KEYS, *_FRAME_KEYS, *_POWER_KEYS, *_PERHAPS_POWER_KEYS, *_TIME_KEYS,
             *_CLOCK_KEYS, *_MJD_KEYS, *_JD_KEYS, *places, "equinox", "radesys", "radecsys", *OBJECT_KEYS,
-            *_GAIA_KEYS, "survey", "date", "dmodcls", "telescop", "instrume",
+            *_GAIA_KEYS, *_WAVE_UNIT_KEYS, "survey", "date", "dmodcls", "telescop", "instrume",
         )
     )  # fmt: skip
 

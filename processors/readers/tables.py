@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers.columns import WANTED, split_unit
 from cempstream.processors.readers.fits_file import FitsFile
@@ -18,7 +21,7 @@ from cempstream.processors.readers.generic import (
 )
 from cempstream.processors.readers.options import ReadOptions
 from cempstream.processors.readers.statements import known_keys
-from cempstream.processors.readers.vocabulary import ID_NAMES, layout_of
+from cempstream.processors.readers.vocabulary import ID_NAMES, MaskSense, is_bad_cell, layout_of
 from cempstream.processors.spectrum import Spectrum
 
 
@@ -49,8 +52,8 @@ def read_fits_table(
     layout = layout_of(reversed(written), mask_means_good="dmodcls" in said)
     assert layout is not None  # table_indices chose the table
     flux = file.numbers(index, written[layout.flux])
-    values = {name: file.numbers(index, written[name]) for name in layout.names if name != layout.flux}
-    values[layout.flux] = flux
+    senses = dict(layout.masks)
+    values = {name: _numbers(file, index, written[name], senses.get(name)) for name in layout.names}
     layout = without_scalars(layout, {name: values[name].ndim for name in values}, flux.ndim)
     unit = file.unit(index, written[layout.wave]) or split_unit(written[layout.wave])[1]
     flux_unit = file.unit(index, written[layout.flux]) or split_unit(written[layout.flux])[1]
@@ -78,6 +81,17 @@ def statements(file: FitsFile, index: int) -> dict[str, object]:
         if value is not None:
             said[key] = value
     return said
+
+
+def _numbers(file: FitsFile, index: int, name: str, sense: MaskSense | None) -> Array:
+    """Return a column as float64; a mask may be written in words."""
+    if sense is not None:
+        column = file.column(index, name)
+        if column.dtype.kind == "S":
+            marks = [is_bad_cell(cell.decode(errors="replace"), sense) for cell in column.ravel().tolist()]
+            values = [np.nan if mark is None else float(mark == (sense == "bad")) for mark in marks]
+            return np.array(values).reshape(column.shape)
+    return file.numbers(index, name)
 
 
 def _stated(file: FitsFile, index: int, written: dict[str, str]) -> dict[str, list[Any]]:

@@ -104,7 +104,7 @@ def _table(source: Source, options: ReadOptions) -> GenericTable:
     return GenericTable(
         layout=layout,
         entries=entries_by_name(values, layout, {name: columns[name] for name in stated}),
-        wave_unit=units[layout.wave] or text.said.get("wave_unit") or text.said.get("wavelength_unit"),
+        wave_unit=units[layout.wave],
         flux_unit=units[layout.flux],
         said=text.said,
         flags=(Flag.COLUMNS_BY_ORDER,) if is_by_order else (),

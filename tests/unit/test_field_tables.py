@@ -205,7 +205,8 @@ def test_a_mask_is_a_mask(tmp_path: Path, suffix: str, name: str, kind: str) -> 
 def test_masks_in_words(tmp_path: Path, bad: str, good: str) -> None:
     words = np.where(IS_BAD, bad, good)
     columns = {"wave": WAVE, "flux": SPOILT, "err": SIGMA, "mask": words}
-    for suffix in (".csv", ".ecsv"):
+    for suffix in (".csv", ".ecsv", ".fits"):
+        columns["mask"] = words.astype("S") if suffix == ".fits" else words
         spectrum = read_one(write(tmp_path / f"a{suffix}", columns))
         np.testing.assert_array_equal(spectrum.ivar == 0, IS_BAD)
 
@@ -450,6 +451,7 @@ def test_places_of_1950_are_left_out() -> None:
 def test_names_of_sources() -> None:
     assert object_of({"object": "STAR 1"}) == "STAR 1"
     assert object_of({"object": "unknown", "targetid": BIG_ID}) == str(BIG_ID)
+    assert object_of({"target": 1}) is None
     assert gaia_source_of({"source_id": BIG_ID}) == BIG_ID
     assert gaia_source_of({"gaia_id": f"Gaia DR3 {BIG_ID}"}) == BIG_ID
     assert gaia_source_of({"gaia_id": 1.5}) is None
@@ -542,6 +544,13 @@ def test_options_name_real_units_and_columns(unit: str) -> None:
         ReadOptions(columns=("wave", "x"))
 
 
+@pytest.mark.parametrize("suffix", FORMATS)
+def test_a_statement_may_name_the_unit(tmp_path: Path, suffix: str) -> None:
+    key = "waveunit" if suffix == ".fits" else "wave_unit"
+    path = write(tmp_path / f"a{suffix}", {"wave": WAVE / 10, "flux": FLUX}, **{key: "nm"})
+    assert read_one(path).grid.wave == pytest.approx(WAVE)
+
+
 def test_units_of_fits_ecsv_and_votable(tmp_path: Path) -> None:
     table = Table({"wave": WAVE / 10, "flux": FLUX, "err": SIGMA})
     table["wave"].unit = "nm"
@@ -603,6 +612,13 @@ def test_columns_may_be_named_by_the_caller(tmp_path: Path) -> None:
     assert "columns_by_order" not in spectrum.flags
     strange = written(tmp_path / "b.txt", "x,y,z", *body())
     assert read_one(strange, columns=("wave", "flux", "error")).flux == pytest.approx(FLUX, rel=1e-6)
+
+
+def test_a_third_column_of_marks_is_no_error(tmp_path: Path) -> None:
+    lines = [f"{line} {int(is_bad)}" for line, is_bad in zip(body(" ", n_columns=2), IS_BAD, strict=True)]
+    spectrum = read_one(written(tmp_path / "a.txt", *lines))
+    assert {"ivar_estimated", "noise_not_understood"} <= set(spectrum.flags)
+    assert spectrum.ivar.all()
 
 
 def test_prose_may_stand_above_a_header(tmp_path: Path) -> None:
