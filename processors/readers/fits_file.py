@@ -104,7 +104,7 @@ class Cards:
         if isinstance(value, int) and not isinstance(value, bool):
             return value
         if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
-            return int(value)
+            return int(value.strip())
         number = self.number(key)
         return int(number) if number is not None and number == int(number) else None
 

@@ -52,7 +52,7 @@ def main() -> None:
         f"-seed={given.seed}",
         f"-max_len={max(map(len, seeds)) + 4096}",
         "-timeout=5",  # one input may not take longer
-        "-rss_limit_mb=1500",  # nor more memory
+        "-rss_limit_mb=1024",  # nor more memory
         "-print_final_stats=1",
     ]
     atheris.Setup([sys.argv[0], *options, str(corpus)], one)

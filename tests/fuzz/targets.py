@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import lzma
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from io import BytesIO, StringIO
 from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
+from astropy.io import fits
 from astropy.io.votable import from_table
 from astropy.table import Table
 
-from cempstream.processors.grid import ExplicitGrid, LogGrid
+from cempstream.processors.grid import Array, ExplicitGrid, LogGrid
 from cempstream.processors.readers import UnreadableFile, read_spectra
 from cempstream.processors.spectrum import BadSpectrum, Spectrum
 from cempstream.schemas.alert import alert_from_json, alert_to_json, decode_alert
@@ -142,4 +146,66 @@ def file_seeds() -> list[bytes]:
     bare = "\n".join(f"{w:.3f} {f:.4f}" for w, f in zip(grid.wave, flux, strict=True))
     texts = [text.encode() for text in (csv, bare, ecsv.getvalue())] + [words.encode("utf-16")]
     arrays = [archive.getvalue(), array.getvalue(), votable.getvalue()]
-    return [image, table, plain, gzip.compress(image), cess, *arrays, *texts]
+    packed = [gzip.compress(image), bz2.compress(plain), lzma.compress(plain), _zipped(plain)]
+    return [image, table, plain, *packed, cess, *_fits_seeds(grid.wave, flux), *arrays, *texts]
+
+
+def _zipped(content: bytes) -> bytes:
+    stream = BytesIO()
+    with ZipFile(stream, "w", ZIP_DEFLATED) as archive:
+        archive.writestr("a.fits", content)
+    return stream.getvalue()
+
+
+def _fits_seeds(wave: Array, flux: Array) -> list[bytes]:
+    """Return FITS files that are no plain table: IRAF's images, packed images, arrays of variable length."""
+    n_pix = wave.size
+    linear = fits.PrimaryHDU(flux.astype(np.float32))
+    linear.header["CRVAL1"], linear.header["CDELT1"] = wave[0], wave[1] - wave[0]
+    multispec = fits.PrimaryHDU(np.stack([np.stack([flux, flux]), np.stack([flux, flux])]).astype(np.float32))
+    multispec.header["CTYPE1"] = "MULTISPE"
+    multispec.header["BANDID2"] = "sigma - background fit"
+    chebyshev = f"1 1 2 0 0 {n_pix} 0. 1. 2. 1. 0. 1 2. 1. {n_pix}. 4200. 300."
+    text = f'wtype=multispec spec1 = "{chebyshev}" spec2 = "2 2 1 3.6 0.001 {n_pix} 0. 3. 4."'
+    for i in range(0, len(text), 68):
+        multispec.header[f"WAT2_{i // 68 + 1:03d}"] = text[i : i + 68]
+    frame = [
+        fits.PrimaryHDU(flux[None].astype(np.float32)),
+        fits.ImageHDU(np.ones((1, n_pix), np.float32), name="IVAR"),
+        fits.CompImageHDU(np.zeros((1, n_pix), np.uint32), name="MASK"),
+        fits.ImageHDU(wave, name="WAVELENGTH"),
+        fits.BinTableHDU.from_columns(
+            [fits.Column("TARGETID", "K", array=[7]), fits.Column("FIBERSTATUS", "J", array=[0])],
+            name="FIBERMAP",
+        ),
+    ]
+    frame[0].header["EXTNAME"] = "FLUX"
+    arms = [
+        fits.BinTableHDU.from_columns(
+            [
+                fits.Column(name, "E", array=values)
+                for name, values in (("FLUX", flux), ("IVAR", flux), ("LOGLAM", np.log10(wave)))
+            ],
+            name=f"COADD_{arm}",
+        )
+        for arm, wave in (("B", wave), ("R", 1.5 * wave))
+    ]
+    vectors = [
+        fits.Column(name, "PE()", array=np.array([values, values[:9]], dtype=object))
+        for name, values in (("wave", wave), ("flux", flux))
+    ]
+    telescope = fits.PrimaryHDU()
+    telescope.header["TELESCOP"] = "LAMOST"
+    files = (
+        [linear],
+        [multispec],
+        frame,
+        [telescope, *arms],
+        [fits.PrimaryHDU(), fits.BinTableHDU.from_columns(vectors)],
+    )
+    made = []
+    for hdus in files:
+        stream = BytesIO()
+        fits.HDUList(hdus).writeto(stream)
+        made.append(stream.getvalue())
+    return made
