@@ -159,13 +159,13 @@ def position_of(said: Said) -> tuple[float, float] | None:
     if system.startswith("FK4") or (equinox is not None and equinox < _EARLIEST_EQUINOX):
         return None
     for ra_key, dec_key in _PLACE_KEYS:
-        position = place_of(said.get(ra_key), said.get(dec_key))
+        position = coordinates_of(said.get(ra_key), said.get(dec_key))
         if position is not None:
             return position
     return None
 
 
-def place_of(ra: object, dec: object) -> tuple[float, float] | None:
+def coordinates_of(ra: object, dec: object) -> tuple[float, float] | None:
     """Return a pair of coordinates in degrees; None where either is absent or off the sky."""
     ra_deg, dec_deg = _angle(ra, hours=True), _angle(dec, hours=False)
     if ra_deg is None or dec_deg is None or not (-180.0 <= ra_deg <= 360.0 and -90.0 <= dec_deg <= 90.0):

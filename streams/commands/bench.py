@@ -12,7 +12,7 @@ from rich.table import Table
 
 from cempstream.models.sessions import Provider
 from cempstream.streams.commands.options import OwnBroker, progress_bar
-from cempstream.streams.rehearsal.bench_load import Layout
+from cempstream.streams.rehearsal.bench_load import PixelLayout
 from cempstream.streams.rehearsal.bench_pipeline import PipelineReport, measure_pipeline
 from cempstream.streams.rehearsal.bench_stream import StreamReport, Unaccounted, measure_stream
 from cempstream.streams.rehearsal.machine import Machine
@@ -24,14 +24,14 @@ bench_app = typer.Typer(no_args_is_help=True, help="Measure rate, latency and me
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ProviderOption = Annotated[Provider | None, typer.Option(help="Where the networks run.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="ONNX Runtime's threads.")]
-LayoutOption = Annotated[Layout, typer.Option(help="Whose pixels the packets have.")]
+LayoutOption = Annotated[PixelLayout, typer.Option(help="Whose pixels the packets have.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, max=1024, help="Spectra in a batch.")]
 
 
 @bench_app.command("pipeline")
 def bench_pipeline(
     as_json: AsJson = False,
-    layout: LayoutOption = Layout.LAMOST,
+    layout: LayoutOption = PixelLayout.LAMOST,
     batches: Annotated[int, typer.Option(min=1, help="Batches in a repeat.")] = 8,
     repeats: Annotated[int, typer.Option(min=1, help="Repeats, of which the median is taken.")] = 7,
     batch_size: BatchSize = None,
@@ -58,7 +58,7 @@ def bench_pipeline(
 @bench_app.command("stream")
 def bench_stream(
     as_json: AsJson = False,
-    layout: LayoutOption = Layout.LAMOST,
+    layout: LayoutOption = PixelLayout.LAMOST,
     bootstrap: OwnBroker = None,
     burst: Annotated[int, typer.Option(min=1, help="Spectra in a burst.")] = 5000,
     repeats: Annotated[int, typer.Option(min=1, help="Bursts, of which the median is taken.")] = 3,

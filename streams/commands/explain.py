@@ -27,7 +27,7 @@ from cempstream.streams.commands.options import (
     read_options,
 )
 from cempstream.streams.pictures.finding import Finding, finding_of_alert, finding_of_classification
-from cempstream.streams.pictures.pages import INDEX, Row, index_row, unique_stem, write_index, write_star
+from cempstream.streams.pictures.pages import INDEX, IndexRow, index_row, unique_stem, write_index, write_star
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.files import classify_files
 from cempstream.streams.scoring.result import Result
@@ -118,7 +118,7 @@ def explain(
 
 def _drawn(
     folder: Path, findings: Iterable[Finding], taken: set[str], complain: Callable[[str], None]
-) -> Iterator[Row]:
+) -> Iterator[IndexRow]:
     """Draw findings one by one; one that cannot be drawn costs itself alone."""
     for finding in findings:
         try:

@@ -43,7 +43,7 @@ _THUMB_POINTS = 240
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class IndexCell:
     """One value of a row: the name of its column, as it is shown, and what it is sorted by."""
 
     label: str
@@ -52,7 +52,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class IndexRow:
     """One spectrum on an index page, without its arrays: thousands of rows stay small.
 
     Attributes
@@ -67,7 +67,7 @@ class Row:
     page: str
     p_cemp: float
     thumbnail: Markup
-    cells: tuple[Cell, ...]
+    cells: tuple[IndexCell, ...]
     links: tuple[tuple[str, str], ...]
 
 
@@ -88,7 +88,9 @@ def write_star(folder: Path, stem: str, finding: Finding) -> str:
     return page.name
 
 
-def index_row(finding: Finding, page: str, truth: str | None = None, latency_s: float | None = None) -> Row:
+def index_row(
+    finding: Finding, page: str, truth: str | None = None, latency_s: float | None = None
+) -> IndexRow:
     """Return a spectrum's row of an index page.
 
     Parameters
@@ -100,7 +102,7 @@ def index_row(finding: Finding, page: str, truth: str | None = None, latency_s: 
     latency_s
         From reduction to publication, for what went through a stream.
     """
-    return Row(
+    return IndexRow(
         finding.name,
         page,
         finding.p_cemp,
@@ -112,7 +114,7 @@ def index_row(finding: Finding, page: str, truth: str | None = None, latency_s: 
 
 def write_index(
     path: Path,
-    rows: Sequence[Row],
+    rows: Sequence[IndexRow],
     *,
     title: str,
     lead: str,
@@ -231,33 +233,33 @@ def thumbnail_svg(finding: Finding) -> str:
     )
 
 
-def _cells(finding: Finding, truth: str | None, latency_s: float | None) -> tuple[Cell, ...]:
+def _cells(finding: Finding, truth: str | None, latency_s: float | None) -> tuple[IndexCell, ...]:
     bands = ", ".join(f"{band.name} {100 * band.weight:.0f} %" for band in finding.telling_bands[:3])
     flags = ", ".join(map(flag_text, finding.flags))
     return (
-        Cell("p(CEMP)", probability_text(finding.p_cemp), finding.p_cemp),
+        IndexCell("p(CEMP)", probability_text(finding.p_cemp), finding.p_cemp),
         _parameter_cell("[Fe/H]", finding, "feh"),
         _parameter_cell("[C/Fe]", finding, "cfe"),
-        Cell("subclass", subclass_text(finding.subclass), finding.subclass),
-        Cell("S/N", f"{finding.snr:.0f}", finding.snr),
-        Cell("bands that drove it", bands or MISSING, bands),
+        IndexCell("subclass", subclass_text(finding.subclass), finding.subclass),
+        IndexCell("S/N", f"{finding.snr:.0f}", finding.snr),
+        IndexCell("bands that drove it", bands or MISSING, bands),
         _number_cell("RA", "{:.4f}", finding.ra),
         _number_cell("Dec", "{:+.4f}", finding.dec),
-        Cell("truth", truth or MISSING, truth or ""),
+        IndexCell("truth", truth or MISSING, truth or ""),
         _number_cell("latency", "{:.3f} s", latency_s),
-        Cell("flags", flags or MISSING, flags),
+        IndexCell("flags", flags or MISSING, flags),
     )
 
 
-def _parameter_cell(label: str, finding: Finding, name: str) -> Cell:
+def _parameter_cell(label: str, finding: Finding, name: str) -> IndexCell:
     return _number_cell(label, "{:+.2f}", finding.parameters[name].value if finding.is_familiar else None)
 
 
-def _number_cell(label: str, form: str, value: float | None) -> Cell:
+def _number_cell(label: str, form: str, value: float | None) -> IndexCell:
     """Return a number's cell; what is missing sorts below every number."""
     if value is None or not math.isfinite(value):
-        return Cell(label, MISSING, -1e9)
-    return Cell(label, signed(value, form), value)
+        return IndexCell(label, MISSING, -1e9)
+    return IndexCell(label, signed(value, form), value)
 
 
 def _tables(finding: Finding) -> tuple[_Table, ...]:

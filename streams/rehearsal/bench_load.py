@@ -23,7 +23,7 @@ _CARBON_SHARE = 0.01
 _CARBON_RICH = 0.5
 
 
-class Layout(StrEnum):
+class PixelLayout(StrEnum):
     """Whose pixels the packets have."""
 
     LAMOST = "lamost"
@@ -37,15 +37,15 @@ class _Pixels:
 
 
 _PIXELS = {
-    Layout.LAMOST: _Pixels(LogGrid(3.5682, 1e-4, 3909), lambda wave: 1800.0),
+    PixelLayout.LAMOST: _Pixels(LogGrid(3.5682, 1e-4, 3909), lambda wave: 1800.0),
     # DESI gives a resolution per pixel, rising from 2000 in the blue to 5000 in the red.
-    Layout.DESI: _Pixels(
+    PixelLayout.DESI: _Pixels(
         LinearGrid(3600.0, 0.8, 7781), lambda wave: (2000.0 + 0.484 * (wave - 3600.0)).astype(np.float32)
     ),
 }
 
 
-def load_spectra(bundle: Bundle, n_spec: int, layout: Layout, *, seed: int = 1) -> list[Spectrum]:
+def load_spectra(bundle: Bundle, n_spec: int, layout: PixelLayout, *, seed: int = 1) -> list[Spectrum]:
     """Return spectra of the templates' stars: nothing to judge a model by, but all that it takes to run one.
 
     Parameters

@@ -22,7 +22,7 @@ from cempstream.processors.velocity import shift_to_rest
 from cempstream.schemas.codec import decode_spectrum, encode_spectrum
 from cempstream.streams.kafka.messages import PacketOrigin
 from cempstream.streams.kafka.outputs import MessageWriter
-from cempstream.streams.rehearsal.bench_load import Layout, load_spectra
+from cempstream.streams.rehearsal.bench_load import PixelLayout, load_spectra
 from cempstream.streams.rehearsal.machine import Machine, this_machine
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.pipeline import Pipeline
@@ -84,7 +84,7 @@ class PipelineReport:
 
 
 def measure_pipeline(
-    settings: Settings, layout: Layout, *, n_batches: int, repeats: int, on_repeat: Callable[[], None]
+    settings: Settings, layout: PixelLayout, *, n_batches: int, repeats: int, on_repeat: Callable[[], None]
 ) -> PipelineReport:
     """Measure; the three take turns batch by batch, so that a busy machine is unjust to none of them."""
     machine = this_machine()

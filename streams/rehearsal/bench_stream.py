@@ -21,7 +21,7 @@ from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
 from cempstream.streams.kafka.messages import OutMessage
 from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.rehearsal.arrivals import Arrivals
-from cempstream.streams.rehearsal.bench_load import Layout, load_spectra
+from cempstream.streams.rehearsal.bench_load import PixelLayout, load_spectra
 from cempstream.streams.rehearsal.local_stream import LocalStream
 from cempstream.streams.rehearsal.machine import Machine, this_machine
 from cempstream.streams.settings import Settings
@@ -101,7 +101,7 @@ class StreamReport:
 
 def measure_stream(
     settings: Settings,
-    layout: Layout,
+    layout: PixelLayout,
     *,
     bootstrap: str | None,
     burst: int,

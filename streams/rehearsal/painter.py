@@ -11,7 +11,7 @@ from typing import Self
 
 from cempstream.schemas.alert import decode_alert
 from cempstream.streams.pictures.finding import finding_of_alert
-from cempstream.streams.pictures.pages import INDEX, Row, index_row, unique_stem, write_star
+from cempstream.streams.pictures.pages import INDEX, IndexRow, index_row, unique_stem, write_star
 from cempstream.streams.rehearsal.child_process import unheard_ctrl_c
 from cempstream.streams.rehearsal.ledger import AlertSeen
 
@@ -52,7 +52,7 @@ class Painter:
         stem = unique_stem(seen.alert.spectrum_id, self._taken)
         self._jobs.append((seen, self._pool.apply_async(_draw, (seen.packet, self._folder, stem))))
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[IndexRow]:
         """Return the index page's rows of what is drawn, the surest first.
 
         Raises

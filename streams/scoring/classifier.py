@@ -19,7 +19,7 @@ from cempstream.processors.spectrum import Frame, Medium, Spectrum
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.files import Read, classify_spectra
 from cempstream.streams.scoring.result import Results
-from cempstream.streams.scoring.result_table import Cell
+from cempstream.streams.scoring.result_table import ResultCell
 from cempstream.streams.settings import read_settings
 
 #: A file or folder, a ``Spectrum``, a spectrum of specutils, or any sequence of these.
@@ -196,7 +196,7 @@ def classify(
     columns: Sequence[str] | None = None,
     provider: Provider | str | None = None,
     bundles: Sequence[str] | None = None,
-) -> list[dict[str, Cell]]:
+) -> list[dict[str, ResultCell]]:
     """Classify files: one row per spectrum, in order, with the columns of ``cempstream classify``.
 
     It loads the models anew; `Classifier` keeps them and gives a table with units.

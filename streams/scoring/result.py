@@ -17,7 +17,7 @@ from cempstream.processors.spectrum import Spectrum
 from cempstream.streams.scoring.result_table import (
     COLUMN_INFO,
     COLUMNS,
-    Cell,
+    ResultCell,
     quantity_table,
     table_metadata,
     table_row,
@@ -56,7 +56,7 @@ class Result:
     source: str | None
     spectrum: Spectrum | None = field(repr=False)
     outcome: Outcome = field(repr=False)
-    row: Mapping[str, Cell] = field(init=False, repr=False)
+    row: Mapping[str, ResultCell] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "row", table_row(self.source, self.spectrum, self.outcome))

@@ -18,8 +18,8 @@ from cempstream.streams.scoring.result import Result
 from cempstream.streams.scoring.result_table import (
     COLUMN_INFO,
     COLUMNS,
-    Cell,
-    Row,
+    ResultCell,
+    ResultRow,
     quantity_table,
     table_metadata,
 )
@@ -89,7 +89,7 @@ def _csv(stream: TextIO) -> Iterator[WriteResult]:
     stream.flush()
 
 
-def csv_cell(value: Cell) -> Cell:
+def csv_cell(value: ResultCell) -> ResultCell:
     """Return a value as it stands in a CSV: no text that a spreadsheet would run or a terminal obey.
 
     Text that begins like a formula is given an apostrophe, as OWASP advises; numbers stay as they are.
@@ -123,7 +123,7 @@ def _parquet(stream: IO[bytes]) -> Iterator[WriteResult]:
 
     kinds = {str: pa.string(), float: pa.float64(), bool: pa.bool_()}
     schema = pa.schema([(column.name, kinds[column.kind]) for column in COLUMN_INFO])
-    rows: list[Row] = []
+    rows: list[ResultRow] = []
     with pq.ParquetWriter(stream, schema) as writer:
 
         def flush() -> None:
@@ -144,7 +144,7 @@ def _by_astropy(save: Callable[[Any, IO[bytes]], None]) -> Callable[[IO[bytes]],
 
     @contextmanager
     def write_whole(stream: IO[bytes]) -> Iterator[WriteResult]:
-        rows: list[Row] = []
+        rows: list[ResultRow] = []
         policies: dict[tuple[str, str], Result] = {}
 
         def write(result: Result) -> None:

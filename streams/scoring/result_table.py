@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from astropy.table import QTable
 
 #: None where there is nothing to say; never NaN, for which JSON has no word.
-Cell: TypeAlias = str | float | bool | None
-Row: TypeAlias = Mapping[str, Cell]
+ResultCell: TypeAlias = str | float | bool | None
+ResultRow: TypeAlias = Mapping[str, ResultCell]
 
 
 class Column(NamedTuple):
@@ -106,7 +106,7 @@ COLUMN_INFO = (
 COLUMNS = tuple(column.name for column in COLUMN_INFO)
 
 
-def table_row(source: str | None, spectrum: Spectrum | None, outcome: Outcome) -> dict[str, Cell]:
+def table_row(source: str | None, spectrum: Spectrum | None, outcome: Outcome) -> dict[str, ResultCell]:
     """Return one spectrum's row; a value that is not finite is None.
 
     Parameters
@@ -116,7 +116,7 @@ def table_row(source: str | None, spectrum: Spectrum | None, outcome: Outcome) -
     spectrum
         None where the file's own entry was bad: then the outcome says what is known.
     """
-    row: dict[str, Cell] = dict.fromkeys(COLUMNS)
+    row: dict[str, ResultCell] = dict.fromkeys(COLUMNS)
     # a file's name may be no text
     row["file"] = None if source is None else source.encode("utf-8", "backslashreplace").decode()
     if spectrum is not None:
@@ -138,7 +138,7 @@ def table_row(source: str | None, spectrum: Spectrum | None, outcome: Outcome) -
     return {name: None if _is_not_finite(value) else value for name, value in row.items()}
 
 
-def quantity_table(rows: Sequence[Row], metadata: Mapping[str, Any]) -> QTable:
+def quantity_table(rows: Sequence[ResultRow], metadata: Mapping[str, Any]) -> QTable:
     """Return rows as an astropy table with units, UCDs and descriptions.
 
     What a row does not say is NaN, an empty text, or False for ``is_candidate``. What does not print in a
@@ -197,9 +197,9 @@ def table_metadata(outcomes: Iterable[Outcome]) -> dict[str, Any]:
     }
 
 
-def _scores(outcome: Classification) -> dict[str, Cell]:
+def _scores(outcome: Classification) -> dict[str, ResultCell]:
     template = outcome.template
-    scores: dict[str, Cell] = {
+    scores: dict[str, ResultCell] = {
         "snr": outcome.snr,
         "rv_kms": outcome.rv_kms,
         "rv_error_kms": outcome.rv_error_kms,
@@ -227,5 +227,5 @@ def _scores(outcome: Classification) -> dict[str, Cell]:
     return scores
 
 
-def _is_not_finite(value: Cell) -> bool:
+def _is_not_finite(value: ResultCell) -> bool:
     return isinstance(value, float) and not math.isfinite(value)
