@@ -32,6 +32,7 @@ COMMAND_TESTS = (
     "tests/unit/test_readers_tables.py",
     "tests/contract/test_base_install.py",
     "tests/contract/test_bundle.py",
+    "tests/flow/test_classifier.py",
     "tests/flow/test_classify_cli.py",
     "tests/flow/test_explain_cli.py",
 )
