@@ -121,7 +121,7 @@ def _split_text(source: Source, text: str, options: ReadOptions) -> _Text:
     prose: list[str] = []
     for line in text.splitlines():
         bare = line.strip()
-        if not bare or (rows and bare.startswith("#")) or set(bare) <= _RULE:
+        if not bare or (rows and bare[0] in "#%!") or set(bare) <= _RULE:
             continue
         mark = next((mark for mark in _REMARK_MARKS if bare.startswith(mark)), None)
         if mark is not None and not rows:

@@ -621,6 +621,13 @@ def test_a_third_column_of_marks_is_no_error(tmp_path: Path) -> None:
     assert spectrum.ivar.all()
 
 
+@pytest.mark.parametrize("remark", ["# end", "% end", "! end", "-----"])
+def test_remarks_may_stand_between_and_after_rows(tmp_path: Path, remark: str) -> None:
+    lines = [*body(" ")[:100], remark, *body(" ")[100:], remark]
+    spectrum = read_one(written(tmp_path / "a.txt", "wave flux err", *lines))
+    assert spectrum.flux == pytest.approx(FLUX, rel=1e-6)
+
+
 def test_prose_may_stand_above_a_header(tmp_path: Path) -> None:
     lines = ["A star seen in May", "Object: HD 1", "Medium = air", "wave  flux  err", *body(" ")]
     spectrum = read_one(written(tmp_path / "a.txt", *lines))
