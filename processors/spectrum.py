@@ -42,6 +42,7 @@ class Reason(StrEnum):
     LOW_COVERAGE = "low_coverage"
     PROCESSING_ERROR = "processing_error"
     UNDELIVERABLE = "undeliverable"
+    UNKNOWN_TENSE = "unknown_tense"
 
 
 class Flag(StrEnum):

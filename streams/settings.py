@@ -11,9 +11,17 @@ import os
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, get_origin
+from typing import Any, Literal, Self, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -62,6 +70,15 @@ class KafkaSettings(Group):
     fetch_max_bytes: int = Field(default=4 * MIB, ge=MIB, description="per partition; a batch is 2–4 MiB")
 
     _is_an_address = field_validator("bootstrap")(parse_brokers)
+
+    @model_validator(mode="after")
+    def _reports_in_time(self) -> Self:
+        if self.heartbeat_interval_s > self.session_timeout_s / 2:
+            raise ValueError(
+                f"heartbeat_interval_s is {self.heartbeat_interval_s:g} and session_timeout_s "
+                f"{self.session_timeout_s:g}; a worker must report at least twice within its session"
+            )
+        return self
 
     def secret(self) -> str | None:
         """Return the password, from the environment or a file."""
@@ -115,6 +132,14 @@ class TopicSettings(Group):
         description="one packet per exposure: spectra in, scored, dead letters, candidates, latency",
     )
 
+    @model_validator(mode="after")
+    def _are_different(self) -> Self:
+        names = [*self.spectra, *(str(value) for name, value in self if name != "spectra")]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(map(repr, twice))} stands for two topics; each needs its own name")
+        return self
+
     @property
     def written(self) -> tuple[str, ...]:
         """What every worker writes to; one with a shadow bundle also writes the shadow's scores."""
@@ -146,6 +171,15 @@ class LimitSettings(Group):
     dead_letter_head_bytes: int = Field(
         default=64 * 1024, ge=0, description="how much of such a packet is kept"
     )
+
+    @property
+    def max_message_bytes(self) -> int:
+        """The largest message that a worker has to publish.
+
+        A dead letter holds its packet; an alert in JSON holds a spectrum of 64 KiB as text, whatever the
+        limit of packets is.
+        """
+        return self.max_packet_bytes + MIB
 
 
 class ModelSettings(Group):

@@ -174,11 +174,11 @@ def requeue(
         _parse_place(place)
     rules = Rules(to, max_attempts, datetime.now(UTC))
     settings = _settings(bootstrap, dlq)
-    letters = read_letters(settings, _choice(reason, from_topic, places), since)
     done = asyncio.run(
         requeue_letters(
             settings,
-            letters,
+            _choice(reason, from_topic, places),
+            since,
             rules,
             dry_run=dry_run,
             on_failure=lambda error: typer.echo(str(error), err=True),

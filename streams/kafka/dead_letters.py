@@ -10,6 +10,7 @@ from hashlib import sha256
 from confluent_kafka import Message
 
 from cempstream.processors.outcome import Rejected
+from cempstream.processors.spectrum import Reason
 from cempstream.streams.kafka.messages import Headers, OutMessage, PacketOrigin, header_pairs
 from cempstream.streams.settings import LimitSettings
 
@@ -18,10 +19,18 @@ ATTEMPTS = "requeue.attempts"
 
 #: Headers of a dead letter: why it was refused, and the digest of the packet.
 REASON = "error.reason"
+_DETAIL = "error.detail"
+_WHOLE = "orig.is_whole"
 SHA256 = "orig.sha256"
 
 _ORIGINAL = "orig.header."
+_CUT = "orig.cut"
 _DETAIL_CHARS = 500
+
+#: What a dead letter carries of a packet's key, and of its headers with their names, in bytes. Most take
+#: a few hundred; a gateway that writes megabytes there must not make its dead letters undeliverable.
+_MOST_OF_KEY = 1024
+_MOST_OF_HEADERS = 16 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,7 @@ class DeadLetter:
     size_bytes
         Of the packet; `packet` may be no more than its head.
     is_whole
-        Whether `packet` is all of it.
+        Whether `packet`, `key` and `headers` are all of it.
     headers
         The packet's own.
     attempts
@@ -103,10 +112,12 @@ def write_dead_letter(
         How much of the packet is kept.
     """
     packet = rejected.packet
-    is_whole = len(packet) <= limits.max_packet_bytes
+    is_kept = len(packet) <= limits.max_packet_bytes
+    key, headers, cut = _bounded(origin)
+    is_whole = is_kept and not cut
     facts: Mapping[str, str] = {
         REASON: rejected.reason.value,
-        "error.detail": rejected.detail[:_DETAIL_CHARS],
+        _DETAIL: rejected.detail[:_DETAIL_CHARS],
         "error.stage": "pipeline",
         "orig.topic": origin.topic,
         "orig.partition": str(origin.partition),
@@ -114,17 +125,51 @@ def write_dead_letter(
         "orig.timestamp": str(origin.timestamp_ms),
         "orig.size": str(len(packet)),
         SHA256: sha256(packet).hexdigest(),
-        "orig.is_whole": str(is_whole).lower(),
+        _WHOLE: str(is_whole).lower(),
+        **({_CUT: cut} if cut else {}),
     }
     return OutMessage(
         topic,
-        origin.key,
-        packet if is_whole else packet[: limits.dead_letter_head_bytes],
+        key,
+        packet if is_kept else packet[: limits.dead_letter_head_bytes],
         (
             *((name, value.encode()) for name, value in facts.items()),
-            *((f"{_ORIGINAL}{name}", value) for name, value in origin.headers),
+            *((f"{_ORIGINAL}{name}", value) for name, value in headers),
         ),
     )
+
+
+def without_packet(letter: OutMessage, why: str) -> OutMessage:
+    """Return what is left of a dead letter that the broker does not take: where it was and its digest.
+
+    The packet itself still stands where its origin says, as long as that topic keeps it.
+    """
+    told = dict(letter.headers)
+    told[_DETAIL] = f"{Reason.UNDELIVERABLE}: {why}; before: ".encode() + told[_DETAIL]
+    told |= {REASON: Reason.UNDELIVERABLE.value.encode(), _WHOLE: b"false", _CUT: b"packet and headers"}
+    facts = tuple((name, value) for name, value in told.items() if not name.startswith(_ORIGINAL))
+    return OutMessage(letter.topic, letter.key, b"", facts)
+
+
+def _bounded(origin: PacketOrigin) -> tuple[bytes | None, Headers, str]:
+    """Return as much of key and headers as is kept, and in words what was cut; empty where nothing was."""
+    cut = []
+    key = origin.key
+    if key is not None and len(key) > _MOST_OF_KEY:
+        cut.append(f"key of {len(key)} bytes")
+        key = key[:_MOST_OF_KEY]
+    kept: list[tuple[str, bytes]] = []
+    room = _MOST_OF_HEADERS
+    for name, value in origin.headers:
+        size = len(_ORIGINAL) + len(name.encode()) + len(value)
+        if size <= room:
+            kept.append((name, value))
+            room -= size
+    if len(kept) < len(origin.headers):
+        n_cut, n_all = len(origin.headers) - len(kept), len(origin.headers)
+        n_bytes = sum(len(name.encode()) + len(value) for name, value in origin.headers)
+        cut.append(f"{n_cut} of {n_all} headers, {n_bytes} bytes in all")
+    return key, tuple(kept), "; ".join(cut)
 
 
 def read_dead_letter(message: Message) -> DeadLetter:
@@ -141,14 +186,14 @@ def read_dead_letter(message: Message) -> DeadLetter:
         offset=message.offset() or 0,
         died_at=datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
         reason=facts.get(REASON, "unknown"),
-        detail=facts.get("error.detail", ""),
+        detail=facts.get(_DETAIL, ""),
         stage=facts.get("error.stage", ""),
         topic=facts.get("orig.topic", ""),
         topic_partition=_number(facts.get("orig.partition"), -1),
         topic_offset=_number(facts.get("orig.offset"), -1),
         size_bytes=size,
         sha256=facts.get(SHA256, ""),
-        is_whole=len(packet) == size,
+        is_whole=len(packet) == size and not facts.get(_CUT),
         key=message.key(),
         packet=packet,
         headers=headers,

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeAlias, get_args
 
+from cempstream.processors.spectrum import BadSpectrum, Reason
 from cempstream.schemas.stamp import Tense
 
 Headers: TypeAlias = tuple[tuple[str, bytes], ...]
@@ -42,11 +43,26 @@ class PacketOrigin:
 
     @property
     def tense(self) -> Tense:
-        """Whether the packet is tonight's, a replayed one, an injection or a test."""
-        for name, value in self.headers:
-            if name == "tense" and (tense := value.decode("ascii", "replace")) in _TENSES:
-                return tense  # type: ignore[return-value] # one of the literal's own values
-        return "current"
+        """Whether the packet is tonight's, a replayed one, an injection or a test.
+
+        Without a header it is tonight's; case and blanks do not matter.
+
+        Raises
+        ------
+        BadSpectrum
+            The header says another word, or several. It may have meant a recording: it never pages anyone.
+        """
+        said = {value.decode("utf-8", "replace") for name, value in self.headers if name == "tense"}
+        words = {word.strip().lower() for word in said}
+        if not words:
+            return "current"
+        if len(words) == 1 and (word := words.pop()) in _TENSES:
+            return word  # type: ignore[return-value] # one of the literal's own values
+        raise BadSpectrum(
+            Reason.UNKNOWN_TENSE,
+            f"the header 'tense' says {' and '.join(repr(word[:50]) for word in sorted(said))}; "
+            f"it must be one of {', '.join(sorted(_TENSES))}",
+        )
 
 
 def header_pairs(headers: object) -> Headers:

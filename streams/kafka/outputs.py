@@ -6,12 +6,38 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from cempstream.processors.outcome import Classification, Outcome, Rejected
+from cempstream.processors.spectrum import BadSpectrum
 from cempstream.schemas.alert import alert_to_json, encode_alert
 from cempstream.schemas.score import encode_score
 from cempstream.schemas.stamp import Stamp, Tense
 from cempstream.streams.kafka.dead_letters import write_dead_letter
 from cempstream.streams.kafka.messages import Headers, OutMessage, PacketOrigin
 from cempstream.streams.settings import LimitSettings, TopicSettings
+
+
+def refuse_unknown_tenses(
+    packets: Sequence[bytes], outcomes: Sequence[Outcome], origins: Sequence[PacketOrigin]
+) -> list[Outcome]:
+    """Return the outcomes; one whose packet is of an unknown tense becomes a dead letter.
+
+    Entry i of each belongs to packet i.
+    """
+    checked: list[Outcome] = []
+    for packet, outcome, origin in zip(packets, outcomes, origins, strict=True):
+        try:
+            origin.tense  # noqa: B018 - raises where the word is unknown
+        except BadSpectrum as bad:
+            checked.append(_refused(packet, outcome, bad))
+        else:
+            checked.append(outcome)
+    return checked
+
+
+def _refused(packet: bytes, outcome: Outcome, bad: BadSpectrum) -> Outcome:
+    if isinstance(outcome, Rejected):  # what else is wrong with it is told first
+        return outcome
+    star = outcome.spectrum
+    return Rejected(packet, bad.reason, bad.detail, star.spectrum_id, star.survey, star.exposure_id)
 
 
 class MessageWriter:

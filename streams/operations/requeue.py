@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from contextlib import nullcontext
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 
@@ -12,6 +13,7 @@ from cempstream.streams.kafka.dead_letters import DeadLetter, read_dead_letter
 from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
 from cempstream.streams.kafka.topic_reader import read_topic
 from cempstream.streams.kafka.topics import MAX_INPUT_BYTES
+from cempstream.streams.kafka.turn import turn_at
 from cempstream.streams.settings import Settings
 
 _CHUNK = 100
@@ -81,38 +83,92 @@ def read_letters(settings: Settings, choice: Choice, since: datetime | None) -> 
             yield letter
 
 
+@dataclass(frozen=True, slots=True)
+class _Packet:
+    """What all dead letters of one packet say: how often it was sent, and which of them stands for it."""
+
+    attempts: int
+    place: str | None
+
+
+def _packets(settings: Settings, choice: Choice, since: datetime | None, rules: Rules) -> dict[str, _Packet]:
+    """Look through the whole topic: a packet that stays bad leaves a dead letter each time it is sent.
+
+    Sending every one of them again would multiply it. Packets are the same where their bytes are; of the
+    chosen dead letters of one, the latest stands for it.
+    """
+    packets: dict[str, _Packet] = {}
+    for message in read_topic(settings.kafka, settings.topics.dlq):
+        letter = read_dead_letter(message)
+        known = packets.get(letter.sha256, _Packet(0, None))
+        is_meant = (
+            choice.holds(letter)
+            and (since is None or letter.died_at >= since)
+            and letter.died_at <= rules.began_at
+        )
+        packets[letter.sha256] = _Packet(
+            max(known.attempts, letter.attempts), letter.place if is_meant else known.place
+        )
+    return packets
+
+
 async def requeue_letters(
     settings: Settings,
-    letters: Iterator[DeadLetter],
+    choice: Choice,
+    since: datetime | None,
     rules: Rules,
     *,
     dry_run: bool,
     on_failure: Callable[[DeliveryFailed], object],
 ) -> Requeued:
-    """Send packets again in chunks, so that no more than one chunk is held.
+    """Send the chosen packets again, each once, in chunks, so that no more than one chunk is held.
 
     Parameters
     ----------
+    since
+        Only what died since then; None: all.
     dry_run
         Count what would be sent, and send nothing.
     on_failure
         Told of each chunk that the broker did not take whole.
+
+    Raises
+    ------
+    StreamError
+        Another requeue of this topic is running.
     """
+    with nullcontext() if dry_run else turn_at(settings.kafka, settings.topics.dlq, "requeue"):
+        return await _requeue(settings, choice, since, rules, dry_run, on_failure)
+
+
+async def _requeue(
+    settings: Settings,
+    choice: Choice,
+    since: datetime | None,
+    rules: Rules,
+    dry_run: bool,
+    on_failure: Callable[[DeliveryFailed], object],
+) -> Requeued:
+    packets = _packets(settings, choice, since, rules)
+    letters = read_letters(settings, choice, since)
     done = Requeued()
     publisher = Publisher(
         settings.kafka.bootstrap,
         max_message_bytes=MAX_INPUT_BYTES,
         client_config=settings.kafka.client_config(),
     )
-    chunk = list(islice(letters, _CHUNK))  # before the publisher starts: it would log a broker that is away
     async with publisher:
-        while chunk:
+        while chunk := list(islice(letters, _CHUNK)):
             messages = []
             for letter in chunk:
                 done.places.add(letter.place)
-                objection = rules.objection(letter)
+                packet = packets.get(letter.sha256, _Packet(letter.attempts, letter.place))
+                counted = replace(letter, attempts=packet.attempts)
+                objection = rules.objection(counted)
+                if objection is None and letter.sha256 and letter.place != packet.place:
+                    objection = "the same packet died again later"
                 if objection is None:
-                    messages.append(letter.to_requeue(rules.to))
+                    messages.append(counted.to_requeue(rules.to))
                 else:
                     done.left[objection] += 1
             done.n_sent += len(messages)
@@ -122,5 +178,4 @@ async def requeue_letters(
                 done.n_sent -= error.n_failed
                 done.n_failed += error.n_failed
                 on_failure(error)
-            chunk = list(islice(letters, _CHUNK))
     return done

@@ -15,6 +15,7 @@ from itertools import islice
 from confluent_kafka import Message
 
 from cempstream.processors.outcome import Classification, Outcome
+from cempstream.processors.spectrum import BadSpectrum
 from cempstream.schemas.stamp import Tense
 from cempstream.streams.kafka.messages import PacketOrigin, header_pairs
 from cempstream.streams.kafka.outputs import MessageWriter
@@ -67,7 +68,12 @@ def recorded_packets(messages: Iterable[Message], again: Again) -> Iterator[Reco
     """Yield the night's own packets; what was planted in it is counted and left out."""
     for message in messages:
         origin = _origin(message)
-        if origin.tense in _PLANTED:
+        try:
+            is_planted = origin.tense in _PLANTED
+        except BadSpectrum as bad:  # that night it was a dead letter
+            again.rejected[bad.reason.value] += 1
+            continue
+        if is_planted:
             again.n_planted += 1
         else:
             yield RecordedPacket(message.value() or b"", origin)

@@ -163,7 +163,7 @@ class Metrics:
         # A counter that appears with its first count has not increased: the first fault would go unseen.
         for what in ("publish", "batch"):
             self.retries.labels(what)
-        for outcome in ("scored", "rejected", "failed"):
+        for outcome in ("scored", "rejected", "failed", "dropped"):
             self.shadow_spectra.labels(outcome)
         for reason in Reason:
             self.dead_letters.labels(reason.value)

@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from confluent_kafka import KafkaError
 from faust.types import EventT
 
 from cempstream.processors.outcome import Outcome
+from cempstream.streams.kafka.dead_letters import without_packet
 from cempstream.streams.kafka.messages import OutMessage, PacketOrigin
-from cempstream.streams.kafka.outputs import MessageWriter
-from cempstream.streams.kafka.publisher import Publisher
+from cempstream.streams.kafka.outputs import MessageWriter, refuse_unknown_tenses
+from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
 from cempstream.streams.scoring.pipeline import ModelBroken, Pipeline
 from cempstream.streams.settings import BatchSettings
 from cempstream.streams.telemetry import notices
@@ -77,6 +79,8 @@ class Agent:
         alive = asyncio.create_task(put_off_the_end())
         async with self.publisher, batches as ready:
             self._is_publishing = True
+            if self.shadow is not None:
+                self.shadow.start(asyncio.get_running_loop())
             try:
                 async for batch in ready:
                     await self.progress.wait_while_held()
@@ -89,6 +93,8 @@ class Agent:
                 raise
             finally:
                 alive.cancel()
+                if self.shadow is not None:
+                    self.shadow.stop()
                 self._is_publishing = False
                 tally = self.accounts.tally
                 notices.stopped(self.bundles, tally.n_scored, tally.n_dead_letters, tally.n_alerts)
@@ -106,18 +112,29 @@ class Agent:
         await self._deliver(processed)
         if self.shadow is not None:
             packets = [event.value or b"" for event in batch.events]
-            await self.shadow.score(packets, processed.origins, ingested_at)
+            self.shadow.offer(packets, processed.origins, ingested_at)
 
     def _process(self, events: Sequence[EventT[bytes]], ingested_at: datetime) -> Processed:
         """Classify packets and write their messages; runs in a thread, off the event loop."""
-        outcomes = self.pipeline.classify_packets([event.value or b"" for event in events])
+        packets = [event.value or b"" for event in events]
         origins = [_origin(event) for event in events]
+        outcomes = refuse_unknown_tenses(packets, self.pipeline.classify_packets(packets), origins)
         messages = self.writer.write(outcomes, origins, ingested_at, datetime.now(UTC))
         return Processed(outcomes, origins, messages)
 
     async def _deliver(self, processed: Processed) -> None:
-        """Publish a batch's messages and book it once they are delivered."""
-        await self.publisher.publish(processed.messages)
+        """Publish a batch's messages and book it once they are delivered.
+
+        A dead letter that is too large for its topic goes without its packet: no size stops the stream.
+        """
+        letters = [message for message in processed.messages if message.topic == self.writer.topics.dlq]
+        await self.publisher.publish([m for m in processed.messages if m.topic != self.writer.topics.dlq])
+        try:
+            await self.publisher.publish(letters)
+        except DeliveryFailed as failed:
+            if failed.error.code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                raise
+            await self.publisher.publish([without_packet(letter, str(failed)) for letter in letters])
         self.accounts.book(processed.outcomes, processed.origins, datetime.now(UTC))
         self.progress.deliver(processed.origins)
 

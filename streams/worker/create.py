@@ -94,7 +94,7 @@ def start_agent(settings: Settings) -> Agent:
     kafka, topics, provider = settings.kafka, settings.topics, settings.models.provider.value
     publisher = Publisher(
         kafka.bootstrap,
-        max_message_bytes=2 * settings.limits.max_packet_bytes,
+        max_message_bytes=settings.limits.max_message_bytes,
         client_config=kafka.client_config(),
         on_retries=metrics.retries.labels("publish").inc,
     )

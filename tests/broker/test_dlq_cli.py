@@ -1,7 +1,10 @@
 """``cempstream dlq`` on a broker: what was refused is found, told and sent again as it was."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -143,3 +146,41 @@ def test_what_was_cut_is_left_and_nothing_is_sent_in_a_dry_run(night: Night) -> 
 def test_requeue_without_a_choice_is_refused(night: Night) -> None:
     night.run("requeue", status=2)
     assert night.read(night.spectra) == []
+
+
+def die_again(night: Night, n_known: int) -> None:
+    """Refuse once more what was sent since, as a worker does."""
+    for message in night.read(night.spectra)[n_known:]:
+        headers = tuple((name, bytes(value)) for name, value in message.headers() or [])  # type: ignore[arg-type]
+        night.bury(message.value() or b"", Reason.NOT_AVRO, message.offset() or 0, headers)
+
+
+def test_packets_that_stay_bad_do_not_multiply(bootstrap: str, new_topic: Callable[..., str]) -> None:
+    night = Night(bootstrap, new_topic(), new_topic())
+    for i in range(10):
+        night.bury(b"\x99junk %d" % i, Reason.NOT_AVRO, i)
+    for _ in range(5):
+        n_sent = len(night.read(night.spectra))
+        night.run("requeue", "--all")
+        die_again(night, n_sent)
+    assert len(night.read(night.spectra)) == 30, "each packet three times, as often as it may be sent again"
+    assert len(night.read(night.dlq)) == 40
+
+
+def test_attempts_count_for_the_packet_whatever_it_died_of_and_of_whichever_letter(night: Night) -> None:
+    night.bury(b"\x99junk one", Reason.PROCESSING_ERROR, 20, (*HEADERS, ("requeue.attempts", b"3")))
+    assert night.run("requeue", "--reason", "not_avro") == "1 sent, 0 failed, 1 left\n"
+    assert [m.value() for m in night.read(night.spectra)] == [b"\x99junk two"]
+
+
+def test_two_requeues_at_once_send_each_packet_once(night: Night) -> None:
+    command = [sys.executable, "-m", "cempstream", "dlq", "requeue", "--reason", "not_avro"]
+    command += ["--bootstrap", night.bootstrap, "--dlq", night.dlq]
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(
+            pool.map(lambda _: subprocess.run(command, capture_output=True, text=True, timeout=80), range(2))
+        )
+    assert sorted(run.returncode for run in runs) == [0, 1], [run.stderr for run in runs]
+    assert "another 'requeue'" in "".join(run.stderr for run in runs)
+    assert {m.value() for m in night.read(night.spectra)} == {b"\x99junk one", b"\x99junk two"}
+    assert len(night.read(night.spectra)) == 2

@@ -11,11 +11,14 @@ import pytest
 from cempstream.models.bundle import BUNDLES, BundleError, newest_bundle
 from cempstream.models.pinned import bundles_in, find_bundle
 from cempstream.processors.decide import Policy
+from cempstream.processors.outcome import Rejected
+from cempstream.processors.spectrum import Reason
 from cempstream.schemas.alert import decode_alert
 from cempstream.schemas.score import decode_score
 from cempstream.schemas.stamp import record_id
-from cempstream.streams.kafka.messages import PacketOrigin
-from cempstream.streams.kafka.outputs import MessageWriter
+from cempstream.streams.kafka.dead_letters import without_packet, write_dead_letter
+from cempstream.streams.kafka.messages import OutMessage, PacketOrigin
+from cempstream.streams.kafka.outputs import MessageWriter, refuse_unknown_tenses
 from cempstream.streams.settings import LimitSettings, TopicSettings
 from tests.support.fakes import classification, make_spectrum
 
@@ -61,3 +64,67 @@ def test_a_bundle_is_found_by_name_version_and_folder(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="holds none"):
         find_bundle("mid-1.0.0", tmp_path)
     assert f"mid-{version}" in bundles_in(BUNDLES)
+
+
+def origin_of(*tenses: bytes, key: bytes | None = None, **headers: bytes) -> PacketOrigin:
+    pairs = (*(("tense", tense) for tense in tenses), *headers.items())
+    return PacketOrigin("lamost.spectra.v1", 0, 7, 0, key, tuple(pairs))
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ([], "current"),
+        ([b"ARCHIVAL"], "archival"),
+        ([b"archival "], "archival"),
+        ([b"\tTest\n"], "test"),
+        ([b"test", b"TEST"], "test"),
+    ],
+)
+def test_case_and_blanks_of_a_tense_do_not_matter(said: list[bytes], meant: str) -> None:
+    assert origin_of(*said).tense == meant
+
+
+@pytest.mark.parametrize(
+    "said", [[b"replay"], [b""], [b"\xff\xfe"], [b"archival", b"current"], [b"a" * 10_000]]
+)
+def test_an_unknown_tense_is_a_dead_letter_and_never_an_alert(said: list[bytes]) -> None:
+    star = classification(make_spectrum("s1"), 0.9, Policy("1", 3e-4, 0.5))
+    (refused,) = refuse_unknown_tenses([b"packet"], [star], [origin_of(*said)])
+    assert isinstance(refused, Rejected)
+    assert refused.reason is Reason.UNKNOWN_TENSE
+    assert (refused.packet, refused.spectrum_id) == (b"packet", "s1")
+    assert "it must be one of archival, current, injection, test" in refused.detail
+    messages = MessageWriter(TOPICS, LimitSettings()).write([refused], [origin_of(*said)], NOW, NOW)
+    assert [message.topic for message in messages] == [TOPICS.dlq]
+
+
+def size(message: OutMessage) -> int:
+    return len(message.value) + len(message.key or b"") + sum(len(n) + len(v) for n, v in message.headers)
+
+
+def test_a_dead_letter_is_bounded_whatever_key_and_headers_were() -> None:
+    limits = LimitSettings(max_packet_bytes=2000, dead_letter_head_bytes=100)
+    origin = origin_of(b"test", key=b"k" * 9_000_000, big=b"h" * 9_000_000, small=b"kept")
+    letter = write_dead_letter(Rejected(b"junk", Reason.NOT_AVRO, "no"), origin, TOPICS.dlq, limits)
+    assert size(letter) < 30_000
+    headers = dict(letter.headers)
+    assert headers["orig.header.small"] == b"kept"
+    assert headers["orig.cut"] == b"key of 9000000 bytes; 1 of 3 headers, 9000021 bytes in all"
+    assert headers["orig.is_whole"] == b"false"
+    many = PacketOrigin("t", 0, 1, 0, None, tuple((f"h{i}", b"") for i in range(100_000)))
+    assert size(write_dead_letter(Rejected(b"", Reason.NOT_AVRO, ""), many, TOPICS.dlq, limits)) < 30_000
+
+
+def test_a_dead_letter_that_is_not_taken_keeps_its_place_and_digest() -> None:
+    letter = write_dead_letter(
+        Rejected(b"junk", Reason.NOT_AVRO, "no Avro"), origin_of(b"test", a=b"b"), TOPICS.dlq, LimitSettings()
+    )
+    stub = without_packet(letter, "too large")
+    headers = dict(stub.headers)
+    assert stub.value == b""
+    assert headers["error.reason"] == b"undeliverable"
+    assert headers["error.detail"] == b"undeliverable: too large; before: no Avro"
+    assert headers["orig.offset"] == b"7"
+    assert headers["orig.sha256"] == dict(letter.headers)["orig.sha256"]
+    assert not [name for name in headers if name.startswith("orig.header.")]

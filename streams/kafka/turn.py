@@ -1,0 +1,85 @@
+"""One at a time: a command that must not run twice at once takes its turn through the broker."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from cempstream.streams.kafka.places import StreamError
+from cempstream.streams.settings import KafkaSettings
+
+#: A broker may wait for others to join a group, and a killed command's membership ends with its session.
+_PATIENCE_S = 15.0
+_TIMEOUT_S = 10.0
+_SESSION_MS = 6000
+_LONGEST_TURN_MS = 24 * 3600 * 1000
+
+
+@contextmanager
+def turn_at(kafka: KafkaSettings, topic: str, command: str) -> Iterator[None]:
+    """Hold a topic's turn, from any machine, while the block runs.
+
+    The turn is the membership of a consumer group. A second command does not wait: what it would do has just
+    been done.
+
+    Raises
+    ------
+    StreamError
+        Another holds it.
+    """
+    group = f"{kafka.group}-{command}"
+    taken = StreamError(f"another '{command}' of {topic} is running; wait until it has ended, then try again")
+    client = {**kafka.client_config(), "bootstrap.servers": kafka.bootstrap, "log_level": 0}
+    if _has_members(client, group):
+        raise taken
+    asked_at_s = time.time()
+    assigned: list[set[int]] = []
+
+    def note(consumer: Any, partitions: list[Any]) -> None:
+        assigned.append({part.partition for part in partitions})
+
+    consumer = Consumer(
+        {
+            **client,
+            "group.id": group,
+            "session.timeout.ms": _SESSION_MS,
+            "heartbeat.interval.ms": _SESSION_MS // 4,
+            "max.poll.interval.ms": _LONGEST_TURN_MS,
+            "enable.auto.commit": False,
+            "auto.offset.reset": "latest",
+        }
+    )
+    try:
+        consumer.subscribe([topic], on_assign=note)
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while not assigned and time.monotonic() < deadline_s:
+            consumer.poll(0.2)
+        # Of several who join at once, one is given the first partition; from now on it does not answer when
+        # another asks to join.
+        place = TopicPartition(topic, 0)
+        if not assigned or 0 not in assigned[0] or _last_end_s(consumer, place) > asked_at_s:
+            raise taken
+        yield
+        consumer.commit(offsets=[TopicPartition(topic, 0, round(time.time() * 1000))], asynchronous=False)
+    finally:
+        consumer.close()
+
+
+def _last_end_s(consumer: Consumer, place: TopicPartition) -> float:
+    """Return when the last turn ended: its holder, which reads nothing, committed that as its offset."""
+    (committed,) = consumer.committed([place], timeout=_TIMEOUT_S)
+    return committed.offset / 1000 if committed.offset > 0 else 0.0
+
+
+def _has_members(client: dict[str, Any], group: str) -> bool:
+    admin = AdminClient(client)  # an answer never comes once its client is gone
+    answer = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_S)[group]
+    try:
+        return bool(answer.result(2 * _TIMEOUT_S).members)
+    except KafkaException:  # a group that nobody has made yet
+        return False
