@@ -18,7 +18,11 @@ help: ## Say what there is
 demo: $(VENV)/.project ## A simulated night on a broker of its own; ARGS="--files FOLDER" adds yours
 	$(BIN)/cempstream demo $(ARGS)
 
-test: lint types unit ## Lint, types and all tests that need neither Apache Kafka nor torch
+test: about lint types unit ## Lint, types and all tests that need neither Apache Kafka nor torch
+
+.PHONY: about
+about:
+	@echo "lint, types and tests: about four minutes on two quiet cores, longer where they are busy"
 
 lint: $(VENV)/.project ## ruff check and format
 	$(BIN)/ruff check .
@@ -49,9 +53,10 @@ monitor-test: $(VENV)/.project ## Prometheus on a worker on Apache Kafka, and th
 night: $(VENV)/.project ## A simulated night under Prometheus, on one picture (needs prometheus on the PATH)
 	$(BIN)/cempstream night $(ARGS)
 
+# Its cases mostly wait; two at a time, each with a broker that nothing else uses.
 chaos: $(VENV)/.project ## Kill, cut off and fill what the stream runs on, and count every spectrum
 	tests/broker/install_kafka.sh
-	$(BIN)/pytest tests/chaos -m "chaos" $(ARGS)
+	$(BIN)/pytest -n 2 --dist worksteal tests/chaos -m "chaos" $(ARGS)
 
 FUZZ_S ?= 60
 FUZZ_N ?= 1000000
