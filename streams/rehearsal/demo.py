@@ -34,6 +34,8 @@ from cempstream.streams.rehearsal.patience import Patience
 #: However many spectra the files hold, the feed takes no longer than this.
 _LONGEST_FEED_S = 40.0
 _TICK_S = 0.2
+#: Those who draw load Matplotlib first and give way to the worker: on a busy machine that takes minutes.
+_FIRST_PICTURE_S = 900.0
 _LEAST_RECALL = 0.5
 #: Of fewer CEMP stars chance may hide half.
 _FEWEST_CEMP = 10
@@ -144,7 +146,7 @@ def rehearse(night: Night, began_s: float) -> Iterator[tuple[Report, LocalStream
                 if patience.is_over(ledger.n_sent, ledger.n_out, len(ledger.alerts)):
                     break
                 time.sleep(_TICK_S)
-            patience = Patience()
+            patience = Patience(_FIRST_PICTURE_S)
             while not painter.is_idle and not patience.is_over(painter.n_done):
                 look("the last pictures")
                 time.sleep(_TICK_S)
