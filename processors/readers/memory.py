@@ -18,7 +18,7 @@ from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers.build import Origin, to_float64
-from cempstream.processors.readers.columns import ascending, ivar_of_error, wavelengths
+from cempstream.processors.readers.columns import BadTable, ascending, ivar_of_error, wavelengths
 from cempstream.processors.readers.conventions import TableRow, build_row, conventions_of
 from cempstream.processors.readers.fits_file import parse_utc
 from cempstream.processors.readers.options import ReadOptions
@@ -199,7 +199,10 @@ def _row(
         if power > 0 and not ivar.any():
             ivar = None  # an error that is NaN or zero everywhere says nothing
     if not isinstance(wave, u.Quantity):
-        wave_aa = wavelengths(wave_aa, "wave", None)  # which refuses what looks like nm or a logarithm
+        try:
+            wave_aa = wavelengths(wave_aa, "wave", None)  # which refuses what looks like nm or a logarithm
+        except BadTable as error:
+            raise ValueError(f"{error}; give them their unit, as in wave * u.nm") from None
     is_bad = None if mask is None else np.asarray(mask) != 0
     per_pixel = resolving_power if isinstance(resolving_power, np.ndarray) else None
     spoilt = None if contamination is None else _plain(contamination)

@@ -299,6 +299,7 @@ def test_what_is_no_spectrum_is_named(classifier: Classifier, what: Any) -> None
     [
         ({"wave": np.ones(3) * u.K, "flux": np.ones(3)}, "unit of length"),
         ({"wave": np.ones(3) * u.km / u.s, "flux": np.ones(3)}, "unit of length"),
+        ({"wave": np.linspace(380, 900, 9), "flux": np.ones(9)}, "look like nm; give them their unit"),
         ({"wave": np.ones(3), "flux": np.ones(3) * u.ABmag}, "must be linear"),
         ({"wave": np.ones(3), "flux": np.ones((1, 1, 3))}, r"\(1, 1, 3\)"),
         ({"wave": np.ones(3), "flux": np.ones((2, 3)), "error": np.ones((3, 3))}, "'error' has the shape"),
