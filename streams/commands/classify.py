@@ -87,11 +87,13 @@ def classify(
             if isinstance(result.outcome, Rejected):
                 rejected.setdefault(result.outcome.reason, []).append(result.outcome.detail)
             write(result)
-    typer.echo(
-        f"{counts['scored'] + counts['rejected']} spectra of {len(paths)} files: {counts['scored']} scored, "
-        f"{counts['rejected']} rejected, {counts['candidates']} candidates; {n_unreadable} files unreadable",
-        err=True,
-    )
+    n_spec = counts["scored"] + counts["rejected"]
+    if n_spec or len(paths) > 1:  # why the only file cannot be read has been said
+        typer.echo(
+            f"{n_spec} spectra of {len(paths)} files: {counts['scored']} scored, {counts['rejected']} "
+            f"rejected, {counts['candidates']} candidates; {n_unreadable} files unreadable",
+            err=True,
+        )
     for reason, details in rejected.items():
         typer.echo(f"{len(details)} rejected as {reason}, the first: {shown(details[0])}", err=True)
     if n_unreadable or not counts["scored"]:
