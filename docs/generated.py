@@ -28,8 +28,8 @@ def commands() -> str:
     """Return the page of all verbs with their arguments and options."""
     parts = [
         "# Commands",
-        "`--log-level` and `--log-format json` work with every verb. Logs go to stderr, output to stdout. "
-        "A line says what is wrong, with exit status 1 or 2.",
+        "`--log-level` and `--log-format json` work with every command. Logs go to stderr, output to stdout. "
+        "What a person can fix ends a command with one line and status 1 or 2; Ctrl-C ends it with 130.",
     ]
     panels = dict.fromkeys(verb.panel for verb in VERBS.values())
     for panel in panels:

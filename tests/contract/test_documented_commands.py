@@ -22,6 +22,7 @@ import pytest
 from pydantic import BaseModel
 
 import cempstream
+from cempstream.processors.spectrum import Flag, Reason
 from cempstream.streams.cli import VERBS
 from cempstream.streams.rehearsal.embedded import EmbeddedBroker
 from cempstream.streams.settings import Settings
@@ -217,6 +218,13 @@ def test_links_between_files_lead_somewhere() -> None:
             found = (path.parent / target).resolve()
             is_made = found in made or "reference" in found.parts
             assert is_made or found.exists(), f"{path.relative_to(PROJECT)} links to {target}"
+
+
+@pytest.mark.parametrize(("page", "words"), [("alert", Flag), ("dead-letters", Reason)])
+def test_every_flag_and_reason_is_explained(page: str, words: type[Flag] | type[Reason]) -> None:
+    text = (PROJECT / "docs" / "howto" / f"{page}.md").read_text(encoding="utf-8")
+    table = " ".join(row.split("|")[1] for row in text.splitlines() if row.startswith("| `"))
+    assert not {word for word in words if f"`{word}`" not in table}
 
 
 def test_the_readme_names_every_verb() -> None:
