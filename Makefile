@@ -22,7 +22,7 @@ test: about lint types unit ## Lint, types and all tests that need neither Apach
 
 .PHONY: about
 about:
-	@echo "lint, types and tests: about four minutes on two quiet cores, longer where they are busy"
+	@echo "lint, types and tests: about five minutes on two quiet cores, longer where they are busy"
 
 lint: $(VENV)/.project ## ruff check and format
 	$(BIN)/ruff check .
@@ -53,10 +53,9 @@ monitor-test: $(VENV)/.project ## Prometheus on a worker on Apache Kafka, and th
 night: $(VENV)/.project ## A simulated night under Prometheus, on one picture (needs prometheus on the PATH)
 	$(BIN)/cempstream night $(ARGS)
 
-# Its cases mostly wait; two at a time, each with a broker that nothing else uses.
 chaos: $(VENV)/.project ## Kill, cut off and fill what the stream runs on, and count every spectrum
 	tests/broker/install_kafka.sh
-	$(BIN)/pytest -n 2 --dist worksteal tests/chaos -m "chaos" $(ARGS)
+	$(BIN)/pytest tests/chaos -m "chaos" $(ARGS)
 
 FUZZ_S ?= 60
 FUZZ_N ?= 1000000

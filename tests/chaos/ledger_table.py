@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,20 +37,12 @@ class Table:
 
     def write(self) -> None:
         """Renew the README's rows of these cases, and leave those of others."""
-        with README.open("r+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # sessions that run side by side end at their own times
-            renewed = self._renewed(file.read())
-            file.seek(0)
-            file.truncate()
-            file.write(renewed)
-
-    def _renewed(self, page: str) -> str:
-        text, _, table = page.partition(TABLE_MARK)
+        text, _, table = README.read_text(encoding="utf-8").partition(TABLE_MARK)
         lines = {line.split("|")[1].strip(): line for line in table.splitlines() if line.startswith("|")}
         lines |= {row.case: _line(row) for row in self.rows}
         head = ("case", "---")
         rows = [line for case, line in lines.items() if case not in head]
-        return "\n".join([text + TABLE_MARK, "", *_HEAD, *rows, ""])
+        README.write_text("\n".join([text + TABLE_MARK, "", *_HEAD, *rows, ""]), encoding="utf-8")
 
 
 _HEAD = (
