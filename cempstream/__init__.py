@@ -19,7 +19,12 @@ and with the extra ``cpu``
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
+
+# ONNX Runtime from 1.29 on sends its maker the device's id, the interpreter's path and error messages. It
+# reads this variable when it is loaded, and every process of ours imports this module first.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 # As type checkers know it. `typing` takes most of the time of this import, which every command waits for.
 TYPE_CHECKING = False

@@ -13,6 +13,9 @@ from cempstream.errors import FixableError
 from cempstream.processors.graph import ModelError, Tensor
 from cempstream.processors.grid import Array
 
+# Where another program loaded the runtime first, its setting came too late for it.
+ort.disable_telemetry_events()
+
 #: What ONNX Runtime raises: its exceptions have no common base but Exception.
 _ORT_ERRORS: tuple[type[Exception], ...] = (
     RuntimeError,
