@@ -1,9 +1,10 @@
 """Errors that a person can fix: a command ends on one with a line and status 1, never with a traceback.
 
     FixableError
-    ├── what was given     BadSpectrum, FilterError, SchemaError, SettingsError, TimeError, UndecodableError,
-    │                      UnreadableFile
-    ├── the models         BundleError, ModelBroken, ProviderUnavailable, SynthesisError
+    ├── what was given     AddressError, BadSpectrum, FilterError, MemoryFileError, SchemaError,
+    │                      SettingsError, TimeError, UndecodableError, UnreadableFile
+    ├── the models         BundleError, ModelBroken, ProviderUnavailable, SynthesisError, UnfitLibrary
+    ├── the installation   NoSpecutils
     ├── the stream         DeliveryFailed, NoBroker, NoSuchTopic, NotReady, StreamError
     └── a rehearsal        BrokerError, MonitorError, Unaccounted, WorkerFailed
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 
@@ -105,6 +106,24 @@ def test_a_broker_that_is_absent_is_one_line_and_status_1() -> None:
     assert result.returncode == 1
     assert result.stderr.startswith("cempstream: no broker answers at 127.0.0.1:1")
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [(["--help"], 0, b"--bootstrap"), (["--file", "\u03bb Boo.jsonl"], 1, b" Boo.jsonl: No such file")],
+)
+def test_no_character_ends_a_command(encoding: str, words: list[str], status: int, said: bytes) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "cempstream", "listen", *words],
+        capture_output=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert result.returncode == status, result.stderr
+    assert said in result.stdout + result.stderr
+    assert b"Traceback" not in result.stderr
 
 
 def test_an_impossible_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
