@@ -14,7 +14,7 @@ class AddressError(FixableError, ValueError):
 
 
 def parse_brokers(text: str) -> str:
-    """Return the addresses of brokers as they were given, once they are known to be some.
+    """Return the addresses of brokers as they were given, once they are checked.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """The command line: verbs by name, each loaded when it is used.
 
-``cempstream --help`` must be quick and the subscriber's verbs work on the base install, so a verb's module is
-imported when the verb is used, and what it needs and is not installed is one line that names the extra.
+``cempstream --help`` must be quick, and the subscriber's verbs work on the base install. So a verb's module
+is imported only when the verb is used; a missing package is reported in one line that names the extra.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ VERBS = {
             "demo:demo",
             "demo",
             _TRY,
-            "A simulated night on a broker of its own, start to end.",
+            "A simulated night on its own broker, from start to end.",
         ),
         Verb(
             "classify",
@@ -143,7 +143,7 @@ class _LazyCommand(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         command = VERBS[str(self.name)].load()
-        end_in_order()  # nothing is half imported any more
+        end_in_order()  # from here on no import can be cut short
         return command.make_context(info_name, args, parent, **extra)
 
 
@@ -187,7 +187,7 @@ class _Verbs(TyperGroup):
             ) from None
         except KeyboardInterrupt:
             raise _Refused("interrupted", INTERRUPTED) from None
-        except BrokenPipeError:  # whoever read our output has gone: `| head`
+        except BrokenPipeError:  # the reader of our output is gone: `| head`
             raise
         except fixable_errors() as error:
             raise _Refused(in_one_line(error)) from error
@@ -212,7 +212,7 @@ class _Refused(typer.TyperException):
 
 
 def _log_options_first(args: list[str]) -> list[str]:
-    """Let ``--log-level`` and ``--log-format`` stand anywhere, also behind the verb."""
+    """Let ``--log-level`` and ``--log-format`` stand anywhere, also after the verb."""
     first: list[str] = []
     rest = list(args)
     for option in ("--log-level", "--log-format"):

@@ -1,4 +1,4 @@
-"""What Ctrl-C does to a command: it ends in a line, at whatever moment it comes.
+"""What Ctrl-C does to a command: it ends with one line, whenever it comes.
 
 While a verb's modules are imported, and when it has ended, an exception could surface anywhere: in the middle
 of another package's import, or of the interpreter's end. There is nothing to clean up then, so the process
@@ -18,7 +18,7 @@ MESSAGE = "cempstream: interrupted"
 
 
 def end_at_once() -> None:
-    """Let Ctrl-C end the process at once with a line; where it is ignored (``nohup``, ``&``), it stays so."""
+    """Let Ctrl-C end the process at once with a line; where it is ignored (``nohup``, ``&``), that stays."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _end)
 
@@ -30,7 +30,7 @@ def end_in_order() -> None:
 
 
 def end_on_sigterm_too() -> None:
-    """Let SIGTERM do what Ctrl-C does, for a command whose end has work to do."""
+    """Let SIGTERM do what Ctrl-C does, for a command that has work to do when it ends."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 

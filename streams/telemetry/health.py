@@ -1,4 +1,4 @@
-"""One small web server: metrics, liveness and readiness, on an address of our own."""
+"""One small web server: metrics, liveness and readiness, on one address."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class _Server(ThreadingMixIn, WSGIServer):
 
 class _QuietHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: a scrape every few seconds is not an event."""
+        """Log nothing: a scrape every few seconds is not an event."""
 
 
 class HealthServer:

@@ -10,25 +10,25 @@ from enum import StrEnum
 
 from cempstream.plain import shown
 
-#: Attributes that every record has; what a caller gives with ``extra=`` is the rest.
+#: Attributes that every record has; any others come from the caller's ``extra=``.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-#: Libraries that tell at info what nobody acts on: every rejoin, every service that stops.
+#: Libraries that log at info what needs no action: every rejoin, every service that stops.
 _TALKATIVE = (
     "aiokafka", "faust", "matplotlib", "mode",
-    # Services of Faust's that are ours speak under our names.
+    # Our own Faust services log under our names.
     "cempstream.streams.worker.faust_app", "cempstream.streams.worker.faust_transport",
 )  # fmt: skip
 
 
-#: Clients of Kafka, which complain of a broker that is away some thirty times a second.
+#: Kafka clients; they log a missing broker some thirty times a second.
 _CLIENTS = ("aiokafka", "rdkafka")
 _SELDOM_S = 60.0
 
 
 class _SaysItOnce(logging.Filter):
-    """Lets a client of Kafka say a thing once a minute; what else it says, and all others, pass."""
+    """Lets through a Kafka client's line once a minute; different lines, and other loggers, pass."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,9 +62,10 @@ class LogLevel(StrEnum):
 
 
 class KeyValueFormatter(logging.Formatter):
-    """``time=… level=… logger=… message="…" key=value``; what ``extra=`` held comes last.
+    """``time=… level=… logger=… message="…" key=value``; the fields of ``extra=`` come last.
 
-    What does not print is escaped: ids and texts of packets stand in messages, and a terminal obeys them.
+    Non-printing characters are escaped: messages hold ids and texts of packets, and a terminal obeys
+    control characters.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -106,7 +107,7 @@ def _fields(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str
 
 
 def _plain(value: object) -> str:
-    """Quote what would not read as one word."""
+    """Quote a value that would not read as one word."""
     text = str(value)
     if text and text.isprintable() and not any(c.isspace() or c in '"=' for c in text):
         return text

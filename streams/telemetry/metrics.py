@@ -1,4 +1,4 @@
-"""What Prometheus is told: base units, histograms, labels from closed sets, never a source's name."""
+"""The Prometheus metrics: base units, histograms, labels from closed sets, never a source's name."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CFE_BUCKETS_DEX = (0.0, 0.35, 0.7, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)
 #: Candidates are counted by cells of the sky this wide, named by their lower edges.
 SKY_CELL_DEG = 30
 
-#: Surveys that get a label of their own; a packet cannot make up more.
+#: Surveys that get their own label; a packet cannot add more.
 SURVEYS = ("lamost", "sdss", "desi", "csst", "4most", "weave", "simulated")
 
 #: Every value of the label.
@@ -33,7 +33,7 @@ STAGES = ("decode", "rebin", "normalise", "velocity", "denoise", "features", "cl
 
 
 class Metrics:
-    """The worker's metrics in a registry of their own."""
+    """The worker's metrics, in their own registry."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = registry or CollectorRegistry()
@@ -156,11 +156,11 @@ class Metrics:
         self.heartbeat = Gauge(
             "cemp_heartbeat_timestamp_seconds", "When the last heartbeat was delivered.", registry=registry
         )
-        # memory and CPU time of the process, where the system tells (Linux)
+        # memory and CPU time of the process, where the system provides them (Linux)
         ProcessCollector(registry=registry)
         for outcome in ("scored", "rejected"):
             self.spectra.labels(outcome)
-        # A counter that appears with its first count has not increased: the first fault would go unseen.
+        # To Prometheus a counter that appears with its first count has not increased: it would miss that fault.
         for what in ("publish", "batch"):
             self.retries.labels(what)
         for outcome in ("scored", "rejected", "failed", "dropped"):
@@ -216,7 +216,7 @@ class Metrics:
             self.candidate_sky.labels(*sky_cell(ra_deg, dec_deg)).inc()
 
     def observe_latency(self, outcome: Classification, tense: str, delivered_at: datetime) -> None:
-        """Measure reduced → delivered; what lies in the future is counted, not hidden."""
+        """Measure reduced → delivered; spectra reduced in the future are counted separately."""
         seconds = (delivered_at - outcome.spectrum.reduced_at).total_seconds()
         survey = survey_label(outcome.spectrum.survey)
         if seconds < 0:
@@ -225,7 +225,7 @@ class Metrics:
             self.latency.labels(survey, tense).observe(seconds)
 
     def describe_bundle(self, bundle: str, version: str, provider: str) -> None:
-        """Say what was asked for."""
+        """Say which bundle and provider the settings ask for."""
         self.bundle_info.labels(bundle, version, provider).set(1)
 
     def forget_partitions(self) -> None:

@@ -1,6 +1,6 @@
-"""What a person acts on, one line of the log each, with its ``event`` and the ids of what it speaks of.
+"""Log lines that a person acts on, each with its ``event`` and the ids that it concerns.
 
-Nothing here is called for a spectrum that is scored. What to do about each stands in ``deploy/RUNBOOK.md``.
+None is written for a spectrum that is scored. ``deploy/RUNBOOK.md`` says what to do about each.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def started(bundles: Sequence[str], provider: str, metrics_url: str, shadow: str
 
 
 def stopped(bundles: Sequence[str], n_scored: int, n_dead_letters: int, n_alerts: int) -> None:
-    """The worker takes nothing more, in order or not."""
+    """The worker takes nothing more, after an orderly end or a failure."""
     _log(
         logging.INFO,
         Event.STOPPED,
@@ -56,7 +56,7 @@ def stopped(bundles: Sequence[str], n_scored: int, n_dead_letters: int, n_alerts
 
 
 def dead_letter(rejected: Rejected, topic: str, partition: int, offset: int) -> None:
-    """A packet could not be scored and lies in the dead-letter topic."""
+    """A packet could not be scored and is in the dead-letter topic."""
     _log(
         logging.WARNING,
         Event.DEAD_LETTER,
@@ -108,11 +108,11 @@ def partitions_changed(lost: Iterable[tuple[str, int]], gained: Iterable[tuple[s
 
 
 def partitions_unread(orphans: Iterable[tuple[str, int]]) -> None:
-    """This worker was given nothing while these partitions are nobody's: it ends."""
+    """This worker ends: it was given no partition while these belong to no worker."""
     _log(
         logging.CRITICAL,
         Event.PARTITIONS_UNREAD,
-        "partitions are read by no worker and none was assigned to this one: ending, to be started again",
+        "partitions are read by no worker, and none was assigned to this one: it ends, to be started again",
         partitions=_places(orphans),
     )
 

@@ -31,7 +31,7 @@ class Accounts:
     Parameters
     ----------
     breaker
-        Told of every batch; its opening and closing are said here.
+        Told of every batch; its opening and closing are logged here.
     topics
         Names under which alerts are counted.
     """
@@ -71,7 +71,7 @@ class Accounts:
         self._judge(len(outcomes), n_dead)
 
     def _judge(self, n_packets: int, n_dead: int) -> None:
-        """Tell the breaker, and say so where it opens or closes."""
+        """Tell the breaker, and log it when it opens or closes."""
         breaker, was_open = self._breaker, self._breaker.is_open
         breaker.record(n_packets, n_dead, time.monotonic())
         if breaker.is_open == was_open:

@@ -1,4 +1,4 @@
-"""The agent: it reads batches, has them classified, publishes what comes of them, and acknowledges.
+"""The agent: it reads batches, has them classified, publishes the outcomes, and acknowledges.
 
 At least once: offsets are committed only after the broker has confirmed every output of a packet. On an
 infrastructure error the process ends with a non-zero status and its supervisor starts it again.
@@ -32,7 +32,7 @@ from cempstream.streams.worker.shadow import Shadow
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Processed:
-    """A batch on its way out."""
+    """A scored batch, ready to be published."""
 
     outcomes: list[Outcome]
     origins: list[PacketOrigin]
@@ -88,7 +88,7 @@ class Agent:
                     batch.ack_when(handled)
                     if self.progress.is_held:  # a probe: nothing more is let through until it is judged
                         await asyncio.wait([handled])
-            except ModelBroken as error:  # it ends the process, and a supervisor does not say why
+            except ModelBroken as error:  # the process ends, and its supervisor would not log why
                 notices.model_broken(str(error))
                 raise
             finally:
@@ -102,8 +102,8 @@ class Agent:
     async def _handle(self, batch: EventBatch) -> None:
         """Classify a batch, off the event loop, and return when its messages are delivered.
 
-        Batches overlap: while one waits for the broker, or for the half of its work that is not the
-        networks', another uses the core.
+        Batches overlap: while one waits for the broker, or works outside the networks, another uses the
+        core.
         """
         ingested_at = datetime.now(UTC)
         async with self._slots:
@@ -125,7 +125,8 @@ class Agent:
     async def _deliver(self, processed: Processed) -> None:
         """Publish a batch's messages and book it once they are delivered.
 
-        A dead letter that is too large for its topic goes without its packet: no size stops the stream.
+        A dead letter that is too large for its topic is sent without its packet, so that no packet is large
+        enough to stop the stream.
         """
         letters = [message for message in processed.messages if message.topic == self.writer.topics.dlq]
         await self.publisher.publish([m for m in processed.messages if m.topic != self.writer.topics.dlq])
@@ -139,7 +140,7 @@ class Agent:
         self.progress.deliver(processed.origins)
 
     async def beat(self) -> None:
-        """Send a sign of life; before the broker is reached there is nothing to send it with."""
+        """Send a heartbeat, once the publisher runs."""
         if self._is_publishing:
             await self.heart.beat(self.progress.pulse, self.accounts.tally)
 

@@ -1,8 +1,8 @@
 """A compressed batch is unpacked up to a limit: 16 KB of zstd can stand for half a gigabyte.
 
-aiokafka unpacks whatever it is given, and a worker that dies of it would die again at the same offset. Here
-the packets of a batch beyond the limit are replaced by a line that says so; each becomes a dead letter that
-names its place in the topic, and the stream goes on.
+aiokafka unpacks whatever it is given, and a worker that runs out of memory would do so again at the same
+offset. Here each packet of a batch beyond the limit is replaced by a line that says so. It becomes a dead
+letter that names its place in the topic, and the stream continues.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ except ImportError:  # aiokafka without its compiled part
 
 logger = logging.getLogger(__name__)
 
-#: As much as the largest packet that reaches us; honest batches are about 1 MB, and floats hardly shrink.
+#: As much as the largest packet that reaches us. Normal batches are about 1 MB, and floats hardly compress.
 MAX_BATCH_BYTES = 64 * 1024 * 1024
 
 _GZIP_OR_ZLIB = 47
-#: snappy's own frame around blocks, as the Java client writes it.
+#: Head of the frame that the Java client writes around snappy blocks.
 _XERIAL_MAGIC = b"\x82SNAPPY\0"
 
 
 class BatchTooLarge(ValueError):
-    """A batch unpacks to more than we take."""
+    """A batch unpacks to more than the limit."""
 
 
 def guard_batches(max_bytes: int = MAX_BATCH_BYTES) -> None:
-    """Have aiokafka unpack no batch of this process beyond a limit; harmless when called again."""
+    """Keep aiokafka in this process from unpacking a batch beyond a limit; calling it again is harmless."""
     bounded: dict[str, Callable[[bytes, int], bytes]] = {
         "gzip_decode": _unpack_gzip,
         "zstd_decode": _UnpackInto(cramjam.zstd.decompress_into),
@@ -64,7 +64,7 @@ def _unpack_gzip(packed: bytes, max_bytes: int) -> bytes:
 
 
 class _UnpackInto:
-    """Unpack into room that is kept: asking the system for fresh pages costs more than unpacking."""
+    """Unpack into a buffer that is kept: fresh pages from the system cost more than the unpacking."""
 
     def __init__(self, into: Callable[[Any, Any], int]) -> None:
         self._into = into
@@ -74,7 +74,7 @@ class _UnpackInto:
     def __call__(self, packed: bytes, max_bytes: int) -> bytes:
         with self._lock:
             if self._room.size != max_bytes + 1:
-                # Not zeroed: the system gives these pages as they are written, no others.
+                # Not zeroed, so the system provides only those pages that are written to.
                 self._room = np.empty(max_bytes + 1, np.uint8)
             try:
                 n_bytes = self._into(packed, self._room)
@@ -83,7 +83,7 @@ class _UnpackInto:
             except cramjam.DecompressionError as error:
                 if "whole buffer" not in str(error):
                     raise
-            self._room = np.empty(0, np.uint8)  # a bomb filled it
+            self._room = np.empty(0, np.uint8)  # drop the buffer that a bomb filled
         raise BatchTooLarge(max_bytes)
 
 
@@ -115,7 +115,7 @@ class _Refused:
 
 
 class _GuardedBatch:
-    """A batch of aiokafka's that yields refusals where it would unpack to too much."""
+    """An aiokafka batch that yields refused records where unpacking would exceed the limit."""
 
     def __init__(self, batch: Any) -> None:
         self._batch = batch
@@ -140,7 +140,7 @@ class _GuardedBatch:
 
 
 class _GuardedRecords:
-    """aiokafka's reader of what a fetch brought, its batches guarded."""
+    """aiokafka's reader of a fetch response, with guarded batches."""
 
     def __init__(self, data: bytes) -> None:
         self._records = MemoryRecords(data)

@@ -2,13 +2,12 @@
 
 Why not Faust's own (all measured with faust-streaming 0.15.3, see ``tests/broker/test_batches.py``):
 ``take`` acknowledges a batch whose processing failed; ``noack_take`` does not, but an exception in its loop
-stalls the stream in silence, its timer runs free of the first event's arrival, and it says neither why a
-batch was closed nor how long it waited.
+stalls the stream silently, its timer does not start with the first event, and it says neither why a batch
+was closed nor how long it waited.
 
-Faust commits the highest acknowledged offset that it believes to be without a gap below it. Two traps
-make that belief wrong, and both lose spectra if the process then dies: before a partition's first commit it
-does not look for a gap at all, and later it overlooks a gap of one. So acknowledgements leave here in the
-order in which the events came.
+Faust means to commit the highest acknowledged offset without a gap below it. It fails in two cases, and both
+lose spectra if the process then dies: before a partition's first commit it does not look for gaps, and later
+it overlooks a gap of one. So this module acknowledges events in the order in which they came.
 """
 
 import asyncio
@@ -61,7 +60,7 @@ class EventBatch:
         self._owner._settle(self)
 
     def ack_when(self, delivery: Awaitable[None]) -> None:
-        """Acknowledge every event when `delivery` ends, and go on with the next batch meanwhile.
+        """Acknowledge every event when `delivery` ends; the next batch may start meanwhile.
 
         If `delivery` raises, nothing is acknowledged from here on and the iteration raises the same.
         """
@@ -72,8 +71,8 @@ class EventBatches:
     """Iterate over a stream in batches: ``async with EventBatches(...) as ready: async for batch in ready``.
 
     A batch is closed when it holds `size` events or when its first event has waited `within_s`. On the
-    app's orderly end the batch under way is finished, what has gathered is given out as a last batch, and
-    the iteration ends.
+    app's orderly end the current batch is finished, the events gathered so far are given out as a last batch,
+    and the iteration ends.
 
     Parameters
     ----------
@@ -82,7 +81,7 @@ class EventBatches:
     size
         Largest number of events in a batch.
     within_s
-        Longest wait of a batch's first event, in seconds; 0 takes what is there.
+        Longest wait of a batch's first event, in seconds; 0 does not wait.
     max_in_flight
         How many batches may be given out and not yet acknowledged.
     drain_timeout_s
@@ -110,7 +109,7 @@ class EventBatches:
         self._deliveries: dict[EventBatch, asyncio.Future[None]] = {}
         self._failure: BaseException | None = None
         self._is_draining = False
-        self._changed = asyncio.Event()  # something that `_next` waits for may have happened
+        self._changed = asyncio.Event()  # set when `_next` should look again
         self._has_room = asyncio.Event()
         self._acknowledged = asyncio.Event()
         self._is_closed = asyncio.Event()
@@ -119,7 +118,7 @@ class EventBatches:
     async def __aenter__(self) -> Self:
         if self._stream.app.crashed:  # restarted by a supervisor that should not: see `new_app`
             raise RuntimeError("the worker has failed and is about to end")
-        # As `take` and `noack_take` do it. `stream.noack()` returns a clone, which the agent does not stop.
+        # As `take` and `noack_take` do. `stream.noack()` returns a clone, which the agent does not stop.
         self._stream.enable_acks = False
         self._stream.app.on_before_shutdown.connect(self._drain)
         self._stream.app.on_partitions_revoked.connect(self._let_go)
@@ -137,7 +136,7 @@ class EventBatches:
             if task is not None:
                 task.cancel()
         if isinstance(error, Exception):
-            # Faust would restart the agent on the same stream, where it stays silent for good.
+            # Faust would restart the agent on the same stream, which yields nothing more.
             await self._stream.app.crash(error)
 
     async def __aiter__(self) -> AsyncIterator[EventBatch]:
@@ -180,7 +179,7 @@ class EventBatches:
                     await self._changed.wait()
 
     def _due(self) -> tuple[FlushReason | None, float | None]:
-        """Say why a batch is due now, or how long to wait for what is not there yet (None: for an event)."""
+        """Return why a batch is due now, or how long to wait; None means until an event comes."""
         if len(self._in_flight) >= self._max_in_flight:
             return None, None
         if len(self._arrived) >= self._size:
@@ -222,7 +221,7 @@ class EventBatches:
         future.add_done_callback(on_end)
 
     def _settle(self, batch: EventBatch) -> None:
-        """Acknowledge the batch and those behind it that waited for it, unless one before it is still out."""
+        """Acknowledge the batch and the later ones that waited for it, unless an earlier one is not done."""
         self._settled.add(batch)
         while self._failure is None and self._in_flight and self._in_flight[0] in self._settled:
             first = self._in_flight.popleft()
@@ -241,7 +240,7 @@ class EventBatches:
         self._changed.set()
 
     async def _drain(self, *_: Any, **__: Any) -> None:
-        """Finish what is under way; Faust calls it before it stops the agents."""
+        """Finish the batches in flight; Faust calls it before it stops the agents."""
         self._is_draining = True
         self._changed.set()
         with suppress(TimeoutError):
@@ -249,7 +248,7 @@ class EventBatches:
                 await self._is_closed.wait()
 
     async def _let_go(self, *_: Any, **__: Any) -> None:
-        """Finish and commit what is in flight; Faust calls it before partitions move."""
+        """Finish and commit the batches in flight; Faust calls it before partitions move."""
         self._arrived.clear()
         self._has_room.set()
         with suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""The breaker: when most of what arrives is rubbish, stop and say so instead of filling the dead letters."""
+"""The breaker: when most packets are bad, stop and say so instead of filling the dead-letter topic."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import deque
 class Breaker:
     """Watch the share of dead letters among the last packets.
 
-    It opens in place: the worker stays up, is not ready and takes nothing, until a probe (one batch after
+    While it is open the worker stays up, is not ready and takes nothing, until a probe (one batch after
     ``probe_after_s``, or by command) is mostly good.
 
     Parameters
@@ -16,7 +16,7 @@ class Breaker:
     share
         Share of dead letters that opens it.
     window
-        How many packets it looks back; it does not open before a tenth of them was seen.
+        How many recent packets count; it does not open before a tenth of them was seen.
     probe_after_s
         How long it stays open before one batch is let through.
     """
@@ -62,7 +62,7 @@ class Breaker:
             self._opened_at_s -= self.probe_after_s
 
     def reset(self) -> None:
-        """Close it and forget."""
+        """Close it and forget the packets seen."""
         self._recent.clear()
         self._n_bad = 0
         self._opened_at_s = None

@@ -1,4 +1,4 @@
-"""A worker, put together from its settings: a Faust app, and the agent that its preparation makes."""
+"""Build a worker from its settings: a Faust app, and the agent that its preparation makes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def create_app(settings: Settings) -> App:
         if (problem := progress.is_live()) is not None:
             await app.crash(RuntimeError(f"the stream has stalled: {problem}"))
 
-    # Timers of their own: a broker that does not answer must not hold up the watch.
+    # Separate timers: a broker that does not answer must not hold up the watch.
     @app.timer(interval=ASK_INTERVAL_S)  # type: ignore[untyped-decorator] # faust's has no type
     async def ask() -> None:
         await agent().progress.ask(app.consumer)
@@ -153,7 +153,7 @@ def _describe(pipeline: Pipeline, metrics: Metrics, provider: str) -> Iterator[s
 
 
 def _end_lost(orphans: frozenset[TP]) -> NoReturn:
-    """End without ceremony: with no partition nothing is under way, and the event loop may not answer."""
+    """End at once: with no partition nothing is in flight, and the event loop may not answer."""
     faulthandler.dump_traceback(all_threads=True)
     for task in (thing for thing in gc.get_objects() if isinstance(thing, asyncio.Task)):
         task.print_stack(file=sys.stderr)

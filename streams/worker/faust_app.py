@@ -1,7 +1,7 @@
 """A Faust app with the settings that a spectrum worker needs, and the process that runs it.
 
-Every setting here answers something measured; see the comments. Both ways to start it end the same way:
-``faust -A module worker`` and `run_worker`.
+Every setting has a measured reason; see the comments. ``faust -A module worker`` and `run_worker` end the
+process in the same way.
 """
 
 import asyncio
@@ -29,8 +29,8 @@ STOP_DEADLINE_S = 25.0
 class BoundedWorker(faust.Worker):
     """A Faust worker that ends within `STOP_DEADLINE_S`, whatever the broker does.
 
-    With the broker gone Faust waits for it without end, also after a crash, and no supervisor restarts a
-    process that has not ended.
+    When the broker is gone Faust waits for it forever, also after a crash, and a supervisor restarts only a
+    process that has ended.
     """
 
     async def on_stop(self) -> None:
@@ -43,13 +43,13 @@ class BoundedWorker(faust.Worker):
 
 def _give_up() -> NoReturn:
     logger.critical(
-        "no orderly end within %g s: ending at once, uncommitted work is repeated", STOP_DEADLINE_S
+        "no orderly end within %g s: ending at once; uncommitted work will be repeated", STOP_DEADLINE_S
     )
     os._exit(1)
 
 
 class App(faust.App):
-    """A Faust app without tables, so without their folders on disk, and with something to prepare.
+    """A Faust app without tables and their folders on disk, and with a preparation.
 
     Attributes
     ----------
@@ -60,13 +60,13 @@ class App(faust.App):
     preparation: Callable[[], object] | None = None
 
     def prepare(self) -> None:
-        """Do the preparation, unless it is done."""
+        """Do the preparation once."""
         preparation, self.preparation = self.preparation, None
         if preparation is not None:
             preparation()
 
     async def on_first_start(self) -> None:
-        """Prepare also where Faust's own command line starts the app."""
+        """Prepare the app also when Faust's own command line starts it."""
         self.prepare()
         await super().on_first_start()
 
@@ -97,16 +97,16 @@ def new_app(
     bootstrap
         ``host:port[,host:port…]``.
     session_timeout_s, heartbeat_s
-        When the broker gives a silent worker's partitions away, and how often the worker speaks. The
-        embedded broker's group join takes half the session timeout: 6 s and 1.5 s there.
+        After how long a silent worker loses its partitions, and how often the worker reports. Joining a group
+        takes half the session timeout on the embedded broker, so 6 s and 1.5 s are used there.
     commit_interval_s
-        How often acknowledged offsets are committed: what a kill repeats.
+        How often acknowledged offsets are committed; a killed worker's successor repeats this much.
     max_fetch_bytes
         Per partition and fetch. Faust's 1 MiB is 33 LAMOST packets of 31 KB, less than a batch.
     max_buffered
         Packets that Faust may hold before it stops fetching; 1,024 LAMOST packets are 32 MB.
     options
-        Further Faust settings (credentials and the like); they override the above.
+        Further Faust settings, such as credentials; they override the above.
     """
     settings: dict[str, Any] = {
         "broker": ";".join(f"kafka://{address}" for address in bootstrap.split(",")),
@@ -116,15 +116,15 @@ def new_app(
         "consumer_auto_offset_reset": "earliest",
         "consumer_max_fetch_size": max_fetch_bytes,
         "stream_buffer_maxsize": max_buffered,
-        # Waiting for an empty stream has no bound: a worker held by its breaker would hold up every
-        # rebalance. `EventBatches` finishes what is in flight, within a bound.
+        # Faust's wait for an empty stream has no limit: a worker held by its breaker would hold up every
+        # rebalance. `EventBatches` finishes what is in flight, within a limit.
         "stream_wait_empty": False,
-        # A failed agent ends the process; the default restarts it on a stream that stays silent.
+        # A failed agent ends the process; by default Faust restarts it on a stream that yields nothing more.
         "agent_supervisor": mode.CrashingSupervisor,
         "Worker": BoundedWorker,
         "web_enabled": False,
         "worker_redirect_stdouts": False,
-        # Neither a leader's topic nor changelogs are needed, nor Faust's own assignor that serves them.
+        # Neither a leader's topic nor changelogs are needed, so neither is Faust's own assignor.
         "topic_disable_leader": True,
         "topic_allow_declare": False,
         "table_standby_replicas": 0,
@@ -133,7 +133,7 @@ def new_app(
 
 
 def broker_credentials(kafka: KafkaSettings) -> faust.SSLCredentials | faust.SASLCredentials | None:
-    """Return how Faust proves to the broker who it is; None where the broker does not ask.
+    """Return Faust's credentials for the broker; None where the broker needs none.
 
     Raises
     ------
@@ -154,7 +154,7 @@ def broker_credentials(kafka: KafkaSettings) -> faust.SSLCredentials | faust.SAS
 
 
 def raw_topic(app: faust.App, *names: str) -> TopicT:
-    """Return these topics as one whose events are bytes: a typed one crashes on a malformed packet."""
+    """Return these topics as one whose events are bytes; a typed topic crashes on a malformed packet."""
     return app.topic(*names, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw")
 
 

@@ -1,7 +1,7 @@
-"""Faust's aiokafka transport, with four of its habits mended for packets of tens of kilobytes.
+"""Faust's aiokafka transport with fixes for packets of tens of kilobytes.
 
-Each method is one habit of faust-streaming 0.15.3, with what it cost; all is measured with LAMOST packets of
-31 KB on two cores. Delete a method when Faust has mended its habit.
+Each method fixes one fault of faust-streaming 0.15.3 and says what it cost, measured with LAMOST packets of
+31 KB on two cores. Delete a method when Faust has fixed its fault.
 """
 
 import asyncio
@@ -22,17 +22,17 @@ _FULL_BUFFER_RETRY_S = 0.01
 async def commit_all(consumer: ConsumerT) -> None:
     """Commit what has been acknowledged by now.
 
-    `commit` may only wait for one that began earlier, and says False then: the second begins later.
+    `commit` may only wait for an earlier commit, and then returns False; so it is called once more.
     """
     if not await consumer.commit():
         await consumer.commit()
 
 
 class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
-    """The thread that talks to the broker."""
+    """The thread that fetches from the broker."""
 
     def _create_worker_consumer(self, transport: Any) -> Any:
-        """Ask the broker to answer an empty fetch soon; Faust lets it wait 1.5 s.
+        """Ask the broker to answer an empty fetch soon; with Faust it waits 1.5 s.
 
         Apache Kafka answers when something arrives, but the embedded broker looks only after half that
         time: at 100/s it added 0.4 s (median) and 0.8 s (p99), with 0.1 s it added 0.04 s and 0.06 s.
@@ -43,17 +43,17 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         return consumer
 
     async def on_thread_stop(self) -> None:
-        """End in order also where the broker is gone.
+        """End in order also when the broker is gone.
 
-        aiokafka cancels the fetches that wait to be tried again and lets their cancellation out; the thread
-        would end on it with a traceback, and Faust would wait for the thread without end.
+        aiokafka cancels the fetches that wait for a retry and does not catch their cancellation; the thread
+        would end with a traceback, and Faust would wait for it forever.
         """
         with suppress(asyncio.CancelledError):
             await super().on_thread_stop()
 
 
 class Consumer(aiokafka.Consumer):
-    """Hands what the thread fetched to the streams, and commits."""
+    """Passes fetched messages to the streams, and commits."""
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -61,8 +61,8 @@ class Consumer(aiokafka.Consumer):
     async def wait_first(self, *waits: Any, timeout: Any = None) -> WaitResults:
         """Deliver a message at once if nothing stands in its way.
 
-        Faust waits for whichever comes first of a message's delivery, a suspended flow, a stop and a
-        crash: four tasks a message, half of the event loop's time. A delivery nearly always ends at once.
+        Faust makes four tasks per message (delivery, suspended flow, stop, crash) and waits for the first, which
+        takes half of the event loop's time. A delivery nearly always ends at once.
         """
         delivery = waits[0]
         if len(waits) != 2 or timeout is not None or not asyncio.iscoroutine(delivery):
@@ -76,7 +76,7 @@ class Consumer(aiokafka.Consumer):
         return WaitResults([delivery], [task.result()], self.should_stop)
 
     async def _wait_next_records(self, timeout: float) -> Any:
-        """Fetch on as soon as a full buffer has room.
+        """Continue to fetch as soon as a full buffer has room.
 
         When every partition's buffer is full Faust sleeps for a second: with 60 ms per batch of 64
         (1,066/s) a buffer of 512 messages gave 664/s, one of 256 gave 510/s.
@@ -86,12 +86,12 @@ class Consumer(aiokafka.Consumer):
         return await super()._wait_next_records(timeout)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """Commit before partitions move; Faust forgets what was acknowledged since the last commit."""
+        """Commit before partitions move; Faust loses what was acknowledged since the last commit."""
         await commit_all(self)
         await super().on_partitions_revoked(revoked)
 
     async def on_stop(self) -> None:
-        """Commit everything; Faust commits nothing at its end if a periodic commit is just under way."""
+        """Commit everything; Faust commits nothing at its end while a periodic commit is running."""
         await commit_all(self)
         await super().on_stop()
 

@@ -1,7 +1,7 @@
-"""The worker's sign of life, once a second: a subscriber can tell silence from death.
+"""The worker's heartbeat, once a second: a subscriber can tell a quiet stream from a dead worker.
 
-A heartbeat that cannot be delivered never stops the worker: what stops it is a spectrum's outcome that
-cannot be. Its age in ``/metrics`` says that it is missing.
+A heartbeat that cannot be delivered never stops the worker; only an outcome that cannot be delivered does.
+``/metrics`` says how old the last heartbeat is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
-    """What the heartbeat says of the stream now.
+    """What the heartbeat says about the stream now.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Heart:
         self._is_failing = False
 
     def compose(self, pulse: Pulse, tally: Tally, sent_at: datetime) -> Heartbeat:
-        """Return the heartbeat of this moment."""
+        """Return the heartbeat to send now."""
         return Heartbeat(
             worker_id=self._worker_id,
             sent_at=sent_at,
@@ -94,12 +94,12 @@ class Heart:
         )
 
     async def beat(self, pulse: Pulse, tally: Tally) -> None:
-        """Send one heartbeat and return when the broker has it, or has not in time."""
+        """Send one heartbeat and return when the broker has it, or after a timeout."""
         packet = encode_heartbeat(self.compose(pulse, tally, datetime.now(UTC)))
         try:
             await self._publisher.publish([OutMessage(self._topic, self._worker_id.encode(), packet)])
         except DeliveryFailed as error:
-            if not self._is_failing:  # one line for an outage, not one a second
+            if not self._is_failing:  # one line per outage, not one a second
                 logger.warning("no heartbeat is delivered: %s", error)
             self._is_failing = True
         else:

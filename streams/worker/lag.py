@@ -1,7 +1,7 @@
-"""How many messages wait, by two accounts: what Fetch says, and what the broker says when asked directly.
+"""How many messages wait, from two sources: what Fetch says, and what the broker says when asked directly.
 
-A consumer learns of new messages only by fetching them. One that has silently stopped fetching (Faust issues
-175, 629 and 640) believes that nothing waits. So the broker is asked, on a connection of its own.
+A consumer learns of new messages only by fetching. One that has silently stopped fetching (Faust issues 175,
+629 and 640) believes that nothing waits. So the broker is also asked, on a separate connection.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class LagMeter:
         self._positions: dict[TP, int] = {}
 
     async def ask(self, consumer: Any) -> None:
-        """Ask the broker how far the consumer's partitions reach; what it does not tell stays as it was."""
+        """Ask the broker where the consumer's partitions end; without an answer the last one is kept."""
         partitions = frozenset(consumer.assignment())
         self._extents |= await asyncio.to_thread(self._ask_extents, partitions)
         try:
@@ -45,8 +45,8 @@ class LagMeter:
     def measure(self, consumer: Any) -> dict[TP, int]:
         """Return how many messages are not committed, by partition, as far as known.
 
-        The last offsets of a partition may belong to no message: a producer's transactions end with a marker.
-        They are read over and never committed.
+        The last offsets of a partition may belong to no message: a producer's transactions end with a marker,
+        which the consumer skips and never commits.
         """
         lag = {}
         for tp in consumer.assignment():
@@ -60,7 +60,7 @@ class LagMeter:
         return lag
 
     def _ask_extents(self, partitions: Collection[TP]) -> dict[TP, Extent]:
-        """Ask for both ends; runs in a thread of its own."""
+        """Ask for both ends; runs in a separate thread."""
         firsts = self._ask_offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call] # it has no types
         ends = self._ask_offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call] # it has no types
         return {tp: Extent(first, ends[tp]) for tp, first in firsts.items() if tp in ends}
@@ -73,6 +73,6 @@ class LagMeter:
         for partition, answer in self._admin.list_offsets(asked, request_timeout=_TIMEOUT_S).items():
             try:
                 offsets[TP(partition.topic, partition.partition)] = answer.result().offset
-            except KafkaException:  # it moves between brokers, or none answers: the next time
+            except KafkaException:  # it moves between brokers, or none answers: asked again next time
                 continue
         return offsets

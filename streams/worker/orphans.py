@@ -1,8 +1,8 @@
-"""End a worker that has no partition while partitions belong to nobody.
+"""End a worker that has no partition while some partitions belong to no worker.
 
-A consumer may fail to join its group, or be given nothing, and say nothing of it: the kin of Faust issues
-175, 629 and 640 from before the first message. Whether a worker without partitions is a spare one or a lost
-one only the broker knows, so it is asked, on a connection and in a thread that need no event loop.
+A consumer may silently fail to join its group, or be given nothing (compare Faust issues 175, 629 and 640).
+Only the broker knows whether a worker without partitions is a spare or is lost. So it is asked, on a
+connection and in a thread that need no event loop.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, Topi
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
-#: A rebalance leaves partitions to nobody for up to Faust's ``broker_rebalance_timeout``, 60 s.
+#: A rebalance leaves partitions without a worker for up to Faust's ``broker_rebalance_timeout``, 60 s.
 PATIENCE_S = 90.0
 
 _INTERVAL_S = 5.0
@@ -23,7 +23,7 @@ _TIMEOUT_S = 4.0
 
 
 class OrphanWatch:
-    """Call `on_lost` where the worker is idle and partitions have been nobody's for `PATIENCE_S`.
+    """Call `on_lost` if the worker is idle and partitions have belonged to no worker for `PATIENCE_S`.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ class OrphanWatch:
     is_idle
         Whether the worker has no partition.
     on_lost
-        Takes the partitions that are nobody's; called in the watch's thread, once.
+        Takes the partitions without a worker; called in the watch's thread, once.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class OrphanWatch:
         self._thread = threading.Thread(target=self._watch, name="orphan-watch", daemon=True)
 
     def start(self) -> None:
-        """Watch in a thread of its own until the process ends."""
+        """Watch in a separate thread until the process ends."""
         self._thread.start()
 
     def _watch(self) -> None:
@@ -69,7 +69,7 @@ class OrphanWatch:
                 return
 
     def find(self) -> frozenset[TP]:
-        """Return the partitions that belong to no member; none where the broker does not tell."""
+        """Return the partitions that belong to no member; none if the broker does not say."""
         try:
             owned = self._owned()
             return frozenset() if owned is None else self._partitions() - owned
@@ -94,7 +94,7 @@ class OrphanWatch:
         except KafkaException as error:
             if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
                 raise
-            return frozenset()  # nobody has ever joined
+            return frozenset()  # no worker has ever joined
         if group.state == ConsumerGroupState.STABLE and not group.members:
             return None  # the embedded broker never names members
         return frozenset(

@@ -1,7 +1,7 @@
-"""The names inside Faust and aiokafka that the worker replaces or leans on, checked before it uses any.
+"""The private names of Faust and aiokafka that the worker replaces or uses, checked before any is used.
 
-None of them is promised by its library. A release without one of them must not start half repaired: it is
-refused by name.
+Their libraries may change them in any release. A worker must not start with half of its fixes, so a release
+that lacks one is refused, and the message gives the name.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RECORDS = (
     else "aiokafka.record.default_records"
 )
 
-#: Names by distribution and module. With brackets it is a function that takes these, after ``self``.
+#: Names by distribution and module. Brackets hold a method's parameters after ``self``.
 PRIVATE_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
     "faust-streaming": {
         "faust.transport.drivers.aiokafka": (
@@ -92,7 +92,7 @@ def check_private_names(names: Mapping[str, Mapping[str, Sequence[str]]] = PRIVA
 
 
 def _lacks(module: str, wanted: Sequence[str]) -> Iterator[str]:
-    """Yield what a module does not have."""
+    """Yield the names that a module lacks."""
     try:
         found = import_module(module)
     except ImportError:

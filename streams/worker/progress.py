@@ -19,7 +19,7 @@ from cempstream.streams.worker.heart import Pulse
 from cempstream.streams.worker.lag import LagMeter
 from cempstream.streams.worker.waiting import WaitingTime
 
-#: A consumer that has messages waiting and takes none for this long has stopped in silence.
+#: A consumer that has messages waiting and takes none for this long has silently stopped.
 STALL_S = 75.0
 
 #: How often a worker looks at itself.
@@ -27,14 +27,14 @@ WATCH_INTERVAL_S = 1.0
 
 
 class Progress:
-    """Follow how far the worker has come.
+    """Follow what the worker has read and what waits.
 
     Parameters
     ----------
     lag
         Measures how much waits.
     breaker
-        While it is open nothing is taken on purpose.
+        While it is open, taking nothing is intended.
     """
 
     def __init__(self, lag: LagMeter, breaker: Breaker, metrics: Metrics) -> None:
@@ -59,7 +59,7 @@ class Progress:
 
     @property
     def pulse(self) -> Pulse:
-        """What a heartbeat says of the stream now."""
+        """What a heartbeat says about the stream now."""
         if not self.has_partitions:
             return Pulse(self._state, None, None)
         return Pulse(self._state, self._n_waiting, self._waited_s)
@@ -111,7 +111,7 @@ class Progress:
             self._moved_at_s = time.monotonic()
 
     async def ask(self, consumer: Any) -> None:
-        """Ask the broker how far the consumer's partitions reach; `watch` counts with the answer."""
+        """Ask the broker where the consumer's partitions end; `watch` uses the answer."""
         await self._lag.ask(consumer)
 
     async def wait_while_held(self) -> None:
@@ -122,10 +122,10 @@ class Progress:
 
 
 async def put_off_the_end() -> None:
-    """Put the process's end off, again and again; an event loop that hangs can neither say so nor end.
+    """Postpone the end of the process again and again; if the event loop hangs, the process ends.
 
-    From before the first packet on: Faust's timers begin only after the first assignment.
+    It starts before the first packet: Faust's timers begin only after the first assignment.
     """
     while True:
-        faulthandler.dump_traceback_later(STALL_S, exit=True)  # from a thread of its own
+        faulthandler.dump_traceback_later(STALL_S, exit=True)  # in its own thread
         await asyncio.sleep(WATCH_INTERVAL_S)

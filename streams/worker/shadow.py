@@ -1,8 +1,8 @@
 """A second bundle scores what the first one scores, to its own topic; it alerts no one.
 
 It is offered every packet of the night, after the first bundle's outcome is delivered. However slow it is,
-and whatever it raises, the night goes on: it works in its own thread, off the way of the acknowledgement.
-What it cannot keep up with is dropped and counted.
+and whatever it raises, the night goes on: it works in its own thread, and no acknowledgement waits for it.
+Packets that it is too slow for are dropped and counted.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Shadow:
     Raises
     ------
     BundleError, ProviderUnavailable
-        It cannot be loaded: whoever asked for it hears so at the start.
+        It cannot be loaded; the worker then does not start.
     """
 
     def __init__(self, settings: Settings, publisher: Publisher, metrics: Metrics) -> None:
@@ -75,7 +75,7 @@ class Shadow:
             self._jobs.put_nowait(_Job(packets, origins, ingested_at))
         except queue.Full:
             self._count.labels("dropped").inc(len(packets))
-            if not self._is_behind and not self._is_over.is_set():  # one line for a stretch of them
+            if not self._is_behind and not self._is_over.is_set():  # one line per stretch of dropped batches
                 notices.shadow_failed(self.bundle, "it is too slow for the stream and misses spectra")
             self._is_behind = True
 
@@ -122,7 +122,7 @@ class Shadow:
                 sending.close()
                 return
             self._count.labels("failed").inc(n_packets)
-            if not self._is_failing:  # one line for an outage
+            if not self._is_failing:  # one line per outage
                 notices.shadow_failed(self.bundle, f"its scores are not delivered: {error}")
             self._is_failing = True
             return

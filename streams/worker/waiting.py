@@ -8,8 +8,9 @@ from collections.abc import Hashable
 class WaitingTime:
     """Follow each partition's packets.
 
-    The packet that waits next is about as old as the one delivered last, unless nothing waited since: then it
-    has come since. Neither a burst after hours of silence nor a packet whose delivery hangs is misjudged.
+    The next waiting packet is about as old as the last delivered one. If the partition was empty since, it
+    is no older than that moment. So a burst after hours of silence does not look old, and a packet whose
+    delivery hangs does not look new.
     Times are Unix times in seconds, of the broker's or the producer's clock.
     """
 
@@ -19,7 +20,7 @@ class WaitingTime:
         self._seen_s: dict[Hashable, float] = {}
 
     def deliver(self, partition: Hashable, sent_s: float) -> None:
-        """Note when a packet whose outcome is delivered was sent; a time that is not set says nothing."""
+        """Note when a packet whose outcome is delivered was sent; a time that is not set is ignored."""
         if sent_s > 0:
             self._delivered_s[partition] = max(sent_s, self._delivered_s.get(partition, 0.0))
 
@@ -35,7 +36,7 @@ class WaitingTime:
         return max(0.0, now_s - max(known))
 
     def forget(self) -> None:
-        """Forget all: the partitions may have been with another worker meanwhile."""
+        """Forget everything: the partitions may have been with another worker meanwhile."""
         self._delivered_s.clear()
         self._empty_s.clear()
         self._seen_s.clear()
