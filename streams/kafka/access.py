@@ -1,7 +1,7 @@
 """Who may do what on the broker: the rights of a worker, of a subscriber and of the watch on exposures.
 
-Each gets what it needs and no more: a worker reads the survey's topics and writes its own, a subscriber reads
-alerts. Kafka refuses everything else where its authorizer is on.
+Each gets only what it needs: a worker reads the survey's topics and writes its own, a subscriber reads
+alerts. A broker with an authorizer refuses everything else.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def exposure_rights(principal: str, topics: TopicSettings) -> list[AclBinding]:
 
 
 def describe_right(right: AclBinding) -> str:
-    """Say a right in one line."""
+    """Describe a right in one line."""
     kind = ResourceType(right.restype).name.lower()
     operation = AclOperation(right.operation).name.lower()
     ending = "*" if right.resource_pattern_type is ResourcePatternType.PREFIXED else ""

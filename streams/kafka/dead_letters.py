@@ -14,7 +14,7 @@ from cempstream.processors.spectrum import Reason
 from cempstream.streams.kafka.messages import Headers, OutMessage, PacketOrigin, header_pairs
 from cempstream.streams.settings import LimitSettings
 
-#: Counts, on a packet, how often it was sent again.
+#: Header of a packet that counts how often it was sent again.
 ATTEMPTS = "requeue.attempts"
 
 #: Headers of a dead letter: why it was refused, and the digest of the packet.
@@ -27,7 +27,7 @@ _ORIGINAL = "orig.header."
 _CUT = "orig.cut"
 _DETAIL_CHARS = 500
 
-#: What a dead letter carries of a packet's key, and of its headers with their names, in bytes. Most take
+#: How much of a packet's key, and of its headers with their names, a dead letter keeps, in bytes. Most take
 #: a few hundred; a gateway that writes megabytes there must not make its dead letters undeliverable.
 _MOST_OF_KEY = 1024
 _MOST_OF_HEADERS = 16 * 1024
@@ -44,9 +44,9 @@ class DeadLetter:
     died_at
         UTC; when it was written there.
     topic
-        Where the packet came from, with its partition and offset there; empty where nothing says so.
+        Where the packet came from, with its partition and offset there; empty if unknown.
     size_bytes
-        Of the packet; `packet` may be no more than its head.
+        Of the packet; `packet` may hold only its head.
     is_whole
         Whether `packet`, `key` and `headers` are all of it.
     headers
@@ -88,7 +88,7 @@ class DeadLetter:
         Parameters
         ----------
         topic
-            Where to send it; None: where it came from.
+            Where to send it; None means where it came from.
         """
         headers = tuple(header for header in self.headers if header[0] != ATTEMPTS)
         return OutMessage(
@@ -102,7 +102,7 @@ class DeadLetter:
 def write_dead_letter(
     rejected: Rejected, origin: PacketOrigin, topic: str, limits: LimitSettings
 ) -> OutMessage:
-    """Return the message that brings a refused packet to the dead-letter topic.
+    """Return the dead-letter message of a refused packet.
 
     Parameters
     ----------
@@ -140,9 +140,9 @@ def write_dead_letter(
 
 
 def without_packet(letter: OutMessage, why: str) -> OutMessage:
-    """Return what is left of a dead letter that the broker does not take: where it was and its digest.
+    """Return a dead letter without its packet, for a broker that refuses its size: origin and digest stay.
 
-    The packet itself still stands where its origin says, as long as that topic keeps it.
+    The packet can be read at its origin for as long as that topic keeps it.
     """
     told = dict(letter.headers)
     told[_DETAIL] = f"{Reason.UNDELIVERABLE}: {why}; before: ".encode() + told[_DETAIL]
@@ -152,7 +152,7 @@ def without_packet(letter: OutMessage, why: str) -> OutMessage:
 
 
 def _bounded(origin: PacketOrigin) -> tuple[bytes | None, Headers, str]:
-    """Return as much of key and headers as is kept, and in words what was cut; empty where nothing was."""
+    """Return the key and headers that are kept, and a text that says what was cut; empty if nothing was."""
     cut = []
     key = origin.key
     if key is not None and len(key) > _MOST_OF_KEY:
@@ -173,7 +173,7 @@ def _bounded(origin: PacketOrigin) -> tuple[bytes | None, Headers, str]:
 
 
 def read_dead_letter(message: Message) -> DeadLetter:
-    """Read a message of the dead-letter topic; a header that is absent or odd costs nothing but itself."""
+    """Read a message of the dead-letter topic; a missing or malformed header affects only its own field."""
     pairs = header_pairs(message.headers())
     facts = {name: value.decode("utf-8", "replace") for name, value in pairs}
     headers = tuple(
@@ -202,7 +202,7 @@ def read_dead_letter(message: Message) -> DeadLetter:
 
 
 def original_header(headers: Headers, name: str) -> bytes | None:
-    """Return a header that the packet itself had, out of those of its dead letter; None where it had none."""
+    """Return a header of the original packet from its dead letter's headers; None if it had none."""
     return dict(headers).get(f"{_ORIGINAL}{name}")
 
 

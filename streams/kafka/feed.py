@@ -15,7 +15,7 @@ from cempstream.schemas.stamp import Tense
 from cempstream.streams.kafka.messages import OutMessage
 from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
 
-#: As many as one request to the broker carries well: 64 LAMOST packets are 2 MB.
+#: Messages per request to the broker: 64 LAMOST packets are 2 MB.
 _CHUNK = 64
 _TICK_S = 0.05
 _MAX_IN_FLIGHT = 4
@@ -24,8 +24,8 @@ _MAX_IN_FLIGHT = 4
 def spectrum_message(spectrum: Spectrum, topic: str, tense: Tense) -> OutMessage:
     """Return a spectrum as the message that brings it to a worker.
 
-    One that is current is stamped as reduced now: latency counts from there, and how long ago a recorded
-    night was reduced says nothing of this stream.
+    A current spectrum is stamped as reduced now: latency counts from there, and the time at which a recorded
+    night was reduced says nothing about this stream.
     """
     if tense == "current":
         spectrum = replace(spectrum, reduced_at=datetime.now(UTC))
@@ -42,14 +42,14 @@ async def send_at_rate(
     messages
         Taken when they are due.
     rate
-        Messages a second; 0: as fast as the broker confirms them.
+        Messages a second; 0 means as fast as the broker confirms them.
 
     Yields
     ------
     tuple
-        How many messages a chunk had, and the error of one that was not wholly delivered.
+        How many messages a chunk had, and its error if some were not delivered.
     """
-    # The clock starts with the first message at hand: what making it cost is not caught up on.
+    # The clock starts when the first message is ready: the time to make it is not caught up on.
     messages = chain(list(islice(messages, 1)), messages)
     began_s = time.monotonic()
     n_taken = 0
@@ -59,7 +59,7 @@ async def send_at_rate(
         if n_due <= 0:
             await asyncio.sleep(min(_TICK_S, 1 / rate))
             continue
-        # Reading and encoding block; the publisher's own thread delivers meanwhile.
+        # Reading and encoding block this thread; the publisher's thread delivers meanwhile.
         chunk = list(islice(messages, min(n_due, _CHUNK)))
         if not chunk:
             break

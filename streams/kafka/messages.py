@@ -1,4 +1,4 @@
-"""Messages as values: one on its way to Kafka, and where one that was read came from."""
+"""Messages as values: one to be sent to Kafka, and the origin of one that was read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TENSES = frozenset(get_args(Tense))
 
 @dataclass(frozen=True, slots=True)
 class OutMessage:
-    """One message on its way to Kafka."""
+    """One message to be sent to Kafka."""
 
     topic: str
     key: bytes | None
@@ -50,7 +50,7 @@ class PacketOrigin:
         Raises
         ------
         BadSpectrum
-            The header says another word, or several. It may have meant a recording: it never pages anyone.
+            The header has an unknown value, or several. A recording may have been meant, so it alerts no one.
         """
         said = {value.decode("utf-8", "replace") for name, value in self.headers if name == "tense"}
         words = {word.strip().lower() for word in said}
@@ -66,7 +66,7 @@ class PacketOrigin:
 
 
 def header_pairs(headers: object) -> Headers:
-    """Return headers as librdkafka gives them: a list, or nothing; a value may be absent."""
+    """Return headers as pairs; librdkafka gives a list or None, and a value may be None."""
     if not isinstance(headers, Iterable):
         return ()
     return tuple((str(name), bytes(value or b"")) for name, value in headers)

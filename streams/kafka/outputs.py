@@ -34,7 +34,7 @@ def refuse_unknown_tenses(
 
 
 def _refused(packet: bytes, outcome: Outcome, bad: BadSpectrum) -> Outcome:
-    if isinstance(outcome, Rejected):  # what else is wrong with it is told first
+    if isinstance(outcome, Rejected):  # any other reason comes first
         return outcome
     star = outcome.spectrum
     return Rejected(packet, bad.reason, bad.detail, star.spectrum_id, star.survey, star.exposure_id)
@@ -64,8 +64,8 @@ class MessageWriter:
     ) -> list[OutMessage]:
         """Write the messages of a batch: one score or dead letter each, and an alert for every candidate.
 
-        Alerts go out in Avro and in JSON; those of nights scored again have a topic of their own, which no
-        live subscriber reads.
+        Alerts go out in Avro and in JSON; those of nights scored again go to a separate topic, which no live
+        subscriber reads.
         """
         messages: list[OutMessage] = []
         published_at = datetime.now(UTC)
@@ -90,7 +90,7 @@ class MessageWriter:
 
 
 def _alert_headers(outcome: Classification, tense: Tense) -> Headers:
-    """Facts by which a client can filter before it decodes."""
+    """Return headers by which a client can filter before it decodes."""
     return (
         ("tense", tense.encode()),
         ("survey", outcome.spectrum.survey.encode()),

@@ -1,4 +1,4 @@
-"""Places in topics: which partitions there are, where a message lies, and what keeps one from reading."""
+"""Places in topics: which partitions there are, where a message is, and why a topic cannot be read."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class NoBroker(StreamError):
 
 
 def no_broker(bootstrap: str, errors: Iterable[KafkaError], silence: str = "") -> NoBroker:
-    """Return an error that says why none answers.
+    """Return an error that says why no broker answers.
 
     Parameters
     ----------
     errors
         What librdkafka told its ``error_cb``: refused, unknown host, wrong password.
     silence
-        What there is to say where it told nothing.
+        The message to use if it reported nothing.
     """
     reasons = (error.str() for error in errors if error.code() != KafkaError._ALL_BROKERS_DOWN)
     reason = next(reasons, silence).rpartition("/bootstrap: ")[2].partition(" (after ")[0]
@@ -51,7 +51,7 @@ def no_broker(bootstrap: str, errors: Iterable[KafkaError], silence: str = "") -
 
 
 class NoSuchTopic(StreamError):
-    """The broker does not have the topic, or does not show it."""
+    """The broker does not have the topic, or does not show it to us."""
 
     def __init__(self, topic: str, known: Iterable[str]) -> None:
         near = ", ".join(sorted(name for name in known if not name.startswith("_")))
@@ -93,8 +93,8 @@ def place_of(message: Message) -> tuple[Place, int]:
 
 
 def is_about_a_group(error: KafkaError | None) -> bool:
-    """Say whether the broker refuses the name of a group, which is nothing to a reader without one.
+    """Say whether an error only concerns the group's name, which a reader without a group can ignore.
 
-    librdkafka wants a name all the same, and asks for its coordinator.
+    librdkafka needs a name in any case, and asks for its coordinator.
     """
     return error is not None and error.code() == KafkaError.GROUP_AUTHORIZATION_FAILED

@@ -1,7 +1,7 @@
-"""Publishing: a batch of messages is delivered, all of it, or the caller hears of it.
+"""Publishing: a batch of messages is delivered completely, or the caller gets an error.
 
-confluent-kafka instead of Faust's ``topic.send``, which costs two thirds of a worker's rate when awaited per
-message. A delivery report costs one decrement; only the last of a batch touches the event loop.
+It uses confluent-kafka: Faust's ``topic.send`` costs two thirds of a worker's rate when awaited per message.
+Here a delivery report costs one decrement; only the last of a batch wakes the event loop.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class DeliveryFailed(FixableError, RuntimeError):
 
 
 class _Batch:
-    """Count a batch's delivery reports down and resolve one future for all of them."""
+    """Count down a batch's delivery reports and resolve one future for all of them."""
 
     def __init__(self, n_messages: int, loop: asyncio.AbstractEventLoop) -> None:
         self.delivered: asyncio.Future[None] = loop.create_future()
@@ -104,20 +104,20 @@ class Publisher:
     bootstrap
         ``host:port[,host:port…]``.
     linger_s
-        How long a message may wait for others to share its request.
+        How long a message may wait for others to be sent in the same request.
     compression
-        ``none``, ``lz4`` or ``zstd``. Float arrays hardly shrink.
+        ``none``, ``lz4`` or ``zstd``. Float arrays hardly compress.
     max_message_bytes
-        Largest message, key and headers included, before compression. The dead-letter topic takes what the
-        input took and more, so this exceeds the input's limit.
+        Largest message, key and headers included, before compression. A dead letter is larger than its
+        packet, so this exceeds the input's limit.
     max_queue_bytes, max_queue_messages
-        How much may wait here; `publish` waits when it is reached.
+        How much may be queued here; `publish` waits when the queue is full.
     delivery_timeout_s
-        When a message that no broker confirmed counts as failed. It should outlast a broker's restart.
+        After how long an unconfirmed message counts as failed. It should outlast a broker's restart.
     client_config
         Further librdkafka properties (security and the like); they override the above.
     on_retries
-        Called from a thread with the requests that had to be sent once more since the last call.
+        Called from a thread with the number of requests that were sent again since the last call.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class Publisher:
         await batch.delivered
 
     async def stop(self, timeout_s: float = 10.0) -> None:
-        """Wait for what is under way, then end; what `timeout_s` leaves over fails for its publisher."""
+        """Wait for the messages in flight, then end; those left after `timeout_s` fail."""
         producer, self._producer = self._producer, None
         if producer is None or self._poller is None:
             return
@@ -215,7 +215,7 @@ class Publisher:
         return self._producer
 
     def _read_statistics(self, statistics: str) -> None:
-        """Take librdkafka's own account; it counts from the producer's creation."""
+        """Read librdkafka's statistics; they count from the producer's creation."""
         n_retries = sum(broker["txretries"] for broker in json.loads(statistics)["brokers"].values())
         if n_retries > self._n_retries and self._on_retries is not None:
             self._on_retries(n_retries - self._n_retries)

@@ -1,4 +1,4 @@
-"""Read what a topic holds now, from its beginning or a time, to its end."""
+"""Read the messages that a topic holds now, from its beginning or from a time, to its end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from cempstream.streams.settings import KafkaSettings
 _TIMEOUT_S = 10.0
 _POLL_S = 0.1
 _CHUNK = 256
-#: Producers' clocks and retries put the messages of a partition out of order by less than this.
+#: Clocks and retries of producers put a partition's messages out of order by less than this.
 _DISORDER_MS = 600_000
 
 
@@ -47,7 +47,7 @@ def open_consumer(kafka: KafkaSettings) -> Iterator[Consumer]:
             "enable.partition.eof": True,
             "auto.offset.reset": "earliest",
             "fetch.wait.max.ms": 100,
-            "log_level": 0,  # what goes wrong comes as an exception
+            "log_level": 0,  # errors come as exceptions
             "error_cb": errors.append,
         }
     )
@@ -63,7 +63,7 @@ def open_consumer(kafka: KafkaSettings) -> Iterator[Consumer]:
 def read_topic(
     kafka: KafkaSettings, topic: str, *, since: datetime | None = None, until: datetime | None = None
 ) -> Iterator[Message]:
-    """Yield the messages that a topic holds, in the order of each partition, and end.
+    """Yield the messages that a topic holds, in the order of each partition, then end.
 
     The end of a partition is where Fetch says it is; ListOffsets is not asked, because not every broker
     answers it rightly.
@@ -106,7 +106,7 @@ def read_topic(
 
 
 def count_messages(kafka: KafkaSettings, topics: Sequence[str]) -> dict[str, int]:
-    """Return how many messages each topic holds, by the watermarks that Fetch returns."""
+    """Return how many messages each topic holds, from the watermarks that Fetch returns."""
     counts = dict.fromkeys(topics, 0)
     with open_consumer(kafka) as consumer:
         waiting = set(partitions_of(consumer, topics))
@@ -160,7 +160,7 @@ def _is_end(message: Message) -> bool:
 
 
 def at_time(consumer: Consumer, starts: list[TopicPartition], since_ms: int) -> list[TopicPartition]:
-    """Return where each partition reaches a time; its end where it never does."""
+    """Return each partition's first offset at or after a time; its end if there is none."""
     asked = [TopicPartition(start.topic, start.partition, since_ms) for start in starts]
     found = consumer.offsets_for_times(asked, timeout=_TIMEOUT_S)
     return [TopicPartition(p.topic, p.partition, p.offset if p.offset >= 0 else OFFSET_END) for p in found]

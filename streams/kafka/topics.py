@@ -1,4 +1,4 @@
-"""The topics: what each must be like, what the broker has, and how to get from one to the other."""
+"""The topics: how each must be configured, what the broker has, and how to bring it up to the plan."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _HEARTBEAT_DAYS = 1
 
 @dataclass(frozen=True, slots=True)
 class TopicPlan:
-    """What a topic must be like.
+    """How a topic must be configured.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class TopicPlan:
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """What a topic is like."""
+    """How a topic is configured."""
 
     name: str
     n_partitions: int
@@ -74,7 +74,7 @@ class TopicState:
         return int(value) if value.lstrip("-").isdecimal() else None
 
     def departs_from(self, plan: TopicPlan) -> list[str]:
-        """Say what is less than planned; more of anything is the operator's choice."""
+        """Say what is below the plan; what is above it is the operator's choice."""
         problems = []
         if self.n_partitions < plan.n_partitions:
             problems.append(f"{self.n_partitions} partitions, {plan.n_partitions} planned")
@@ -94,8 +94,8 @@ def plan_topics(
 ) -> list[TopicPlan]:
     """Return the plan of every topic.
 
-    The dead-letter topic takes whatever the input took and more; results are kept longer than spectra,
-    which their survey has.
+    The dead-letter topic takes larger messages than the input. Results are kept longer than spectra, because
+    the survey has the spectra.
     """
     durability = {IN_SYNC: "2"} if replication >= 3 else {}
 
@@ -116,7 +116,7 @@ def plan_topics(
 
 
 class TopicAdmin:
-    """What topics a broker has, made and changed.
+    """Read, create and change a broker's topics.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class TopicAdmin:
 
     def __init__(self, kafka: KafkaSettings) -> None:
         self.bootstrap = kafka.bootstrap
-        # What goes wrong comes as an exception; librdkafka would say every refused connection besides.
+        # Errors come as exceptions; librdkafka would also log every refused connection.
         self._errors: list[KafkaError] = []
         config: dict[str, Any] = {**kafka.client_config(), "log_level": 0, "error_cb": self._errors.append}
         self.client = AdminClient({"bootstrap.servers": kafka.bootstrap, **config})
@@ -146,12 +146,12 @@ class TopicAdmin:
             raise no_broker(self.bootstrap, self._errors, error.args[0].str()) from None
 
     def _answer(self, future: Future[Any]) -> Any:
-        """Wait for what the broker says.
+        """Wait for the broker's answer.
 
         Raises
         ------
         NoBroker
-            It says nothing in time.
+            It does not answer in time.
         KafkaException
             It refuses.
         """
@@ -161,7 +161,7 @@ class TopicAdmin:
             raise NoBroker(f"the broker at {self.bootstrap} did not answer in {_TIMEOUT_S:g} s") from None
 
     def states(self, names: Iterable[str] | None = None) -> dict[str, TopicState]:
-        """Return the state of those of the topics that exist, or of all that are not Kafka's own."""
+        """Return the state of those of the named topics that exist, or of all that are not Kafka's own."""
         known = self.metadata().topics
         wanted = (
             [n for n in known if not n.startswith("__")]
@@ -185,7 +185,7 @@ class TopicAdmin:
         }
 
     def create(self, plans: Iterable[TopicPlan]) -> set[str]:
-        """Create what does not exist and return the names of what was created."""
+        """Create the topics that do not exist and return the names of those created."""
         topics = [
             NewTopic(
                 plan.name,
@@ -205,20 +205,20 @@ class TopicAdmin:
             else:
                 created.add(name)
         deadline_s = time.monotonic() + _TIMEOUT_S
-        # A broker lists a topic a little later than it confirms it; a worker that does not see it refuses.
+        # A broker lists a topic a little after confirming it; a worker that does not see it refuses to start.
         while not created <= self.metadata().topics.keys() and time.monotonic() < deadline_s:
             time.sleep(_LOOK_AGAIN_S)
         return created
 
     def grant(self, rights: Iterable[Any]) -> None:
-        """Grant rights; those that are granted already stay.
+        """Grant rights; those already granted stay.
 
         Raises
         ------
         KafkaException
             The broker has no authorizer, or we may not.
         """
-        self.metadata()  # says plainly where no broker answers; this would only time out
+        self.metadata()  # reports a missing broker plainly; granting would only time out
         for granted in self.client.create_acls(list(rights), request_timeout=_TIMEOUT_S).values():
             self._answer(granted)
 
@@ -229,7 +229,7 @@ class TopicAdmin:
                 self._answer(future)
 
     def alter(self, plan: TopicPlan, state: TopicState) -> None:
-        """Bring a topic up to its plan: more partitions and other properties, never fewer partitions."""
+        """Bring a topic up to its plan: properties and partitions; never fewer partitions."""
         entries = [
             ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
             for name, value in plan.config.items()

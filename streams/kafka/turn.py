@@ -1,4 +1,4 @@
-"""One at a time: a command that must not run twice at once takes its turn through the broker."""
+"""A lock through the broker, for commands that must not run twice at the same time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from confluent_kafka.admin import AdminClient
 from cempstream.streams.kafka.places import StreamError
 from cempstream.streams.settings import KafkaSettings
 
-#: A broker may wait for others to join a group, and a killed command's membership ends with its session.
+#: A broker may wait for others to join a group, and a killed command's membership lasts for its session.
 _PATIENCE_S = 15.0
 _TIMEOUT_S = 10.0
 _SESSION_MS = 6000
@@ -24,8 +24,8 @@ _LONGEST_TURN_MS = 24 * 3600 * 1000
 def turn_at(kafka: KafkaSettings, topic: str, command: str) -> Iterator[None]:
     """Hold a topic's turn, from any machine, while the block runs.
 
-    The turn is the membership of a consumer group. A second command does not wait: what it would do has just
-    been done.
+    The turn is the membership of a consumer group. A second command does not wait: the first one has just
+    done its work.
 
     Raises
     ------
@@ -59,8 +59,8 @@ def turn_at(kafka: KafkaSettings, topic: str, command: str) -> Iterator[None]:
         deadline_s = time.monotonic() + _PATIENCE_S
         while not assigned and time.monotonic() < deadline_s:
             consumer.poll(0.2)
-        # Of several who join at once, one is given the first partition; from now on it does not answer when
-        # another asks to join.
+        # Of several that join at once, one is given the first partition; from then on it does not answer
+        # when another asks to join.
         place = TopicPartition(topic, 0)
         if not assigned or 0 not in assigned[0] or _last_end_s(consumer, place) > asked_at_s:
             raise taken
@@ -77,9 +77,9 @@ def _last_end_s(consumer: Consumer, place: TopicPartition) -> float:
 
 
 def _has_members(client: dict[str, Any], group: str) -> bool:
-    admin = AdminClient(client)  # an answer never comes once its client is gone
+    admin = AdminClient(client)  # kept: an answer never comes once its client is gone
     answer = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_S)[group]
     try:
         return bool(answer.result(2 * _TIMEOUT_S).members)
-    except KafkaException:  # a group that nobody has made yet
+    except KafkaException:  # the group does not exist yet
         return False

@@ -1,4 +1,4 @@
-"""What can be wrong with a stream before a single spectrum is read: each check says what, and what to do."""
+"""What can be wrong with a stream before it starts: each check says what it found and what to do."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from cempstream.streams.kafka.topics import (
 from cempstream.streams.scoring.assemble import load_routes
 from cempstream.streams.settings import KafkaSettings, ModelSettings, PolicySettings, Settings, TopicSettings
 
-#: An alert's spectrum is at most 64 KiB, in JSON half as much again; lines and attribution stand beside it.
+#: An alert's spectrum is at most 64 KiB, in JSON half as much again; lines and attribution are added to it.
 _LEAST_RESULT_BYTES = 512 * 1024
 _CREATE = "cempstream topics create"
 _ALTER = "cempstream topics create --alter"
 _SAFE_REPLICATION = 3
 
-#: Clocks further apart than these make latencies doubtful, and false.
+#: Clock offsets above which latencies are doubtful, and above which they are wrong.
 _CLOCK_WARN_S = 0.1
 _CLOCK_FAIL_S = 2.0
 _PROBE_TIMEOUT_S = 10.0
 
 
 class Status(StrEnum):
-    """How bad it is."""
+    """How serious a finding is."""
 
     OK = "ok"
     WARN = "warn"
@@ -53,14 +53,14 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One thing looked at.
+    """The result of one check.
 
     Attributes
     ----------
     subject
         broker, topics, models, provider, clock or package.
     remedy
-        What to do; empty where all is well.
+        What to do; empty if all is well.
     """
 
     status: Status
@@ -70,7 +70,7 @@ class CheckResult:
 
 
 def check_all(settings: Settings) -> Iterator[CheckResult]:
-    """Look at everything that a worker with these settings needs."""
+    """Check everything that a worker with these settings needs."""
     yield CheckResult(
         Status.OK, "package", f"cempstream {version('cempstream')} on Python {platform.python_version()}"
     )
@@ -96,7 +96,7 @@ def check_all(settings: Settings) -> Iterator[CheckResult]:
 
 
 def check_models(models: ModelSettings) -> Iterator[CheckResult]:
-    """Hold every bundle's files against its card, the shadow's among them."""
+    """Check every bundle's files against its card, the shadow's included."""
     for name in (*models.bundles, *([models.shadow] if models.shadow is not None else [])):
         try:
             bundle = load_bundle(find_bundle(name, models.root))
@@ -117,16 +117,16 @@ def check_models(models: ModelSettings) -> Iterator[CheckResult]:
 
 
 def check_provider(models: ModelSettings, policy: PolicySettings) -> Iterator[CheckResult]:
-    """Open every graph where it shall run, and score a bundle's reference spectrum there."""
+    """Open every graph on the chosen provider and score its bundle's reference spectrum."""
     for name in models.bundles:
         try:
             (route,) = load_routes(models.model_copy(update={"bundles": (name,)}), policy)
             route.chain.process_spectra([route.reference], route.policy(route.reference.survey))
         except BundleError:
-            continue  # said by check_models
+            continue  # reported by check_models
         except ProviderUnavailable as error:
             yield CheckResult(
-                Status.FAIL, "provider", str(error), "mend that, or choose another with --provider"
+                Status.FAIL, "provider", str(error), "fix that, or choose another with --provider"
             )
             return
         except ModelError as error:
@@ -140,7 +140,7 @@ def check_provider(models: ModelSettings, policy: PolicySettings) -> Iterator[Ch
 def check_topics(
     topics: TopicSettings, states: dict[str, TopicState], n_brokers: int
 ) -> Iterator[CheckResult]:
-    """Hold the broker's topics against what the worker needs of them."""
+    """Check the broker's topics against what the worker needs."""
     missing = [name for name in _names(topics) if name not in states]
     if missing:
         yield CheckResult(Status.FAIL, "topics", f"{', '.join(missing)} absent", _CREATE)
@@ -163,14 +163,14 @@ def _topic_problems(
             yield CheckResult(
                 Status.FAIL,
                 "topics",
-                f"{topics.dlq} takes {dlq_bytes} bytes and {name} {n_bytes}: a dead letter could be refused",
+                f"{topics.dlq} takes {dlq_bytes} bytes, {name} {n_bytes}: a dead letter could be too large",
                 _ALTER,
             )
     for name in (topics.scores, topics.alerts, topics.alerts_json, topics.alerts_archival):
         n_bytes = states[name].number(SIZE) if name in states else None
         if n_bytes is not None and n_bytes < _LEAST_RESULT_BYTES:
             yield CheckResult(
-                Status.FAIL, "topics", f"{name} takes {n_bytes} bytes: an alert could be refused", _ALTER
+                Status.FAIL, "topics", f"{name} takes {n_bytes} bytes: an alert could be too large", _ALTER
             )
     n_copies = min(_SAFE_REPLICATION, n_brokers)
     thin = [state.name for state in states.values() if state.replication < n_copies]
@@ -178,7 +178,7 @@ def _topic_problems(
         yield CheckResult(
             Status.WARN,
             "topics",
-            f"{', '.join(thin)} may not survive a broker: fewer than {n_copies} copies",
+            f"{', '.join(thin)} may not survive the loss of a broker: fewer than {n_copies} copies",
             "raise their replication with kafka-reassign-partitions",
         )
     for state in states.values():
@@ -187,7 +187,7 @@ def _topic_problems(
             yield CheckResult(
                 Status.WARN,
                 "topics",
-                f"{state.name}: {IN_SYNC} is {in_sync}; one broker's word is enough",
+                f"{state.name}: {IN_SYNC} is {in_sync}: a message counts as safe with one copy",
                 _ALTER,
             )
     for name in topics.spectra:
@@ -195,7 +195,7 @@ def _topic_problems(
             yield CheckResult(
                 Status.WARN,
                 "topics",
-                f"{name} has one partition: a second worker would idle",
+                f"{name} has one partition: a second worker would get none",
                 f"{_ALTER} --partitions 8",
             )
     kept = dlq.number(RETENTION) if dlq else None
@@ -206,7 +206,7 @@ def _topic_problems(
 
 
 def check_clock(kafka: KafkaSettings, admin: TopicAdmin) -> CheckResult:
-    """Compare our clock with the broker's, by a message that the broker stamps in a topic made for it."""
+    """Compare our clock with the broker's: it stamps a message in a topic made for this."""
     plan = TopicPlan(f"cemp.doctor.{uuid.uuid4().hex[:8]}", 1, 1, {TIMESTAMPS: "LogAppendTime"})
     try:
         admin.create([plan])
@@ -243,7 +243,7 @@ def check_clock(kafka: KafkaSettings, admin: TopicAdmin) -> CheckResult:
 
 
 def _clock_offset(kafka: KafkaSettings, topic: str) -> tuple[float | None, float]:
-    """Return the broker's clock less ours, and the most that it may be wrong by, in seconds."""
+    """Return the broker's clock minus ours, and the largest error of that, in seconds."""
     stamps: list[tuple[float, int, int]] = []
 
     def delivered(error: Any, message: Message) -> None:
@@ -262,7 +262,7 @@ def _clock_offset(kafka: KafkaSettings, topic: str) -> tuple[float | None, float
         }
     )
     best: tuple[float | None, float] = (None, float("inf"))
-    # The first message also opens the connection; of the others the quickest tells most.
+    # The first message also opens the connection; of the others the quickest is the most exact.
     for _ in range(4):
         sent_s = time.time()
         producer.produce(topic, b"", on_delivery=delivered)

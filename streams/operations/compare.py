@@ -34,7 +34,7 @@ _SMALLEST_P = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One spectrum whose decision the bundles do not share."""
+    """One spectrum on whose decision the bundles differ."""
 
     spectrum_id: str
     survey: str
@@ -97,14 +97,14 @@ class Comparison:
     shifts: Mapping[str, Shift]
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as JSON knows values: what is not a number is None."""
+        """Return its values for JSON, with None for what is not a number."""
         plain: dict[str, Any] = plain_json(asdict(self))
         return plain
 
 
 @dataclass(frozen=True, slots=True)
 class ComparedSpectrum:
-    """What is compared of a spectrum that was scored.
+    """The quantities of a scored spectrum that are compared.
 
     Attributes
     ----------
@@ -121,7 +121,7 @@ class ComparedSpectrum:
 
 
 class Comparer:
-    """Compare outcome by outcome; what is kept is a few numbers a spectrum.
+    """Compare outcome by outcome, keeping a few numbers per spectrum.
 
     Parameters
     ----------
@@ -142,11 +142,11 @@ class Comparer:
         self._vanished: Counter[str] = Counter()
 
     def add(self, old: Outcome, new: Outcome) -> None:
-        """Take one spectrum's outcomes into account."""
+        """Add one spectrum's two outcomes."""
         self.add_read(_read_outcome(old), _read_outcome(new))
 
     def add_read(self, old: ComparedSpectrum | str, new: ComparedSpectrum | str) -> None:
-        """Take one spectrum into account, each side as what was scored or as why it was not."""
+        """Add one spectrum; each side is what was scored, or why it was rejected."""
         for i, outcome in enumerate((old, new)):
             self._n_candidates[i] += isinstance(outcome, ComparedSpectrum) and outcome.is_candidate
         if isinstance(old, ComparedSpectrum) and isinstance(new, ComparedSpectrum):
@@ -180,7 +180,7 @@ class Comparer:
                 self._vanished[name] += is_before
 
     def report(self) -> Comparison:
-        """Return what has been found so far."""
+        """Return the comparison so far."""
         gained = sorted(self._gained, key=lambda change: change.p_new, reverse=True)
         lost = sorted(self._lost, key=lambda change: change.p_old, reverse=True)
         return Comparison(
@@ -243,7 +243,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
 
 
 def read_score(score: Score) -> ComparedSpectrum:
-    """Return what is compared of a score packet."""
+    """Return the quantities of a score packet that are compared."""
     values = {name: getattr(score.parameters, name).value for name in PARAMETERS}
     return ComparedSpectrum(
         score.spectrum_id,
@@ -307,7 +307,7 @@ def _rejected(found: Comparison, alone: Mapping[str, int]) -> str:
 
 
 def plain_json(value: Any) -> Any:
-    """Return a value as JSON knows them: what is not a finite number is None."""
+    """Return a value for JSON, None if it is not a finite number."""
     if isinstance(value, dict):
         return {name: plain_json(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

@@ -1,8 +1,8 @@
-"""Is every spectrum of an exposure accounted for? Counted from what was published, so that it holds for any
-number of workers, through restarts and repeats.
+"""Is every spectrum of an exposure accounted for? Counted from published outcomes, so that the answer is
+right for any number of workers, through restarts and repeats.
 
-A spectrum counts once, by its id: a repeat changes nothing, and one that was a dead letter and is scored
-after it was sent again is scored. What is kept is bounded in exposures and in spectra.
+A spectrum counts once, by its id. A repeat changes nothing; a dead letter that is sent again and scored
+counts as scored. The numbers of exposures and spectra kept in memory are limited.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from cempstream.schemas.exposure import Exposure, ExposureStatus
 
-#: An announced size above this is not believed.
+#: An announced size above this is ignored.
 LARGEST_EXPOSURE = 200_000
 
 
@@ -37,9 +37,9 @@ class Seen:
     size
         How many spectra the exposure yields, as this packet says.
     reduced_at
-        None of a dead letter.
+        None for a dead letter.
     published_at
-        When the outcome was.
+        When the outcome was published.
     """
 
     key: ExposureKey
@@ -53,7 +53,7 @@ class Seen:
 
 @dataclass(slots=True)
 class _Open:
-    """An exposure that is not complete; spectra are kept as 8 bytes of a hash."""
+    """An exposure that is not complete; of each spectrum 8 bytes of a hash are kept."""
 
     size: int = 0
     scored: set[int] = field(default_factory=set)
@@ -86,7 +86,7 @@ class _Open:
 
 
 class ExposureBook:
-    """Keep account of exposures.
+    """Count the spectra of exposures.
 
     Parameters
     ----------
@@ -94,10 +94,10 @@ class ExposureBook:
         An exposure to which nothing was added for this long is reported as incomplete, once; if it becomes
         complete later, that is reported too.
     max_spectra
-        Of all open exposures together; beyond, the one that waits longest is given up. A million take about
-        0.15 GB.
+        Of all open exposures together; above this, the exposure that waits longest is given up. A million
+        take about 0.15 GB.
     max_closed
-        How many exposures back a late repeat is known to belong to one that is closed.
+        How many closed exposures are remembered, to recognise late repeats.
     """
 
     def __init__(self, timeout_s: float, *, max_spectra: int = 1_000_000, max_closed: int = 10_000) -> None:
@@ -120,12 +120,12 @@ class ExposureBook:
         return self._n_spectra
 
     def oldest_s(self, now: datetime) -> float:
-        """Return since when nothing was added to the exposure that waits longest; 0 where none waits."""
+        """Return when something was last added to the exposure that waits longest; 0 if none waits."""
         last = min((o.last_published_at for o in self._open.values() if o.last_published_at), default=now)
         return max(0.0, (now - last).total_seconds())
 
     def remember(self, event: Exposure) -> None:
-        """Take note of what was reported before: it is not reported again."""
+        """Note an event that was reported earlier, so that it is not reported again."""
         key = ExposureKey(event.survey, event.exposure_id, event.reduction_version)
         if event.status == "complete":
             self._close(key)
@@ -133,7 +133,7 @@ class ExposureBook:
             self._reported.add(key)
 
     def take(self, seen: Seen, now: datetime) -> Iterator[Exposure]:
-        """Count an outcome; yields an event where an exposure becomes complete by it, or is given up."""
+        """Count an outcome; yield an event if it completes an exposure or one is given up."""
         if seen.key in self._closed or not 0 < seen.size <= LARGEST_EXPOSURE:
             return
         exposure = self._open.get(seen.key)
@@ -156,7 +156,7 @@ class ExposureBook:
                 yield _event(key, given_up, "incomplete", now)
 
     def overdue(self, now: datetime) -> Iterator[Exposure]:
-        """Yield an event for each exposure that has waited too long and was not reported yet."""
+        """Yield an event for each exposure that has waited too long and is not reported yet."""
         for key, exposure in self._open.items():
             last = exposure.last_published_at
             if not exposure.is_reported and last is not None and now - last > self._timeout:

@@ -1,7 +1,8 @@
-"""Read every outcome as it is published, and say of each exposure whether it is complete.
+"""Read every outcome as it is published, and report of each exposure whether it is complete.
 
-One reader for all partitions and workers: an exposure's spectra are spread over them by star. It holds no
-group and commits nothing: started again it reads a while back, and its own topic tells it what was said.
+There is one reader for all partitions and workers, because an exposure's spectra are spread over them by
+star. It joins no group and commits nothing. After a restart it reads some hours back, and learns from its own
+topic what it reported before.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _STALL_S = 60.0
 
 
 class ExposureMetrics:
-    """What Prometheus is told of exposures, in a registry of their own."""
+    """The Prometheus metrics of exposures, in their own registry."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = registry or CollectorRegistry()
@@ -78,7 +79,7 @@ class ExposureMetrics:
             registry=registry,
         )
 
-        # A counter that appears with its first count has not increased: the first fault would go unseen.
+        # To Prometheus a counter that appears with its first count has not increased; it would miss a fault.
         for survey in SURVEY_LABELS:
             self.missing.labels(survey)
             for status in get_args(ExposureStatus):
@@ -120,12 +121,12 @@ class ExposureWatch:
         self._moved_at_s = time.monotonic()
 
     def is_live(self) -> str | None:
-        """Say what is wrong, None where it reads."""
+        """Say what is wrong; None while it reads."""
         idle_s = time.monotonic() - self._moved_at_s
         return f"nothing was asked of the broker for {idle_s:.0f} s" if idle_s > _STALL_S else None
 
     def is_ready(self) -> str | None:
-        """Say why nothing can be called incomplete yet."""
+        """Say why no exposure can be called incomplete yet; None once it can."""
         return None if self._has_caught_up else "still reading what was published before the start"
 
     async def run(self, ending: asyncio.Event) -> None:
@@ -134,7 +135,7 @@ class ExposureWatch:
         Raises
         ------
         KafkaException, DeliveryFailed, NoSuchTopic
-            The broker went or refuses; whoever supervises starts us again.
+            The broker is gone or refuses; the supervisor starts the process again.
         """
         since = datetime.now(UTC) - self._lookback
         for event in await asyncio.to_thread(self._told_before, since):
@@ -182,7 +183,7 @@ class ExposureWatch:
 
     def _read_score(self, message: Message) -> Seen | None:
         try:
-            # Not `decode_score`: its checks take three times as long, and our own worker wrote it.
+            # Not `decode_score`: its checks take three times as long, and a worker wrote this packet.
             record = unpack(Kind.SCORE, message.value() or b"")
         except PacketError as problem:
             logger.error("a score cannot be read: %s", problem)
@@ -244,7 +245,7 @@ class ExposureWatch:
 
 
 def read_exposures(kafka: KafkaSettings, topic: str, since: datetime | None) -> Iterator[Exposure]:
-    """Yield the events about exposures that a topic holds; what cannot be read is logged."""
+    """Yield a topic's events about exposures; what cannot be read is logged."""
     for message in read_topic(kafka, topic, since=since):
         try:
             yield decode_exposure(message.value() or b"")

@@ -1,4 +1,4 @@
-"""Dead letters chosen and sent again, once what was wrong is fixed."""
+"""Choose dead letters and send their packets again, once the cause is fixed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _CHUNK = 100
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Which dead letters are meant; what is None does not restrict."""
+    """Which dead letters are chosen; a field that is None does not restrict."""
 
     reasons: frozenset[str] | None = None
     topic: str | None = None
     places: frozenset[str] | None = None
 
     def holds(self, letter: DeadLetter) -> bool:
-        """Whether a dead letter is among them."""
+        """Whether a dead letter is chosen."""
         return (
             (self.reasons is None or letter.reason in self.reasons)
             and (self.topic is None or letter.topic == self.topic)
@@ -47,7 +47,7 @@ class Rules:
     def objection(self, letter: DeadLetter) -> str | None:
         """Say why a packet is not sent again; None where it is."""
         if letter.died_at > self.began_at:
-            return "died after this command began"  # else a packet that stays bad would come round again
+            return "died after this command began"  # else a packet that stays bad would be sent for ever
         if not letter.is_whole:
             return "only the head of the packet was kept"
         if letter.attempts >= self.max_attempts:
@@ -85,17 +85,17 @@ def read_letters(settings: Settings, choice: Choice, since: datetime | None) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Packet:
-    """What all dead letters of one packet say: how often it was sent, and which of them stands for it."""
+    """What all dead letters of one packet say: how often it was sent, and which one is sent again."""
 
     attempts: int
     place: str | None
 
 
 def _packets(settings: Settings, choice: Choice, since: datetime | None, rules: Rules) -> dict[str, _Packet]:
-    """Look through the whole topic: a packet that stays bad leaves a dead letter each time it is sent.
+    """Group the whole topic's dead letters by packet: one that stays bad leaves one each time it is sent.
 
-    Sending every one of them again would multiply it. Packets are the same where their bytes are; of the
-    chosen dead letters of one, the latest stands for it.
+    Sending all of them again would multiply it. Packets with the same bytes are the same packet; of its
+    chosen dead letters the latest is sent again.
     """
     packets: dict[str, _Packet] = {}
     for message in read_topic(settings.kafka, settings.topics.dlq):
@@ -126,11 +126,11 @@ async def requeue_letters(
     Parameters
     ----------
     since
-        Only what died since then; None: all.
+        Only what died since then; None means all.
     dry_run
         Count what would be sent, and send nothing.
     on_failure
-        Told of each chunk that the broker did not take whole.
+        Called for each chunk that the broker did not take completely.
 
     Raises
     ------

@@ -1,7 +1,8 @@
-"""A recorded night scored again: the packets of a topic between two times, through a bundle or two.
+"""A recorded night scored again: the packets of a topic between two times, with one bundle or two.
 
-What comes of it keeps its ``record_id``, is marked as archival and goes to the scores and to the topic of
-archival alerts, never to a live one; what cannot be scored was a dead letter that night and is counted only.
+Results keep their ``record_id``, are marked as archival and go to the scores and to the topic of archival
+alerts, never to a live alert topic. A packet that cannot be scored was a dead letter that night, so it is
+only counted.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _PLANTED = ("injection", "test")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RecordedPacket:
-    """A recorded packet and where it lies."""
+    """A recorded packet and its place."""
 
     value: bytes = field(repr=False)
     origin: PacketOrigin
@@ -36,12 +37,12 @@ class RecordedPacket:
 
 @dataclass(slots=True)
 class Again:
-    """What became of the packets of a night.
+    """Counts of what became of a night's packets.
 
     Attributes
     ----------
     n_planted
-        Injections and tests of that night; they are no stars and are left out.
+        Injections and tests of that night; they are not stars and are left out.
     """
 
     n_scored: int = 0
@@ -65,12 +66,12 @@ class Again:
 
 
 def recorded_packets(messages: Iterable[Message], again: Again) -> Iterator[RecordedPacket]:
-    """Yield the night's own packets; what was planted in it is counted and left out."""
+    """Yield the night's own packets; injections and tests are counted and left out."""
     for message in messages:
         origin = _origin(message)
         try:
             is_planted = origin.tense in _PLANTED
-        except BadSpectrum as bad:  # that night it was a dead letter
+        except BadSpectrum as bad:  # it was a dead letter that night
             again.rejected[bad.reason.value] += 1
             continue
         if is_planted:
@@ -89,7 +90,7 @@ async def publish_again(
     tense: Tense,
     batch_size: int,
 ) -> None:
-    """Score packets and publish what comes of them, marked with a tense; a batch at a time.
+    """Score packets batch by batch and publish the results, marked with a tense.
 
     Raises
     ------
@@ -126,7 +127,7 @@ def compare_again(
     *,
     batch_size: int,
 ) -> None:
-    """Score packets twice and compare; `again` counts what the new bundle says. Nothing is published."""
+    """Score packets with both bundles and compare; `again` counts the new one's results; publish nothing."""
     while batch := list(islice(packets, batch_size)):
         values = [packet.value for packet in batch]
         before, after = old.classify_packets(values), new.classify_packets(values)

@@ -1,4 +1,4 @@
-"""Score an alert's own spectrum again with the very bundle that it names, and hold the numbers together."""
+"""Score an alert's own spectrum again with the bundle that it names, and compare the numbers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from cempstream.processors.spectrum import BadSpectrum
 from cempstream.schemas.alert import Alert, NoSpectrumError
 from cempstream.streams.scoring.assemble import build_chain
 
-#: Relative to a number's size where that is above 1. Batches of another size take other matrix kernels, other
-#: providers other arithmetic.
+#: Relative to a number's size where that is above 1. Another batch size uses other matrix kernels, and
+#: another provider other arithmetic.
 SAME_PROVIDER, OTHER_PROVIDER = 1e-5, 1e-3
 
 
 class Verdict(StrEnum):
-    """What came of a verification."""
+    """The result of a verification."""
 
     CONFIRMED = "confirmed"
     DIFFERS = "differs"
@@ -41,7 +41,7 @@ class Difference:
     size
         |again − alert|, relative where the number is above 1; infinite where only one of them is a number.
     name, said, again
-        Which number it is, what the alert says of it and what was found now.
+        Which number it is, its value in the alert and its value now.
     """
 
     size: float
@@ -74,14 +74,14 @@ class Verification:
 
 
 class Verifier:
-    """Verify alerts; a bundle is loaded once.
+    """Verify alerts; each bundle is loaded once.
 
     Parameters
     ----------
     provider
         Where the networks run.
     root
-        Where bundles lie; None: those of the package.
+        Folder of bundles; None means the package's.
     """
 
     def __init__(self, provider: Provider, root: Path | None = None) -> None:
@@ -129,7 +129,7 @@ class Verifier:
         )
 
     def _chain(self, alert: Alert) -> ProcessorChain:
-        """Return the chain of the bundle that the alert names, whose graphs are those that it names."""
+        """Return the chain of the alert's bundle, after checking that its graphs are the same."""
         if alert.bundle not in self._chains:
             bundle = load_bundle(find_bundle(alert.bundle, self._root))
             self._chains[alert.bundle] = build_chain(bundle, self._provider, threads=1)

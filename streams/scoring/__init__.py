@@ -1,4 +1,4 @@
-"""Scoring: from packets, files or a program's spectra to results, on models assembled from bundles.
+"""Scoring: from packets, files or a program's spectra to results, with models from bundles.
 
-Of the other rooms it imports the pictures alone, with which a result draws itself; it knows nothing of Kafka.
+Of the other rooms it imports only the pictures, which draw a result; it knows nothing of Kafka.
 """

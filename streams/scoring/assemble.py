@@ -1,4 +1,4 @@
-"""From settings to a pipeline: bundles loaded, checked, warmed and put behind their routes."""
+"""From settings to a pipeline: load the bundles, check and warm them, and give each its route."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from cempstream.schemas.codec import decode_spectrum
 from cempstream.streams.scoring.pipeline import Pipeline, Route
 from cempstream.streams.settings import ModelSettings, PolicySettings, Settings
 
-#: S/N per pixel of the spectrum on which a bundle proves that it works.
+#: S/N per pixel of a bundle's reference spectrum.
 _REFERENCE_SNR = 50.0
 #: Good fraction of a bundle's grid below which a spectrum is refused.
 _LEAST_COVERAGE = 0.052
-#: At lower resolution a shift is the wavelength zero point's before it is the star's.
+#: At lower resolution a shift comes from the wavelength zero point rather than from the star.
 _LEAST_VELOCITY_POWER = 500.0
 
 
@@ -58,7 +58,7 @@ def load_pipeline(settings: Settings, timer: StageTimer = untimed) -> Pipeline:
 
 
 def load_routes(models: ModelSettings, policy: PolicySettings) -> list[Route]:
-    """Load the bundles: the newest version of a name unless it says which."""
+    """Load the bundles; of a name without a version, the promoted or else the newest."""
     bundles = [load_bundle(find_bundle(name, models.root)) for name in models.bundles]
     return [
         Route(
@@ -97,7 +97,7 @@ def build_chain(bundle: Bundle, provider: Provider, *, threads: int = 0) -> Proc
         limits=FlagLimits(ood_score=card.ood.threshold, ranges=card.ranges, low_coverage=card.low_coverage),
         measures_velocity=card.resolving_power > _LEAST_VELOCITY_POWER,
         provenance=tuple(
-            # the provider that the session says, not the one that was asked for
+            # the session's actual provider, which may not be the one asked for
             Provenance(f"{card.name}.{name}", card.version, graph.sha256, graphs[name].provider.value)
             for name, graph in card.graphs.items()
         ),
@@ -121,7 +121,7 @@ def reference_spectrum(bundle: Bundle) -> Spectrum:
 
 
 def corrected_cfe(logg: Array, feh: Array, cfe: Array) -> Array:
-    """Return [C/Fe] as the star was born with it."""
+    """Return the [C/Fe] that the star was born with."""
     return cfe + carbon_correction(logg, feh, cfe)
 
 

@@ -1,4 +1,4 @@
-"""Classify from a program or a notebook: models loaded once, spectra in any form, a table out."""
+"""Classify from a program or a notebook: load the models once, give spectra in any form, get a table."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Classifier:
 
     @property
     def bundles(self) -> tuple[str, ...]:
-        """Name and version of the loaded models, in the order in which they are asked."""
+        """Name and version of the loaded models, in the order in which they are tried."""
         return tuple(route.chain.name for route in self._pipeline.routes)
 
     def classify(
@@ -101,30 +101,31 @@ class Classifier:
         columns: Sequence[str] | None = None,
         on_unreadable: Callable[[UnreadableFile], None] = _refuse,
     ) -> Results:
-        """Classify spectra: one result each, in order; what is rejected keeps its place and says why.
+        """Classify spectra: one result each, in order; a rejected spectrum keeps its place and says why.
 
         Parameters
         ----------
         spectra
-            A file or folder by its name, a `Spectrum`, a ``specutils.Spectrum`` (``Spectrum1D`` before 2.0),
+            The name of a file or folder, a `Spectrum`, a ``specutils.Spectrum`` (``Spectrum1D`` before 2.0),
             or a sequence of any of these. Fluxes and wavelengths of specutils may have any unit; a flux
-            without a unit of flux density is relative. What its spectra do not say in ``meta`` (``medium``,
-            ``frame``, ``resolving_power``) is estimated from all of the sequence together, and flagged.
+            without a unit of flux density is relative. What is missing from ``meta`` (``medium``, ``frame``,
+            ``resolving_power``) is estimated from the whole sequence together, and flagged.
         medium, frame, resolving_power, survey
             What you know better than the files or ``meta``: ``"air"`` or ``"vacuum"``, ``"observed"`` or
-            ``"rest"``, λ/FWHM, and a short name. A `Spectrum` already says all of it and is taken as it is.
+            ``"rest"``, λ/FWHM, and a short name. A `Spectrum` already says all this and is used as it is.
         wave_unit, columns
             What plain tables do not say: the unit of their wavelengths, ``"nm"``, and the names of their
             columns in order, ``("wave", "flux", "error")``.
         on_unreadable
-            Told of a file that cannot be read; the others are done all the same. Raises by default.
+            Called with the error of a file that cannot be read; the other files are still classified. By
+            default the error is raised.
 
         Raises
         ------
         UnreadableFile
             A file cannot be read.
         TypeError, ValueError
-            Something is no spectrum, or a unit or an option is not what it should be.
+            Something is not a spectrum, or a unit or an option is wrong.
         """
         options = ReadOptions(
             medium=medium,
@@ -167,12 +168,12 @@ class Classifier:
         ids
             The spectra's names.
         medium, frame, resolving_power, survey
-            As for `classify`; what is left out is estimated from the spectra and flagged.
+            As for `classify`; what is not given is estimated from the spectra and flagged.
 
         Raises
         ------
         ValueError
-            A unit, a shape or an option is not what it should be.
+            A unit, a shape or an option is wrong.
         """
         options = ReadOptions(medium=medium, frame=frame, resolving_power=resolving_power, survey=survey)
         given = given_arrays(wave, flux, error=error, ivar=ivar, mask=mask, ids=ids)
@@ -199,7 +200,7 @@ def classify(
 ) -> list[dict[str, ResultCell]]:
     """Classify files: one row per spectrum, in order, with the columns of ``cempstream classify``.
 
-    It loads the models anew; `Classifier` keeps them and gives a table with units.
+    Every call loads the models; a `Classifier` keeps them, and gives a table with units.
 
     Parameters
     ----------
@@ -208,14 +209,14 @@ def classify(
     medium, frame, resolving_power, survey, wave_unit, columns
         What the caller knows better than the files; see ``ReadOptions``.
     provider, bundles
-        Where the networks run and which are asked; None leaves it to the settings.
+        Where the networks run and which models are used; None leaves it to the settings.
 
     Raises
     ------
     UnreadableFile
         A file cannot be read.
     BundleError, ProviderUnavailable
-        The models cannot be loaded, or not where they shall run.
+        The models cannot be loaded, or do not run on the provider asked for.
     """
     results = Classifier(bundles, provider).classify(
         paths,
@@ -232,7 +233,7 @@ def classify(
 def _read(
     spectra: Spectra, options: ReadOptions, on_unreadable: Callable[[UnreadableFile], None]
 ) -> Iterator[Read]:
-    """Yield spectra in order; those of specutils that stand together are built together."""
+    """Yield spectra in order; neighbours from specutils are built together."""
     given: list[Given] = []
     n_seen = 0
     for one in _flattened(spectra):
@@ -256,7 +257,7 @@ def _read(
 
 
 def _flattened(spectra: Spectra) -> Iterator[Any]:
-    """Yield what can be read, of sequences within sequences too."""
+    """Yield the items of a sequence, also of nested sequences."""
     if isinstance(spectra, str | Path | Spectrum) or is_specutils(spectra):
         yield spectra
     elif isinstance(spectra, Sequence | Iterator):

@@ -1,4 +1,4 @@
-"""Classify spectra without a broker: the same packets through the same pipeline as in the worker."""
+"""Classify spectra without a broker, with the same packets and pipeline as in the worker."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cempstream.schemas.codec import encode_spectrum
 from cempstream.streams.scoring.pipeline import Pipeline
 from cempstream.streams.scoring.result import Result
 
-#: A spectrum, or what its reader refused, and the file that it comes from.
+#: A spectrum, or its reader's refusal, and the file that it comes from.
 Read: TypeAlias = tuple[str | None, Spectrum | Rejected]
 
 _DEFAULTS = ReadOptions()
@@ -28,14 +28,14 @@ def classify_files(
     on_unreadable: Callable[[UnreadableFile], None],
     on_file: Callable[[Path], None] = lambda path: None,
 ) -> Iterator[Result]:
-    """Yield one result per spectrum, in the files' order; no file is held whole.
+    """Yield one result per spectrum, in the files' order; no file is held whole in memory.
 
     Parameters
     ----------
     on_unreadable
-        Told of every file that cannot be read (to its end); the others are done all the same.
+        Called for every file that cannot be read (to its end); the other files are still classified.
     on_file
-        Told of every file that has been read.
+        Called for every file that has been read.
 
     Raises
     ------
@@ -61,7 +61,8 @@ def classify_spectra(reads: Iterable[Read], pipeline: Pipeline, *, batch_size: i
     Parameters
     ----------
     reads
-        Each spectrum with its file, or None where it has none; what its reader refused keeps its place.
+        Each spectrum with its file, or None if it has none; a spectrum that its reader refused keeps its
+        place.
 
     Raises
     ------

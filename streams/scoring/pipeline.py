@@ -1,6 +1,6 @@
 """The pipeline: a list of packets in, a list of outcomes out, one per packet, in order.
 
-It knows nothing of Kafka; the agent is a few lines around it and ``cempstream classify`` calls the same.
+It knows nothing of Kafka; the worker's agent and ``cempstream classify`` both call it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cempstream.processors.graph import ModelError
 from cempstream.processors.outcome import Classification, Outcome, Rejected
 from cempstream.processors.spectrum import BadSpectrum, Flag, Reason, Spectrum
 
-#: A row that makes our own arithmetic fail is treated like one that breaks a model.
+#: A row that makes our arithmetic fail is treated like one that breaks a model.
 _ROW_ERRORS = (ModelError, ArithmeticError, ValueError, LookupError)
 
 #: A packet that fails alone is tried this often before it becomes a dead letter.
@@ -36,7 +36,7 @@ class Route:
     Attributes
     ----------
     resolving_power
-        Smallest and largest λ/FWHM that the bundle was made for; what is sharper is smoothed to it.
+        Smallest and largest λ/FWHM that the bundle was made for; sharper spectra are smoothed to it.
     policy
         From a survey's name to its policy.
     reference
@@ -63,11 +63,11 @@ class Pipeline:
     decode
         From bytes to a spectrum; raises ``BadSpectrum``.
     routes
-        Asked in order; the first that serves a spectrum gets it.
+        Tried in order; the first that serves a spectrum gets it.
     timer
         Measures the stages by name.
     on_retry
-        Called whenever spectra go into the models once more, because a batch with them failed.
+        Called whenever spectra are scored again because their batch failed.
     """
 
     decode: Decoder
@@ -81,7 +81,7 @@ class Pipeline:
         Raises
         ------
         ModelBroken
-            Where spectra fail in the models and the models' own reference spectrum does so as well.
+            Spectra fail in the models, and so does the models' own reference spectrum.
         """
         outcomes: list[Outcome | None] = [None] * len(packets)
         groups: dict[tuple[int, str], list[tuple[int, Spectrum]]] = {}
@@ -104,7 +104,7 @@ class Pipeline:
         return [outcome for outcome in outcomes if outcome is not None]
 
     def _route(self, spectrum: Spectrum) -> tuple[int, Spectrum]:
-        """Choose the route of a spectrum; one sharper than any serves goes to the sharpest, and says so."""
+        """Choose the route of a spectrum; one that is too sharp for all gets the sharpest, and a flag."""
         for i, route in enumerate(self.routes):
             if route.serves(spectrum):
                 return i, spectrum
@@ -147,7 +147,7 @@ class Pipeline:
     def _check_models(self, route: Route, policy: Policy) -> None:
         """Tell poison rows from a broken model, by a spectrum that is known to be good.
 
-        However many rows failed says nothing: a survey can send a batch of rubbish.
+        The number of failed rows does not tell: a survey can send a whole batch of bad spectra.
         """
         try:
             route.chain.process_spectra([route.reference], policy)
@@ -166,7 +166,7 @@ def _rejected(packet: bytes, bad: BadSpectrum) -> Rejected:
 def _bisect(
     run: Callable[[Sequence[Spectrum]], list[ChainResult]], spectra: Sequence[Spectrum]
 ) -> tuple[list[ChainResult], int]:
-    """Run a batch; where it fails, halve it until the rows that fail stand alone.
+    """Run a batch; if it fails, halve it until each failing row is alone.
 
     Returns
     -------

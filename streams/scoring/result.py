@@ -1,4 +1,4 @@
-"""What became of one spectrum, and of many: values for a program, a table for an astronomer."""
+"""The result of one spectrum and of many: values for a program, a table for an astronomer."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from cempstream.streams.pictures.picture import Picture
 
-#: A notebook shows so many rows of a longer list.
+#: Rows that a notebook shows of a longer list.
 _SHOWN_ROWS = 60
 
 _UNITS = {column.name: column.unit for column in COLUMN_INFO}
@@ -39,16 +39,16 @@ _UNITS = {column.name: column.unit for column in COLUMN_INFO}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Result:
-    """What became of one spectrum; ``result["teff"]`` is its cell of the table, with the unit.
+    """The result of one spectrum; ``result["teff"]`` is its cell of the table, with the unit.
 
     Attributes
     ----------
     source
-        The file that it comes from; None where it was given in memory.
+        The file that it comes from; None if it was given in memory.
     spectrum
-        None where the source's own entry was bad.
+        None if it could not be read.
     outcome
-        All that the pipeline says of it, or why it was rejected.
+        Everything that the pipeline found, or why the spectrum was rejected.
     row
         The table's cells as plain values.
     """
@@ -62,7 +62,7 @@ class Result:
         object.__setattr__(self, "row", table_row(self.source, self.spectrum, self.outcome))
 
     def __getitem__(self, column: str) -> Any:
-        """Return a cell: a number with its unit where it has one, NaN where there is none."""
+        """Return a cell: a number with its unit if it has one, NaN for a missing number."""
         _check_column(column)
         value, unit = self.row[column], _UNITS[column]
         if unit:
@@ -73,7 +73,7 @@ class Result:
 
     @property
     def name(self) -> str:
-        """The star's name where the survey gave one, else the spectrum's."""
+        """The star's name if the survey gave one, else the spectrum's."""
         return str(self.row["object_id"] or self.row["spectrum_id"] or self.source or "?")
 
     @property
@@ -144,7 +144,7 @@ class Results:
     def table(self) -> QTable:
         """All columns of ``cempstream classify`` as an astropy table with units and UCDs.
 
-        What was rejected stands in its place with ``reason`` and ``detail``, its numbers NaN. ``meta`` holds
+        A rejected spectrum keeps its row, with ``reason`` and ``detail`` and NaN for numbers. ``meta`` holds
         the version of ``cempstream``, ``bundles`` and ``models``, and ``policies`` the prior and threshold of
         each bundle and survey.
         """
@@ -160,7 +160,8 @@ class Results:
         return Results(sorted(chosen, key=lambda result: -float(result.row["p_cemp"] or 0.0)))
 
     def write(self, path: Path | str) -> None:
-        """Write the table as the name says: ``.csv, .jsonl, .parquet, .ecsv, .fits`` or ``.vot``.
+        """Write the table; the name's ending (``.csv, .jsonl, .parquet, .ecsv, .fits, .vot``) sets the
+        format.
 
         Raises
         ------
@@ -195,7 +196,7 @@ class Results:
             return Results(self._results[key])
         if isinstance(key, int | np.integer):
             return self._results[key]
-        # numpy's rules for masks and lists of places
+        # numpy's rules for masks and lists of indices
         return Results(self._results[i] for i in np.arange(len(self))[key].tolist())
 
     def __repr__(self) -> str:

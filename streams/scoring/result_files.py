@@ -1,4 +1,4 @@
-"""Tables of results as files: CSV, JSON lines and Parquet row by row; ECSV, FITS and VOTable by astropy."""
+"""Tables of results as files: CSV, JSON lines and Parquet row by row; ECSV, FITS and VOTable with astropy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from cempstream.streams.scoring.result_table import (
 
 WriteResult: TypeAlias = Callable[[Result], None]
 
-#: A spreadsheet takes a cell that begins so for a formula, unless it is a number.
+#: A spreadsheet takes a cell that begins with one of these for a formula, unless it is a number.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{0,40})?", re.ASCII)
 
@@ -37,7 +37,7 @@ _ROWS_PER_GROUP = 4096
 def open_table(path: Path | TextIO) -> Iterator[WriteResult]:
     """Open a table for writing and give the function that takes its results.
 
-    The file appears, whole, when all is written; what fails on the way leaves an older one as it was.
+    The file appears when all is written; after a failure an older file is left as it was.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def open_table(path: Path | TextIO) -> Iterator[WriteResult]:
     try:
         with os.fdopen(handle, "wb") as stream, _FORMATS[path.suffix](stream) as write:
             yield write
-        part.chmod(0o666 & ~_umask())  # mkstemp's own are the owner's alone
+        part.chmod(0o666 & ~_umask())  # mkstemp lets only the owner read and write
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)
@@ -61,7 +61,7 @@ def open_table(path: Path | TextIO) -> Iterator[WriteResult]:
 
 
 def check_table_name(path: Path) -> None:
-    """Refuse a name that no table can be written under.
+    """Refuse a path to which no table can be written.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def _csv(stream: TextIO) -> Iterator[WriteResult]:
 
 
 def csv_cell(value: ResultCell) -> ResultCell:
-    """Return a value as it stands in a CSV: no text that a spreadsheet would run or a terminal obey.
+    """Return a value for a CSV file, as text that no spreadsheet runs and no terminal obeys.
 
     Text that begins like a formula is given an apostrophe, as OWASP advises; numbers stay as they are.
     """
@@ -140,7 +140,7 @@ def _parquet(stream: IO[bytes]) -> Iterator[WriteResult]:
 
 
 def _by_astropy(save: Callable[[Any, IO[bytes]], None]) -> Callable[[IO[bytes]], Any]:
-    """Return the writer of a format that takes a table as a whole; the rows wait in memory until then."""
+    """Return the writer of a format that needs the whole table; the rows wait in memory until the end."""
 
     @contextmanager
     def write_whole(stream: IO[bytes]) -> Iterator[WriteResult]:
@@ -164,7 +164,7 @@ def _save_ecsv(table: Any, stream: IO[bytes]) -> None:
 
 
 def _save_fits(table: Any, stream: IO[bytes]) -> None:
-    """Write a FITS table; a header holds no lists, so that its COMMENT cards say what made the table."""
+    """Write a FITS table; a header cannot hold lists, so COMMENT cards say what made the table."""
     from astropy.io.fits import HDUList, PrimaryHDU, table_to_hdu
 
     lines = _metadata_lines(table.meta)

@@ -1,4 +1,4 @@
-"""Results as a table: one row per spectrum; what each column is called, holds and is measured in."""
+"""Results as a table: one row per spectrum, and each column's name, content and unit."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cempstream.schemas.results import code_provenance, short_provenance
 if TYPE_CHECKING:
     from astropy.table import QTable
 
-#: None where there is nothing to say; never NaN, for which JSON has no word.
+#: None for a missing value; never NaN, which JSON does not have.
 ResultCell: TypeAlias = str | float | bool | None
 ResultRow: TypeAlias = Mapping[str, ResultCell]
 
@@ -27,9 +27,9 @@ class Column(NamedTuple):
     kind
         ``str``, ``float`` or ``bool``.
     unit
-        As astropy writes it; empty also for a dex, which VOTable does not know as a unit.
+        As astropy writes it; also empty for dex, which is not a unit in VOTable.
     ucd
-        What it is, in the words of UCD1+.
+        Its meaning, as a UCD1+.
     """
 
     name: str
@@ -112,12 +112,12 @@ def table_row(source: str | None, spectrum: Spectrum | None, outcome: Outcome) -
     Parameters
     ----------
     source
-        The spectrum's file; None where it comes from memory.
+        The spectrum's file; None if it comes from memory.
     spectrum
-        None where the file's own entry was bad: then the outcome says what is known.
+        None if it could not be read; the outcome then says what is known.
     """
     row: dict[str, ResultCell] = dict.fromkeys(COLUMNS)
-    # a file's name may be no text
+    # a file's name may not be valid text
     row["file"] = None if source is None else source.encode("utf-8", "backslashreplace").decode()
     if spectrum is not None:
         row |= {
@@ -141,8 +141,8 @@ def table_row(source: str | None, spectrum: Spectrum | None, outcome: Outcome) -
 def quantity_table(rows: Sequence[ResultRow], metadata: Mapping[str, Any]) -> QTable:
     """Return rows as an astropy table with units, UCDs and descriptions.
 
-    What a row does not say is NaN, an empty text, or False for ``is_candidate``. What does not print in a
-    text is escaped: XML and FITS know no way to hold it.
+    A missing value is NaN, an empty text, or False for ``is_candidate``. Non-printing characters are escaped:
+    XML and FITS cannot hold them.
     """
     import numpy as np
     from astropy.table import Column as TableColumn
@@ -165,7 +165,7 @@ def quantity_table(rows: Sequence[ResultRow], metadata: Mapping[str, Any]) -> QT
 
 
 def table_metadata(outcomes: Iterable[Outcome]) -> dict[str, Any]:
-    """Return what made some outcomes.
+    """Return the software, models and policies that made some outcomes.
 
     Returns
     -------

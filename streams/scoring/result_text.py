@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from cempstream.streams.scoring.result import Result
 
-#: The parameters that a person looks at first.
+#: The parameters shown in the short table.
 _SHOWN = ("teff", "feh", "cfe")
 _CANDIDATE = "★"
 _LONGEST_NAME = 40
@@ -38,7 +38,7 @@ HEADINGS = (
 
 
 def short_cells(result: Result) -> tuple[str, ...]:
-    """Return one result's cells under ``HEADINGS``; a spectrum unlike the training has no parameters."""
+    """Return one result's cells under ``HEADINGS``; for a spectrum unlike the training, no parameters."""
     outcome = result.outcome
     name = shown(result.name, longest=_LONGEST_NAME)
     if not isinstance(outcome, Classification):
@@ -66,7 +66,7 @@ def terminal_table(results: Iterable[Result]) -> Table:
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     for heading in HEADINGS:
         is_text = heading in ("", "name", "subclass", "notes")
-        # In a narrow window names and notes are folded; a number is never cut.
+        # In a narrow window names and notes are wrapped; a number is never cut.
         table.add_column(
             Text(heading),
             justify="left" if is_text else "right",
@@ -74,14 +74,14 @@ def terminal_table(results: Iterable[Result]) -> Table:
             overflow="fold",
         )
     for result in results:
-        # Text, not a string: [Fe/H], or a name like it, would be taken for a style
+        # Text, not a string: Rich would take [Fe/H], or a name like it, for a style
         style = "bold green" if result.is_candidate else "dim" if result.is_rejected else ""
         table.add_row(*map(Text, short_cells(result)), style=style)
     return table
 
 
 def html_table(results: Iterable[Result]) -> str:
-    """Return the same as HTML."""
+    """Return the same table as HTML."""
     head = "".join(f"<th>{escape(heading)}</th>" for heading in HEADINGS)
     rows = (
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in short_cells(result)) + "</tr>"

@@ -160,7 +160,7 @@ class Metrics:
         ProcessCollector(registry=registry)
         for outcome in ("scored", "rejected"):
             self.spectra.labels(outcome)
-        # To Prometheus a counter that appears with its first count has not increased: it would miss that fault.
+        # To Prometheus a counter that appears with its first count has not increased; it would miss a fault.
         for what in ("publish", "batch"):
             self.retries.labels(what)
         for outcome in ("scored", "rejected", "failed", "dropped"):

@@ -61,8 +61,8 @@ class Consumer(aiokafka.Consumer):
     async def wait_first(self, *waits: Any, timeout: Any = None) -> WaitResults:
         """Deliver a message at once if nothing stands in its way.
 
-        Faust makes four tasks per message (delivery, suspended flow, stop, crash) and waits for the first, which
-        takes half of the event loop's time. A delivery nearly always ends at once.
+        Faust makes four tasks per message (delivery, suspended flow, stop, crash) and waits for the first.
+        This takes half of the event loop's time, and a delivery nearly always ends at once.
         """
         delivery = waits[0]
         if len(waits) != 2 or timeout is not None or not asyncio.iscoroutine(delivery):
