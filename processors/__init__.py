@@ -1,4 +1,4 @@
 """The science: pure functions from spectra to estimates.
 
-Imports numpy, scipy and ``cempstream.errors``; nothing of the other layers, and nothing of ``readers``.
+Imports numpy, scipy and ``cempstream.errors``; not the other layers, and not ``readers``.
 """

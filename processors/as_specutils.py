@@ -1,4 +1,4 @@
-"""A spectrum in the form of specutils, which astronomers' programs take."""
+"""Convert a spectrum to a ``specutils.Spectrum``, which other astronomy packages read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cempstream.errors import FixableError, install_hint
 from cempstream.processors.rebin import good_pixels
 from cempstream.processors.spectrum import Spectrum
 
-#: What of a spectrum stands in ``meta``, under its own name.
+#: Fields of a spectrum that go into ``meta`` under the same name.
 _META = (
     "spectrum_id", "survey", "exposure_id", "reduction_version", "object_id", "ra", "dec", "epoch",
     "gaia_source_id", "observed_at", "reduced_at", "medium", "frame", "resolving_power", "rv_kms", "grating",
@@ -23,7 +23,7 @@ class NoSpecutils(FixableError, ImportError):
 def to_specutils(spectrum: Spectrum) -> Any:
     """Return a spectrum as a ``specutils.Spectrum``.
 
-    The spectral axis is in Å, in the medium and frame that ``meta`` says; the flux in 1e-17 erg/s/cm²/Å, or
+    The spectral axis is in Å, in the medium and frame that ``meta`` gives; the flux in 1e-17 erg/s/cm²/Å, or
     without a unit where it is relative. The uncertainty is an inverse variance; the mask is true where a
     pixel is bad.
 

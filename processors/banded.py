@@ -1,7 +1,7 @@
-"""A banded matrix as a row of small dense ones.
+"""A banded matrix stored as a list of small dense blocks.
 
-Resampling weights lie near a diagonal. Cut into blocks of rows they are dense, and a batch runs through
-dense blocks four times faster than through a sparse matrix, which takes one number at a time.
+Resampling weights lie near a diagonal, so blocks of rows are dense. Multiplying a batch by dense blocks is
+four times faster than by a sparse matrix, which takes one number at a time.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from scipy.sparse import csr_array
 
 from cempstream.processors.grid import Array
 
-#: Output pixels of a block, where the input's are no finer than a quarter of them.
+#: Output pixels per block, where an input pixel is at least a quarter of an output pixel.
 _BLOCK_ROWS = 32
 _MIN_BLOCK_ROWS = 8
-#: Input pixels that a block spans beside its kernel.
+#: Input pixels that a block spans in addition to its kernel.
 _BLOCK_COLUMNS = 128
 
 
@@ -28,12 +28,12 @@ class _Block:
 
 
 class BandedMatrix:
-    """Weights of shape ``(n_out, n_in)``, given by their places.
+    """Weights of shape ``(n_out, n_in)``, given by their positions.
 
     Parameters
     ----------
     rows, columns, weight
-        Places and values, shape ``(n_weights,)``; values on one place add up.
+        Positions and values, shape ``(n_weights,)``; values at the same position add up.
     """
 
     def __init__(self, rows: Array, columns: Array, weight: Array, shape: tuple[int, int]) -> None:
@@ -62,12 +62,12 @@ class BandedMatrix:
 
     @property
     def nbytes(self) -> int:
-        """Memory that the weights take."""
+        """Memory that the weights take, in bytes."""
         return sum(block.weight.nbytes for block in self._blocks)
 
 
 def _cut(sparse: csr_array, rows: slice) -> _Block:
-    """Return a block of rows as far as it holds anything."""
+    """Return a block of rows, cut to the columns that hold weights."""
     used = sparse.indices[sparse.indptr[rows.start] : sparse.indptr[rows.stop]]
     columns = slice(int(used.min()), int(used.max()) + 1) if used.size else slice(0, 0)
     return _Block(rows, columns, np.ascontiguousarray(sparse[rows, columns].toarray().T))

@@ -1,6 +1,6 @@
 """Line indices and named bands of the field, with their sources.
 
-Wavelengths stand as published, in the medium that the source used; ``vacuum`` turns them.
+Wavelengths are as published, in the medium that the source used; ``vacuum`` converts them.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ PYHAMMER = tuple(
     )
 )
 
-#: Ca II K of Beers et al. 1999 (three widths, of which KP takes one) and the CH and hydrogen indices of the
+#: Ca II K of Beers et al. 1999 (three widths, of which KP uses one) and the CH and hydrogen indices of the
 #: HES (Christlieb et al. 2008; Placco et al. 2010, 2011).
 METAL_POOR = (
     Band("k6", "ew", (3930.7, 3936.7), ((3903.0, 3923.0), (4000.0, 4020.0))),
@@ -108,7 +108,7 @@ CEMP_BANDS = LICK + PYHAMMER + METAL_POOR
 
 
 def resolved_bands(bands: tuple[Band, ...], resolving_power: float) -> tuple[Band, ...]:
-    """Return the bands of which every window is at least one resolution element (λ/R) wide."""
+    """Return the bands whose windows are all at least one resolution element (λ/R) wide."""
     return tuple(
         band
         for band in bands
@@ -116,7 +116,7 @@ def resolved_bands(bands: tuple[Band, ...], resolving_power: float) -> tuple[Ban
     )
 
 
-#: Physical windows that an explanation may name, air Å.
+#: Named windows that an explanation may mention, air Å.
 NAMED_WINDOWS: tuple[tuple[str, Window], ...] = (
     ("CN 3883", (3846.0, 3883.0)),
     ("Ca II K", (3924.7, 3942.7)),

@@ -1,4 +1,4 @@
-"""All processors of one model bundle in their order: spectra in, classifications out."""
+"""All processors of one model bundle, in order: spectra in, classifications out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from cempstream.processors.regress import ParameterEstimates, Regressor
 from cempstream.processors.spectrum import BadSpectrum, Flag, Reason, Spectrum
 from cempstream.processors.velocity import Velocities, VelocityFinder, shift_to_rest
 
-#: Names a stage while it runs, for whoever measures it.
+#: Called with a stage's name; the context lasts while the stage runs, so that it can be timed.
 StageTimer = Callable[[str], AbstractContextManager[None]]
 
 
@@ -39,19 +39,19 @@ def untimed(stage: str) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-#: Bands from which the brightness of a star is taken, the first that a packet carries.
+#: A star's magnitude is taken from the first of these bands that the packet has.
 _MAGNITUDE_BANDS = ("G", "phot_g", "r", "R", "V", "g", "i")
 _CONTAMINATED = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class FlagLimits:
-    """Where a result is flagged.
+    """Limits at which a result is flagged.
 
     Attributes
     ----------
     ood_score
-        Above it a spectrum is unlike anything the bundle was trained on.
+        Above it a spectrum is unlike the training data.
     low_snr, low_coverage
         Below them a result is flagged.
     ranges
@@ -71,11 +71,11 @@ class ProcessorChain:
     Attributes
     ----------
     name
-        Bundle and version, stands in every result.
+        Bundle and version, as every result gives it.
     attribution_edges_aa
         Edges of the attribution's bins, shape ``(n_bins + 1,)``.
     measures_velocity
-        False at low resolution, where what is found and taken out is the wavelength zero point.
+        False at low resolution, where the shift that is measured and removed is the wavelength zero point.
     """
 
     name: str
@@ -95,12 +95,12 @@ class ProcessorChain:
     def process_spectra(
         self, spectra: Sequence[Spectrum], policy: Policy, timer: StageTimer = untimed
     ) -> list[Classification | BadSpectrum]:
-        """Process spectra of one survey; entry i of the result is spectrum i's.
+        """Process spectra of one survey; entry i of the result belongs to spectrum i.
 
         Raises
         ------
         ModelError
-            Where a graph fails or returns numbers that are not finite.
+            A graph fails or returns numbers that are not finite.
         """
         with timer("rebin"):
             batch = self.rebin(spectra)
@@ -255,7 +255,7 @@ class ProcessorChain:
 
 
 def _without_pixels(spectrum: Spectrum) -> BadSpectrum | None:
-    """Tell a spectrum without a single good pixel from one that the grid misses."""
+    """Distinguish a spectrum without any good pixel from one outside the grid."""
     if good_pixels(spectrum).any():
         return None
     return BadSpectrum(
@@ -291,4 +291,4 @@ def _is_contaminated(spectrum: Spectrum) -> bool:
     if spectrum.contamination is None:
         return False
     share = float(np.mean(spectrum.contamination, dtype=np.float64))
-    return not share <= _CONTAMINATED  # a share that is not a number is no promise of a clean star
+    return not share <= _CONTAMINATED  # written so that NaN counts as contaminated

@@ -1,4 +1,4 @@
-"""Classify: calibrated probabilities at the survey's prior, and where in the spectrum they come from."""
+"""Classify: calibrated probabilities at the survey's prior, and the wavelengths they come from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cempstream.processors.outcome import NamedBand
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """From a network's logit to a probability at any prior.
+    """Turns a network's logit into a probability at any prior.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class ClassScores:
     Attributes
     ----------
     p_cemp, p_cemp_corrected, ood
-        Shape ``(n_spec,)``, at the prior asked for; ``ood`` does not depend on it.
+        Shape ``(n_spec,)``, at the requested prior; ``ood`` does not depend on it.
     subclass_p
         Shape ``(n_spec, n_subclasses)``, rows sum to 1.
     attribution
@@ -58,7 +58,7 @@ class ClassScores:
 
 
 class Scorer:
-    """Read the trunk's tokens as classes.
+    """Computes class scores from the trunk's tokens.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Scorer:
 
 
 class BandNamer:
-    """Sum attribution over the physical windows that a person knows by name.
+    """Sums attribution over named spectral windows.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class BandNamer:
         #: Share of each bin that lies in each window, shape (n_windows, n_bins).
         self.share = np.clip(high - low, 0.0, None) / np.diff(edges)
         self.names = [name for name, _ in NAMED_WINDOWS]
-        #: What each window has of an even attribution.
+        #: Share of each window if attribution were uniform.
         self.chance = dict(zip(self.names, self.share.mean(axis=1).tolist(), strict=True))
 
     def __call__(self, attribution: Array, n_named: int = 4) -> list[tuple[NamedBand, ...]]:

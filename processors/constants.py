@@ -1,4 +1,4 @@
-"""Numbers that many modules share."""
+"""Physical and numerical constants shared by many modules."""
 
 #: Speed of light, km/s.
 LIGHT_KMS = 299_792.458

@@ -1,4 +1,4 @@
-"""A smooth pseudo-continuum that asks nothing of the survey's flux calibration."""
+"""A smooth pseudo-continuum that does not depend on the survey's flux calibration."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class Normaliser:
     """Divide spectra by their running Gaussian mean.
 
     A running mean (not an upper envelope) is linear in the flux: noise does not bias it, so one network
-    serves S/N 3 and S/N 100. It follows throughput, reddening and raw counts alike, and eats part of the
-    broad carbon bands; the networks are trained behind the same processor and learn what is left.
+    serves S/N 3 and S/N 100. It follows throughput, reddening and raw counts alike, and removes part of
+    the broad carbon bands; the networks are trained on its output and learn from what is left.
 
     Parameters
     ----------
     sigma_pix
         Standard deviation of the Gaussian in pixels of the grid.
     spike_sigma
-        A pixel that stands this many sigma and 50 % above the mean is taken for a cosmic ray or a sky line.
+        A pixel this many sigma and 50 % above the mean is treated as a cosmic ray or a sky line.
     """
 
     def __init__(self, sigma_pix: float, *, spike_sigma: float = 6.0) -> None:
@@ -51,8 +51,8 @@ class Normaliser:
     def _fill(
         self, flux: Array, ivar: Array, kernel: Array, norm: Array, norm_ivar: Array, continuum: Array
     ) -> None:
-        """Normalise a few rows into the last three arrays, which are new and our own."""
-        # Arithmetic with a mask of zeros and ones is twenty times faster here than numpy's `where=`.
+        """Normalise a few rows and write them into the last three arrays, which the caller just made."""
+        # Multiplying by a mask of zeros and ones is twenty times faster here than numpy's `where=`.
         bad = (ivar <= 0).astype(np.float32)
         continuum[:] = _running_mean(flux, bad, kernel)
         np.divide(flux, continuum, out=norm)
@@ -83,18 +83,18 @@ def _kernel(n_nodes: int, sigma_nodes: float) -> Array:
 
 
 def _running_mean(flux: Array, bad: Array, kernel: Array) -> Array:
-    """Gaussian mean of the good pixels at block nodes, drawn linearly between them; always positive."""
+    """Gaussian mean of the good pixels at block nodes, linear between them; always positive."""
     n_spec, n_pix = flux.shape
     n_nodes = n_pix // BLOCK_PIX
     ones = np.ones(BLOCK_PIX, dtype=np.float32)
-    # Sums over a short last axis are slow in numpy; as a matrix-vector product they are not.
+    # numpy is slow at sums over a short last axis; a matrix-vector product is fast.
     total = (flux.reshape(-1, BLOCK_PIX) @ ones).reshape(n_spec, n_nodes) @ kernel
     weight = (BLOCK_PIX - (bad.reshape(-1, BLOCK_PIX) @ ones)).reshape(n_spec, n_nodes) @ kernel
     nodes = total / (weight + np.float32(1e-3))
     # A mean at or below zero is sky or noise: a floor keeps the division finite and the row obviously odd.
     floor = 0.02 * np.abs(nodes).mean(axis=1, keepdims=True) + np.float32(1e-30)
     nodes = np.maximum(nodes, floor)
-    # Line pieces between the centres of neighbouring nodes, as one small matrix product.
+    # Linear interpolation between the centres of neighbouring nodes, as one small matrix product.
     trio = np.empty((n_spec, n_nodes, 3), dtype=np.float32)
     trio[:, :, 1] = nodes
     trio[:, 1:, 0], trio[:, 0, 0] = nodes[:, :-1], nodes[:, 0]

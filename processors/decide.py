@@ -1,4 +1,4 @@
-"""Decide: who is followed up, by which rule, and how urgently."""
+"""Decide which stars are candidates, by which rule, and how urgent each is."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Policy:
     Attributes
     ----------
     version
-        Stands in every alert; a changed rule is a new version.
+        Given in every alert; a changed rule gets a new version.
     prior
         Fraction of CEMP stars among the survey's spectra.
     threshold
-        Smallest ``p_cemp`` at that prior that is alerted.
+        Smallest ``p_cemp`` at that prior for which an alert is sent.
     """
 
     version: str
@@ -41,8 +41,8 @@ class Policy:
     ) -> list[Decision]:
         """Decide on each row.
 
-        The priority, from 0 to 1, is the probability raised for the rarest stars ([Fe/H] towards -4) and
-        for bright ones, which a telescope reaches soonest; an unknown magnitude neither raises nor lowers.
+        The priority, from 0 to 1, is the probability, raised for the rarest stars ([Fe/H] towards -4) and
+        for bright ones, which are easiest to observe; an unknown magnitude leaves it unchanged.
         """
         feh = parameters.value[:, PARAMETERS.index("feh")]
         rarity = np.clip((-1.0 - feh) / 3.0, 0.0, 1.0)

@@ -1,4 +1,4 @@
-"""Denoise: a noisy normalised spectrum and its ivar in, the clean one out, the raw kept beside it."""
+"""Denoise: a noisy normalised spectrum and its ivar in, the clean one out; the raw one is kept."""
 
 from __future__ import annotations
 

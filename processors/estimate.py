@@ -1,8 +1,8 @@
-"""What a file does not say, estimated from the data: noise, resolution, medium and frame.
+"""Estimate what a file does not say from its data: noise, resolution, medium and frame.
 
-A table of wavelengths and fluxes often comes without its noise, its line-spread function or whether its
-wavelengths are those of air or vacuum. Whoever calls these functions flags the result as estimated. Each
-docstring gives what was measured on real spectra of known noise, resolution and medium.
+A table of wavelengths and fluxes often does not give its noise, its line-spread function, or whether its
+wavelengths are in air or vacuum. The callers flag the result as estimated. Each docstring gives the accuracy
+measured on real spectra of known noise, resolution and medium.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cempstream.processors.spectrum import Frame, Medium
 
 # --- noise
 
-#: Pixels per block in which the noise is taken as constant.
+#: Pixels per block, in which the noise is assumed constant.
 _NOISE_BLOCK_PIX = 100
 _MIN_DIFFERENCES = 8
 #: Differences of second, fourth and eighth order, each to be divided by its norm.
@@ -26,9 +26,9 @@ _FAR_KERNEL = (1.0, 0.0, -2.0, 0.0, 1.0)
 _NEAR_KERNEL = (1.0, -4.0, 6.0, -4.0, 1.0)
 _NEAREST_KERNEL = (1.0, -8.0, 28.0, -56.0, 70.0, -56.0, 28.0, -8.0, 1.0)
 #: Resampled pixels share noise: fourth differences of LAMOST and SDSS spectra see 0.6–0.8 of it. They also
-#: see 1.08 to 1.25 times what eighth differences see, where noise of its own in every pixel makes both equal.
+#: see 1.08 to 1.25 times what eighth differences see; with independent noise in every pixel both are equal.
 _SHARED_NOISE_FACTOR, _SHARED_NOISE_RATIOS = (1.0, 1.5), (1.01, 1.075)
-#: No survey's flux is better than this fraction of itself.
+#: No survey's flux is more accurate than this fraction of itself.
 _NOISE_FLOOR = 1e-3
 _SIGMA_PER_MAD = 1.4826
 #: A constant ivar this far (in σ) from the scatter is a good/bad mask, not a noise.
@@ -41,7 +41,7 @@ _WIDTHS_PIX = np.exp(np.linspace(np.log(1.8), np.log(28.0), 32)) / FWHM_PER_SIGM
 _TYPICAL_FWHM_PIX, _TYPICAL_SPREAD, _OVERSAMPLED_SHARE = 2.4, 0.25, 0.01
 #: Stars' own power falls with frequency like k^-0.5 at R = 2000 (MILES and echelle spectra of known R).
 _STELLAR_SLOPE = 0.5
-#: Below it (cycles a pixel) Balmer wings and molecular bands rule.
+#: Below it (cycles per pixel) Balmer wings and molecular bands dominate.
 _LOWEST_FREQUENCY = 0.03
 _FREQUENCY_BINS = 70
 _CONTINUUM_PIX = 50
@@ -75,12 +75,12 @@ AIR_VACUUM_KMS = 83.0
 def estimate_ivar(flux: Array, good: Array) -> Array:
     """Estimate the noise from pixel-to-pixel differences, smooth over about 100 pixels.
 
-    Fourth differences of neighbours are blind to lines two pixels wide or wider but also to noise that
+    Fourth differences of neighbours do not see lines two or more pixels wide, nor the noise that
     resampling spread over neighbours; second differences two pixels apart (Stoehr et al. 2008, ADASS 394,
-    505) see that noise but lines as well. The smaller of the two, after a correction of the first, is
-    kept. Estimated over published σ of 304 LAMOST and SDSS spectra: median 0.93, central 68 % 0.78–1.21.
-    Noise that every pixel has for itself is, among dense lines, found to 5 % at S/N 5 and overstated by up to
-    1.4 at S/N 30 and 2.4 at S/N 150.
+    505) see that noise, but also lines. The smaller of the two, after a correction of the first, is
+    used. Estimated over published σ of 304 LAMOST and SDSS spectra: median 0.93, central 68 % 0.78–1.21.
+    Among dense lines, noise that is independent per pixel is found to 5 % at S/N 5 and overestimated by a
+    factor of up to 1.4 at S/N 30 and 2.4 at S/N 150.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def estimate_ivar(flux: Array, good: Array) -> Array:
     Returns
     -------
     Array
-        float64, shape ``(n_pix,)``; 0 where a pixel is bad or nothing can be said.
+        float64, shape ``(n_pix,)``; 0 where a pixel is bad or the noise is unknown.
     """
     sigma = _noise(np.asarray(flux, dtype=np.float64), good)
     with np.errstate(divide="ignore"):
@@ -101,10 +101,10 @@ def estimate_ivar(flux: Array, good: Array) -> Array:
 
 
 def contradicts_scatter(flux: Array, ivar: Array, good: Array) -> bool:
-    """Say whether ivar is one constant that the scatter of the flux shows to be no noise at all.
+    """Return whether ivar is one constant which, by the scatter of the flux, cannot be an inverse variance.
 
-    Some tables use ivar as a good/bad mask (1 or 0) on fluxes of a S/N of hundreds or of thousands of
-    counts. A noise is never taken from the data where the file's own varies from pixel to pixel.
+    Some tables use ivar as a good/bad mask (1 or 0), with fluxes of thousands of counts or S/N of hundreds.
+    An ivar that varies from pixel to pixel is always kept.
     """
     values = ivar[good]
     if values.size < _MIN_PIXELS or values.max() > values.min() * (1 + 1e-6):
@@ -115,10 +115,10 @@ def contradicts_scatter(flux: Array, ivar: Array, good: Array) -> bool:
 
 
 def scatter_over_noise(flux: Array, ivar: Array, good: Array) -> float | None:
-    """Return the scatter of the flux over the noise that ivar states; None where few pixels are good.
+    """Return the scatter of the flux over the noise that ivar gives; None where few pixels are good.
 
-    Right noises give 0.5 to 3 (see ``estimate_ivar``); far outside of it the column is of another quantity or
-    in other units than the flux.
+    A correct noise gives 0.5 to 3 (see ``estimate_ivar``); far outside that range the column is another
+    quantity, or in other units than the flux.
     """
     if np.count_nonzero(good) < _MIN_PIXELS:
         return None
@@ -128,14 +128,14 @@ def scatter_over_noise(flux: Array, ivar: Array, good: Array) -> float | None:
 
 
 def _noise(flux: Array, good: Array) -> Array:
-    """Return σ per pixel; 0 where nothing can be said."""
+    """Return σ per pixel; 0 where it is unknown."""
     if np.count_nonzero(good) < 2 * _MIN_DIFFERENCES:
         return np.zeros(flux.size)
     filled = fill_bad(flux, good)
     far, near, nearest = (
         _block_medians(filled, good, kernel=kernel) for kernel in (_FAR_KERNEL, _NEAR_KERNEL, _NEAREST_KERNEL)
     )
-    if np.isnan(far).all():  # bad pixels everywhere: the good ones close ranks
+    if np.isnan(far).all():  # bad pixels everywhere: use the good ones as if adjacent
         return np.asarray(
             np.interp(np.arange(flux.size), np.flatnonzero(good), _noise(flux[good], good[good]))
         )
@@ -152,7 +152,7 @@ def _block_medians(flux: Array, good: Array, *, kernel: tuple[float, ...]) -> Ar
     whole = np.convolve(good.astype(float), used, mode="same") > used.sum() - 0.5
     reach = weights.size // 2
     whole[:reach] = whole[-reach:] = False
-    # Blocks overlap by half on either side, so that one emission line does not rule its block.
+    # Blocks overlap by half on either side, so that one emission line does not dominate its block.
     half = _NOISE_BLOCK_PIX // 2
     n_blocks = -(-flux.size // _NOISE_BLOCK_PIX)
     after = n_blocks * _NOISE_BLOCK_PIX - flux.size + half
@@ -169,23 +169,23 @@ def _block_medians(flux: Array, good: Array, *, kernel: tuple[float, ...]) -> Ar
 
 
 def fill_bad(flux: Array, good: Array) -> Array:
-    """Bridge bad pixels by straight lines; float64, shape ``(n_pix,)``. At least one pixel must be good."""
+    """Interpolate linearly over bad pixels; float64, shape ``(n_pix,)``. At least one pixel must be good."""
     pixels = np.arange(flux.size)
     return np.asarray(np.interp(pixels, pixels[good], np.asarray(flux, dtype=np.float64)[good]))
 
 
 def estimate_fwhm_pix(spectra: Sequence[tuple[Array, Array, Array]]) -> float:
-    """Estimate the width of the line-spread function that some spectra of one file share.
+    """Estimate the width of the line-spread function shared by spectra of one file.
 
-    Stars have structure down to far below the resolution of a survey, so the power spectrum of a spectrum
-    falls as the Gaussian line-spread function does, until it meets the noise. Amplitude, noise and width
+    Stars have structure on scales far below the resolution of a survey, so the power spectrum of a spectrum
+    falls like that of the Gaussian line-spread function, down to the noise. Amplitude, noise and width
     are fitted to the power (Whittle likelihood), with a prior for 2 to 3 pixels per resolution element.
 
     Estimated over true width, median (central 68 %): one F, G or K star at S/N > 20 0.95 (0.87–1.01) for 140
     of LAMOST, 1.01 (0.95–1.09) for 150 of MILES, 1.02 (0.98–1.10) for 6 of echelle spectrographs, 0.81
     (0.74–0.98) for 5 of SDSS; A stars 1.02 (0.78–1.36), galaxies up to 3, as their own features are broad;
     below S/N 10 it is the prior, 0.75 to 1.1. MILES stars degraded to S/N 30 at R = 1000, 500 and 200 with
-    2.5 pixels an element: 1.0 (0.85–1.2). At R = 200 with 4 or 8 pixels an element one star says 0.8
+    2.5 pixels an element: 1.0 (0.85–1.2). At R = 200 with 4 or 8 pixels an element one star gives 0.8
     (0.6–0.9) and 0.5 (0.4–1.2), ten together 1.1.
 
     Parameters
@@ -233,7 +233,7 @@ def _width_cost(wave: Array, flux: Array, good: Array) -> Array:
         model = amplitude * shape + noise
         noise = noise * _update(count, power, model)
     model = amplitude * shape + noise
-    # The taper leaves half of the frequencies independent.
+    # After the taper only half of the frequencies are independent.
     return np.asarray(0.5 * (count * (np.log(model) + power / model)).sum(axis=1))
 
 
@@ -243,7 +243,7 @@ def _update(weight: Array, power: Array, model: Array) -> Array:
 
 
 def _binned_power(flux: Array) -> tuple[Array, Array, Array]:
-    """Return frequency (cycles a pixel), mean power and number of modes per bin, of flux over continuum."""
+    """Return frequency (cycles per pixel), mean power and number of modes per bin, of flux over continuum."""
     level = smooth(flux, min(_CONTINUUM_PIX, flux.size // 8))
     contrast = np.clip(flux / np.maximum(level, 0.1 * np.median(np.abs(level)) + 1e-300) - 1, -1.0, 0.5)
     taper = np.hanning(flux.size)
@@ -268,7 +268,7 @@ def smooth(flux: Array, sigma_pix: float) -> Array:
 
 
 def _minimum(x: Array, cost: Array) -> float:
-    """Refine the least of some equally spaced costs by a parabola."""
+    """Refine the minimum of equally spaced costs by a parabola."""
     i = int(np.clip(np.argmin(cost), 1, cost.size - 2))
     before, least, after = cost[i - 1 : i + 2]
     bend = before - 2 * least + after
@@ -277,18 +277,18 @@ def _minimum(x: Array, cost: Array) -> float:
 
 
 def resolving_power_of(wave: Array, fwhm_pix: float) -> Array:
-    """Turn a width in pixels into λ/FWHM per pixel; float32, shape ``(n_pix,)``."""
+    """Convert a width in pixels to λ/FWHM per pixel; float32, shape ``(n_pix,)``."""
     return np.asarray(wave / (fwhm_pix * np.gradient(wave)), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True)
 class LineVelocity:
-    """Where the strong lines of a star stand against their laboratory air wavelengths.
+    """Velocity of a star's strong lines relative to their laboratory air wavelengths.
 
     Attributes
     ----------
     velocity_kms
-        Of the highest peak of the cross-correlation with a line list.
+        Velocity of the highest peak of the cross-correlation with a line list.
     correlation
         Its height, 1 for the line list itself; below 0.3 the velocity means little.
     """
@@ -300,7 +300,7 @@ class LineVelocity:
 def measure_line_velocity(wave: Array, flux: Array, good: Array) -> LineVelocity | None:
     """Cross-correlate a spectrum with a short list of strong lines in air.
 
-    Against the published redshifts of LAMOST and SDSS stars it is right to -4 ± 8 km/s (median and half of
+    Against the published redshifts of LAMOST and SDSS stars its error is -4 ± 8 km/s (median and half of
     the central 68 %) for the 136 of 277 with a correlation above 0.3, to -2 ± 5 for the 82 above 0.4; for 452
     of 469 MILES stars, which are at rest, to -2 ± 7.
 
@@ -337,7 +337,7 @@ def measure_line_velocity(wave: Array, flux: Array, good: Array) -> LineVelocity
 #: (share, σ in km/s): measured velocities of stars at rest, and of stars of disc and halo.
 _REST_VELOCITIES = ((0.93, 12.0), (0.07, 150.0))
 _OBSERVED_VELOCITIES = ((0.72, 45.0), (0.28, 170.0))
-#: What each pair of medium and frame says of a velocity read on air wavelengths, and how common it is.
+#: For each medium and frame: the velocity expected if wavelengths are read as air, and how common it is.
 _PAIRS: tuple[tuple[Medium, Frame, float], ...] = (
     ("vacuum", "observed", 0.40),
     ("air", "observed", 0.20),
@@ -349,27 +349,27 @@ _PAIRS: tuple[tuple[Medium, Frame, float], ...] = (
 def estimate_medium_and_frame(
     velocities: Sequence[LineVelocity | None], *, medium: Medium | None = None, frame: Frame | None = None
 ) -> tuple[Medium, Frame]:
-    """Tell air from vacuum and observed from rest, for spectra of one file that share both.
+    """Distinguish air from vacuum and observed from rest, for spectra of one file that share both.
 
-    Air and vacuum differ as a velocity of 83 km/s does, within 1.5 km/s over the optical: only how stars
-    move tells them apart. At rest all lines stand at 0 or 83 km/s; observed, they scatter around one of
-    them (45 km/s in the disc, 170 km/s in the halo).
+    Air and vacuum wavelengths differ like a velocity of 83 km/s, within 1.5 km/s over the optical: only the
+    velocities of stars tell them apart. At rest all lines are at 0 or 83 km/s; observed, they scatter around
+    one of the two (45 km/s in the disc, 170 km/s in the halo).
 
-    With LAMOST and SDSS stars turned into each of the four: from one star with a usable velocity (half of
+    With LAMOST and SDSS stars converted to each of the four: from one star with a usable velocity (half of
     them have none) the medium is right for 98 % at rest, 93 % of observed vacuum and 67 % of observed air;
-    from 20 stars for all, and the pair for 94 to 99 %. "Rest" is only said where the lines do stand at rest.
+    from 20 stars for all, and the pair for 94 to 99 %. "Rest" is only returned where the lines are at rest.
 
     Parameters
     ----------
     velocities
-        Per spectrum; None or a weak correlation says nothing.
+        Per spectrum; None and weak correlations are ignored.
     medium, frame
-        Given where the file says it.
+        Given where the file states them.
 
     Returns
     -------
     tuple
-        The likeliest pair; vacuum and observed where nothing can be said, as surveys have it.
+        The likeliest pair; vacuum and observed, as most surveys publish, where nothing is known.
     """
     found = [v.velocity_kms for v in velocities if v is not None and v.correlation >= _MIN_CORRELATION]
     measured = np.array(found)

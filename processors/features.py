@@ -16,14 +16,14 @@ from cempstream.processors.templates import TemplateMatcher, TemplateMatches
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Features:
-    """What the classifier and the regressor read, and what a person reads beside them.
+    """Inputs of the classifier and the regressor, and measurements for a person to read.
 
     Attributes
     ----------
     tokens
         The trunk's output, shape ``(n_spec, n_tokens, n_channels)``, on the models' device.
     lines, templates
-        Measured on the raw spectrum: a denoiser has no part in them.
+        Measured on the raw spectrum, not the denoised one.
     snr
         Mean S/N per good pixel, shape ``(n_spec,)``.
     coverage

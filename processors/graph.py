@@ -1,7 +1,7 @@
-"""What a processor may know of a model: named arrays in, named arrays out.
+"""The interface of a model to a processor: named arrays in, named arrays out.
 
 Processors never import a model runtime. They are handed a ``Graph``; its outputs may live on a device and
-go into the next graph without coming back.
+go into the next graph without being copied to the host.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from cempstream.processors.grid import Array
 
 
 class ModelError(RuntimeError):
-    """A model failed on a batch; its caller finds out on which row."""
+    """A model failed on a batch; the caller finds out on which row."""
 
 
 class Tensor(Protocol):

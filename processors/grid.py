@@ -1,7 +1,7 @@
-"""Wavelength grids as small values, and the step between air and vacuum.
+"""Wavelength grids as small values, and the conversion between air and vacuum.
 
 A survey sends thousands of spectra on a handful of grids. A grid is therefore a hashable value, so that
-whatever is computed for it once (its wavelengths, a rebinning matrix) can be kept.
+what is computed for it (its wavelengths, a rebinning matrix) can be cached.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Array: TypeAlias = NDArray[Any]
 
-#: What a spectrum of the optical and near infrared may hold, in Å; outside it a wavelength is an error.
+#: Range of optical and near-infrared wavelengths, in Å; a wavelength outside it is an error.
 WAVE_LIMITS_AA = (1000.0, 30000.0)
 
 
@@ -60,7 +60,7 @@ class LinearGrid:
 
 @dataclass(frozen=True, slots=True)
 class ExplicitGrid:
-    """Pixels wherever the survey put them; two grids are equal when their wavelengths are, bit by bit."""
+    """Pixels at any wavelengths; two grids are equal when their wavelengths are, bit by bit."""
 
     wave: Array = field(compare=False, repr=False)
     digest: bytes = field(init=False)
@@ -80,14 +80,14 @@ WavelengthGrid: TypeAlias = LogGrid | LinearGrid | ExplicitGrid
 
 
 def grid_of(wave: Array, *, tolerance_pix: float = 0.02) -> WavelengthGrid:
-    """Return the simplest grid that holds these wavelengths to a fraction of a pixel.
+    """Return the simplest grid that matches these wavelengths to a fraction of a pixel.
 
     Parameters
     ----------
     wave
         Pixel centres in Å, increasing, shape ``(n_pix,)``.
     tolerance_pix
-        Largest departure from an even spacing, in pixels.
+        Largest deviation from an even spacing, in pixels.
     """
     wave = np.asarray(wave, dtype=np.float64)
     if wave.size >= 3 and np.all(np.isfinite(wave)) and wave[0] > 0 and np.all(np.diff(wave) > 0):
@@ -106,7 +106,7 @@ def grid_of(wave: Array, *, tolerance_pix: float = 0.02) -> WavelengthGrid:
 
 
 def air_to_vacuum(wave_aa: Array) -> Array:
-    """Turn air wavelengths in Å into vacuum ones (Piskunov's inverse of Morton 2000, as VALD gives it)."""
+    """Convert air wavelengths in Å to vacuum (Piskunov's inverse of Morton 2000, as VALD gives it)."""
     s2 = (1e4 / np.asarray(wave_aa, dtype=np.float64)) ** 2
     n = (
         1.0
@@ -118,7 +118,7 @@ def air_to_vacuum(wave_aa: Array) -> Array:
 
 
 def vacuum_to_air(wave_aa: Array) -> Array:
-    """Turn vacuum wavelengths in Å into air ones (Morton 2000, ApJS 130, 403, eq. 8)."""
+    """Convert vacuum wavelengths in Å to air (Morton 2000, ApJS 130, 403, eq. 8)."""
     s2 = (1e4 / np.asarray(wave_aa, dtype=np.float64)) ** 2
     n = 1.0 + 8.34254e-5 + 2.406147e-2 / (130.0 - s2) + 1.5998e-4 / (38.9 - s2)
     return np.asarray(wave_aa / n)

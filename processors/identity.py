@@ -1,7 +1,7 @@
-"""The version of a spectrum whose survey states none: a hash of its content.
+"""The version of a spectrum whose survey gives none: a hash of its content.
 
-A record is known by survey, spectrum id and reduction version. Where files state no version, two files of one
-name, or two rows of one id, would be one record, and a subscriber would see one alert of two.
+A record is identified by survey, spectrum id and reduction version. Without a version, two files of one name,
+or two rows with one id, would be one record, and a subscriber would see one alert instead of two.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import numpy as np
 from cempstream.processors.grid import Array
 
 _PREFIX = "content-"
-#: Wavelengths to this many Å: computed ones differ in their last digits from machine to machine.
+#: Wavelengths are rounded to this many Å: computed ones differ in their last digits between machines.
 _WAVE_STEP_AA = 1e-4
 
 
 def content_version(wave: Array, flux: Array, ivar: Array | None) -> str:
-    """Return the version that the content of a spectrum stands for: a repeat has the same, a change has not.
+    """Return a version computed from a spectrum's content: the same for a repeat, different after a change.
 
     Parameters
     ----------
@@ -36,5 +36,5 @@ def content_version(wave: Array, flux: Array, ivar: Array | None) -> str:
 
 
 def stated_version(reduction_version: str) -> str:
-    """Return what a survey itself states, which all spectra of an exposure share; '' where it states none."""
+    """Return the version a survey itself gives, the same for all spectra of an exposure; '' if none."""
     return "" if reduction_version.startswith(_PREFIX) else reduction_version

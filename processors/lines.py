@@ -14,7 +14,7 @@ from cempstream.processors.grid import Array, LogGrid
 #: Bands are measured in blocks of about this many pixels, so that a block's arrays stay in a core's cache.
 _BLOCK_PIX = 700
 _MIN_GOOD = 0.5
-#: Bands of which KP takes one.
+#: Bands of which KP uses one.
 _KP_OF = ("k6", "k12", "k18")
 
 
@@ -99,7 +99,7 @@ class LineMeter:
         self.names = (*names, "kp") if self._is_kp else names
         groups = _neighbours(grid, self.bands)
         windows = [sorted({w for i in group for w in _windows(self.bands[i])}) for group in groups]
-        # A window that two blocks need is measured in both; a band finds it in its own.
+        # A window that two blocks need is measured in both; a band uses the one in its block.
         column = {
             (i, window): first + windows[k].index(window)
             for k, (group, first) in enumerate(zip(groups, _starts(windows), strict=True))
@@ -126,7 +126,7 @@ class LineMeter:
             self._uses[i_window, i] = 1.0
 
     def __call__(self, batch: NormalisedBatch) -> LineIndices:
-        """Measure each row; the flux is taken with its continuum, as the indices are defined."""
+        """Measure each row, on the flux with its continuum, as the indices are defined."""
         means = self._means(batch)
         usable = (means.fraction < _MIN_GOOD).astype(np.float32) @ self._uses == 0
         value = np.full((batch.n_spec, len(self.names)), np.nan, dtype=np.float32)
@@ -165,7 +165,7 @@ class LineMeter:
         window = self._to_line.window[block.lines] - block.windows.start
         blue, red = (columns[block.lines] - block.windows.start for columns in self._to_line.sides)
         ends = means[:, np.concatenate([blue, red])]
-        # A line that is not positive is nobody's continuum; 1 keeps its junk from the other bands' sums.
+        # A line that is not positive is not a continuum; 1 keeps its values out of the other bands' sums.
         ends[ends <= 0] = 1.0
         line = ends @ block.draw
         ratio = flux[:, block.inside]
@@ -175,7 +175,7 @@ class LineMeter:
     def _kp(self, value: Array, error: Array) -> None:
         """KP of Beers et al. 1999: the narrowest Ca K band that holds the line.
 
-        The published rule leaves K12 > 5 Å with K18 <= 5 Å open; the wide band is taken there.
+        The published rule does not cover K12 > 5 Å with K18 <= 5 Å; the wide band is used there.
         """
         if not self._is_kp:
             return
@@ -249,7 +249,7 @@ def _windows(band: Band) -> tuple[Window, ...]:
 
 
 def _starts(groups: Sequence[Sequence[object]]) -> list[int]:
-    """Return where each group starts when all stand behind one another."""
+    """Return where each group starts when all are concatenated."""
     return [sum(map(len, groups[:k])) for k in range(len(groups))]
 
 

@@ -1,4 +1,4 @@
-"""What becomes of a packet: a classification or a rejection, one per packet, in the packets' order."""
+"""The outcome of a packet: a classification or a rejection, one per packet, in the packets' order."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PARAMETERS = ("teff", "logg", "feh", "cfe", "ac", "bafe")
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """A value with its calibrated 68 % interval; NaN where the spectrum cannot tell."""
+    """A value with its calibrated 68 % interval; NaN where the spectrum does not constrain it."""
 
     value: float
     lo: float
@@ -27,7 +27,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class NamedBand:
-    """A physical band and its share of the attribution, for a person."""
+    """A named band and its share of the attribution, for a person to read."""
 
     name: str
     weight: float
@@ -35,7 +35,7 @@ class NamedBand:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """Which model made a number: enough to make it again."""
+    """Which model computed a number: enough to reproduce it."""
 
     name: str
     version: str
@@ -46,7 +46,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether to follow a star up, by which rule."""
+    """Whether to follow up a star, and by which rule."""
 
     is_candidate: bool
     threshold: float
@@ -68,7 +68,7 @@ class TemplateMatch:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Classification:
-    """All that the pipeline says of one spectrum.
+    """All results of the pipeline for one spectrum.
 
     Attributes
     ----------

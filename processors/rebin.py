@@ -1,6 +1,6 @@
-"""From the survey's pixels to the model's: one banded matrix per input grid, kept.
+"""Resample from the survey's pixels to the model's, with one cached banded matrix per input grid.
 
-Spectra sharper than the model's resolution are smoothed to it on the way; blunter ones stay as they are.
+Spectra sharper than the model's resolution are smoothed to it; those of lower resolution are not.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from cempstream.processors.grid import Array, LogGrid, WavelengthGrid, air_to_va
 from cempstream.processors.row_chunks import row_chunks
 from cempstream.processors.spectrum import BadSpectrum, Medium, Reason, Spectrum
 
-#: Memory for matrices that are kept; those of one input grid take about 1 MB, 3 MB where they smooth.
+#: Memory for cached matrices; those of one input grid take about 1 MB, 3 MB with smoothing.
 CACHE_BYTES = 64 * 1024 * 1024
 
-#: Spectra up to this much sharper than the target are not smoothed: 10 % is within any survey's own spread.
+#: Spectra up to this much sharper than the target are not smoothed: 10 % is within the spread of any survey.
 SHARPER_TOLERANCE = 1.1
 
 #: Resolving powers are rounded to steps of 15 %, so that the fibres of one spectrograph share a few matrices:
@@ -33,20 +33,20 @@ _POWER_STEP = 0.15
 _POWER_NODES = 8
 _NODE_SAMPLES = 5
 
-#: A flux this far below zero is no star's and no noise: a hole in the detector, another's sky, a fill value.
+#: A flux this far below zero is no star and no noise: a detector defect, bad sky subtraction, a fill value.
 _IMPOSSIBLE_SIGMA = np.float32(6.0)
 
 #: Fluxes and inverse variances up to here, and down to their inverses, leave float32 room to square them.
-#: Others are put into another unit, where no pixel's S/N counts beyond 1e5, which no photons reach.
+#: Others are converted to another unit, and S/N per pixel is capped at 1e5, which no real spectrum reaches.
 _ROOMY_FLUX = np.float32(1e6)
 _ROOMY_IVAR = np.float32(1e12)
 _LARGEST_SNR2 = np.float32(1e10)
 _LARGEST_VARIANCE = np.float32(1e18)
 
-#: A step of so many pixels, its neighbours' and the model's, is a gap, where no light was measured.
+#: A step of this many pixels, both neighbouring pixels' and the model's, is a gap where nothing was measured.
 _GAP_PIX = 4.0
 
-#: How far a Gaussian is followed; what is left of it is 7e-6.
+#: Where a Gaussian is cut off; the part beyond is 7e-6.
 _REACH_SIGMA = 4.5
 
 
@@ -55,7 +55,7 @@ CacheKey: TypeAlias = tuple[WavelengthGrid, Medium, PowerKey]
 
 
 class Rebinner:
-    """Put spectra on one logarithmic vacuum grid at (at most) one resolving power.
+    """Resamples spectra to one logarithmic vacuum grid and (at most) one resolving power.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Rebinner:
     resolving_power
         The model's λ/FWHM.
     min_pixels
-        Good pixels that a spectrum must bring to the grid.
+        Good pixels that a spectrum must have on the grid.
     """
 
     def __init__(self, target: LogGrid, resolving_power: float, *, min_pixels: int = 200) -> None:
@@ -91,12 +91,12 @@ class Rebinner:
         return SpectrumBatch(self.target, flux, ivar)
 
     def check_coverage(self, batch: SpectrumBatch) -> list[BadSpectrum | None]:
-        """Say of each row whether enough of it is left on the grid.
+        """Check for each row whether enough good pixels lie on the grid.
 
         Returns
         -------
         list
-            Per row None, or the ``BadSpectrum`` that it is.
+            Per row None, or a ``BadSpectrum`` error.
         """
         n_good = (batch.ivar > 0).astype(np.float32) @ np.ones(self.target.n_pix, dtype=np.float32)
         return [None if n >= self.min_pixels else self._too_few(n) for n in n_good.astype(int).tolist()]
@@ -109,7 +109,7 @@ class Rebinner:
         )
 
     def _power_key(self, spectrum: Spectrum) -> PowerKey:
-        """Return rounded resolving powers along the grid; empty where no smoothing is due."""
+        """Return rounded resolving powers along the grid; empty where no smoothing is needed."""
         power = spectrum.resolving_power
         limit = SHARPER_TOLERANCE * self.resolving_power
         if not isinstance(power, np.ndarray):
@@ -124,7 +124,7 @@ class Rebinner:
     def _matrices(
         self, grid: WavelengthGrid, medium: Medium, power: PowerKey
     ) -> tuple[BandedMatrix, BandedMatrix]:
-        """Return the resampling weights and their squares, kept from the last time if they were needed."""
+        """Return the resampling weights and their squares, from the cache if they are there."""
         key = (grid, medium, power)
         with self._lock:
             if key in self._cache:
@@ -152,15 +152,15 @@ def _nbytes(pairs: Iterable[tuple[BandedMatrix, BandedMatrix]]) -> int:
 def _stack(spectra: Sequence[Spectrum], pixels: slice) -> tuple[Array, Array, Array]:
     """Return flux, ivar and good (1, else 0) of spectra on one grid, bad pixels zero in all.
 
-    What comes after divides by the continuum, so the unit is free: where it strains float32, as erg/s/cm²/Å
-    does, it is changed.
+    Later steps divide by the continuum, so any unit will do: it is changed where float32 cannot hold the
+    values safely, as in erg/s/cm²/Å.
     """
     flux = np.stack([s.flux[pixels] for s in spectra])
     ivar = np.stack([s.ivar[pixels] for s in spectra])
     if any(s.mask is not None for s in spectra):
         clear = np.zeros(flux.shape[1], dtype=np.uint8)
         mask = np.stack([clear if s.mask is None else s.mask[pixels] for s in spectra])
-        with np.errstate(invalid="ignore"):  # an infinite ivar times 0 is found below
+        with np.errstate(invalid="ignore"):  # an infinite ivar times 0 is handled below
             ivar *= (mask == 0).astype(np.float32)
     if not (np.isfinite(flux).all() and np.isfinite(ivar).all()):
         odd = ~(np.isfinite(flux) & np.isfinite(ivar))
@@ -179,7 +179,7 @@ def _stack(spectra: Sequence[Spectrum], pixels: slice) -> tuple[Array, Array, Ar
 
 
 def _strains(flux: Array, ivar: Array) -> Array:
-    """Return which rows need a unit of their own: bool, shape ``(n_spec,)``."""
+    """Return which rows need another unit: bool, shape ``(n_spec,)``."""
     high = np.maximum(flux.max(axis=1, initial=0.0), -flux.min(axis=1, initial=0.0))
     weight = ivar.max(axis=1, initial=0.0)
     with np.errstate(over="ignore"):
@@ -194,9 +194,9 @@ def _strains(flux: Array, ivar: Array) -> Array:
 
 
 def _in_own_unit(flux: Array, ivar: Array) -> tuple[Array, Array]:
-    """Return one spectrum in the power of two nearest to its median, so that no digit changes.
+    """Return one spectrum divided by the power of two nearest to its median, so that no digit changes.
 
-    Pixels a million times the median stay finite and are left to whoever looks for spikes.
+    Pixels a million times the median stay finite; the search for spikes deals with them.
     """
     wide, weight = flux.astype(np.float64), ivar.astype(np.float64)
     is_lit = (weight > 0) & (wide != 0)
@@ -211,13 +211,13 @@ def _in_own_unit(flux: Array, ivar: Array) -> tuple[Array, Array]:
 
 
 def good_pixels(spectrum: Spectrum) -> Array:
-    """Return where a spectrum has a flux that counts: bool, shape ``(n_pix,)``."""
+    """Return where a spectrum has a usable flux: bool, shape ``(n_pix,)``."""
     _, _, good = _stack([spectrum], slice(None))
     return np.asarray(good[0] > 0)
 
 
 def aligned_offset(grid: WavelengthGrid, target: LogGrid) -> int | None:
-    """Return by how many whole pixels a vacuum grid starts after the target; None where it is not whole.
+    """Return by how many whole pixels a vacuum grid starts after the target; None if the offset is not whole.
 
     SDSS and LAMOST share the 1e-4 dex pixels of the ``mid`` models: they are copied, not resampled.
     """
@@ -229,7 +229,7 @@ def aligned_offset(grid: WavelengthGrid, target: LogGrid) -> int | None:
 
 
 def _copy(spectra: Sequence[Spectrum], rows: list[int], offset: int, flux: Array, ivar: Array) -> None:
-    """Copy spectra into rows of ``flux`` and ``ivar``, our own new arrays, ``offset`` pixels to the right."""
+    """Copy spectra into rows of the new arrays ``flux`` and ``ivar``, ``offset`` pixels to the right."""
     first, last = max(offset, 0), min(offset + spectra[0].n_pix, flux.shape[1])
     if last <= first:
         return
@@ -251,8 +251,8 @@ def _resample(
         flux, ivar, good = _stack(spectra[part], slice(None))
         light[part.start : part.stop] = flux
         light[n_spec + part.start : n_spec + part.stop] = good
-        ivar += 1.0 - good  # a bad pixel's ivar is 0; in counts a good one's may be 1e-9
-        with np.errstate(over="ignore"):  # an ivar of 1e-45 is a good pixel all the same
+        ivar += 1.0 - good  # a bad pixel's ivar is 0; for counts a good pixel's may be 1e-9
+        with np.errstate(over="ignore"):  # an ivar of 1e-45 is still a good pixel
             np.divide(good, ivar, out=variance[part])
         np.minimum(variance[part], _LARGEST_VARIANCE, out=variance[part])
     resampled, spread = matrix(light), squared(variance)
@@ -289,12 +289,12 @@ def _make_matrices(
 
 
 def _with_gaps(log_wave: Array, target_step: float) -> tuple[Array, Array | None]:
-    """Put empty pixels at both ends of every gap, such as lies between two arms: nothing is drawn across it.
+    """Put empty pixels at both ends of every gap, e.g. between two arms, so that it is not interpolated over.
 
     Returns
     -------
     log_wave, place
-        Pixels in order, and which of the spectrum's own each is, -1 for an empty one; None without a gap.
+        Pixels in order, and the index of each in the spectrum, -1 for an empty one; None without a gap.
     """
     step = np.diff(log_wave)
     if step.size < 2:
@@ -351,11 +351,11 @@ def _smoothing_weights(
     nodes = np.exp(np.asarray(power) * _POWER_STEP)
     where = np.linspace(log_wave[0], log_wave[-1], 2 * len(nodes) + 1)[1::2]
     local = np.interp(centre, where, nodes)
-    # Where the survey is blunter than the model only the pixel's own width is left to average over.
+    # Where the survey's resolution is lower than the model's, only the pixel's own width is averaged over.
     variance = np.maximum(target_power**-2.0 - local**-2.0, 0.0) / FWHM_PER_SIGMA**2
     sigma = np.sqrt(variance + (step**2) / 12.0)
     edges = _edges(log_wave)
-    # Each row has its own number of columns: a spectrum may cram all of its pixels under one of them.
+    # Each row has its own number of columns: all pixels of a spectrum may fall in one row.
     first = np.maximum(np.searchsorted(edges, centre - _REACH_SIGMA * sigma) - 1, 0)
     last = np.minimum(np.searchsorted(edges, centre + _REACH_SIGMA * sigma), log_wave.size)
     count = np.maximum(last - first, 0)

@@ -18,7 +18,7 @@ EvolutionCorrection = Callable[[Array, Array, Array], Array]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IntervalTable:
-    """Factors that make the network's 1σ a 68 % interval, per S/N and [Fe/H] (Mondrian conformal).
+    """Factors that turn the network's 1σ into a 68 % interval, per S/N and [Fe/H] (Mondrian conformal).
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class ParameterEstimates:
     Attributes
     ----------
     value, lo, hi
-        Shape ``(n_spec, n_parameters)``; ``lo`` and ``hi`` bound 68 %.
+        Shape ``(n_spec, n_parameters)``; ``lo`` and ``hi`` bound the 68 % interval.
     cfe_corrected
         Shape ``(n_spec,)``.
     is_measured
@@ -65,14 +65,14 @@ class ParameterEstimates:
 
 
 class Regressor:
-    """Read the trunk's tokens as parameters.
+    """Computes parameters from the trunk's tokens.
 
     Parameters
     ----------
     graph
         Input ``tokens``; outputs ``mean`` and ``log_sigma`` in the units of ``PARAMETERS``.
     unmeasured
-        Parameters that the bundle's resolution cannot tell: NaN.
+        Parameters that cannot be measured at the bundle's resolution: NaN.
     """
 
     def __init__(

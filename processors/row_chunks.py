@@ -1,14 +1,14 @@
-"""A batch in pieces that stay in a core's cache.
+"""Split a batch into pieces that fit in a core's cache.
 
-An array of 64 spectra takes 1 MB. Ten passes over it, each with a new temporary, run at the speed of the
-memory and of its page faults; over 16 rows at a time they run twice as fast, at the speed of the cache.
+An array of 64 spectra takes 1 MB. Ten passes over it, each with a new temporary, are limited by memory speed
+and page faults; 16 rows at a time stay in the cache and run twice as fast.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-#: Rows of about 4,000 pixels of which half a dozen arrays fit in 2 MB.
+#: With rows of about 4,000 pixels, six arrays of this many rows fit in 2 MB.
 CHUNK_ROWS = 16
 
 

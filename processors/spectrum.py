@@ -20,7 +20,7 @@ Medium: TypeAlias = Literal["air", "vacuum"]
 Frame: TypeAlias = Literal["observed", "rest"]
 FluxUnit: TypeAlias = Literal["absolute", "relative"]
 
-#: More pixels than any survey's packet holds; an array that says it is longer is a lie.
+#: More pixels than any survey's packet holds; a longer array is refused.
 MAX_PIXELS = 262_144
 
 _F4, _U1 = np.dtype(np.float32), np.dtype(np.uint8)
@@ -46,7 +46,7 @@ class Reason(StrEnum):
 
 
 class Flag(StrEnum):
-    """What a reader or a processor had to assume or noticed; stands in every result."""
+    """What a reader or a processor assumed or noticed; given in every result."""
 
     MEDIUM_ESTIMATED = "medium_estimated"
     FRAME_ESTIMATED = "frame_estimated"
@@ -65,7 +65,7 @@ class Flag(StrEnum):
 
 
 class BadSpectrum(FixableError, ValueError):
-    """One packet is wrong; the night goes on.
+    """One packet is wrong; processing continues.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class BadSpectrum(FixableError, ValueError):
     detail
         What was wrong and what would be right, for a person.
     spectrum_id, survey, exposure_id
-        As far as the packet could be read; else None.
+        None where they could not be read.
     """
 
     def __init__(self, reason: Reason, detail: str) -> None:
@@ -86,18 +86,18 @@ class BadSpectrum(FixableError, ValueError):
         self.exposure_id: str | None = None
 
     def identify(self, spectrum_id: str, survey: str, exposure_id: str) -> None:
-        """Say which spectrum it is; whoever knows does."""
+        """Add the spectrum's identity, by the first caller that knows it."""
         self.spectrum_id, self.survey, self.exposure_id = spectrum_id, survey, exposure_id or None
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Spectrum:
-    """One source's spectrum as its survey published it, on the survey's own pixels.
+    """The spectrum of one source as its survey published it, on the survey's pixels.
 
     Attributes
     ----------
     spectrum_id, survey, exposure_id, reduction_version
-        The survey's own names; with ``survey`` and ``reduction_version`` the id is unique.
+        The survey's names; with ``survey`` and ``reduction_version`` the id is unique.
     grid
         Wavelengths of the ``n_pix`` pixels, in ``medium`` and ``frame``.
     flux, ivar
@@ -111,7 +111,7 @@ class Spectrum:
     mask
         uint8, non-zero = bad, shape ``(n_pix,)``; a pixel is good where ``ivar > 0`` and the mask is 0.
     contamination
-        Slitless spectra: the fraction of each pixel's flux that is a neighbour's, float32 ``(n_pix,)``.
+        Slitless spectra: the fraction of each pixel's flux from neighbouring sources, float32 ``(n_pix,)``.
     wave_zero_error_aa
         1σ error of the wavelength zero point in Å, of slitless spectra.
     photometry
@@ -122,7 +122,7 @@ class Spectrum:
     Raises
     ------
     BadSpectrum
-        Where a field breaks a rule; the detail names it, its value and what would be right.
+        A field breaks a rule; the detail names it, its value and what would be right.
     """
 
     spectrum_id: str
@@ -171,7 +171,7 @@ class Spectrum:
 
     @property
     def typical_resolving_power(self) -> float:
-        """One λ/FWHM for the whole spectrum; of an array the median of every 32nd good pixel."""
+        """One λ/FWHM for the whole spectrum; for an array, the median of every 32nd good pixel."""
         if not isinstance(self.resolving_power, np.ndarray):
             return float(self.resolving_power)
         sample = self.resolving_power[self.resolving_power.size % 32 // 2 :: 32]
@@ -217,7 +217,7 @@ def _check_grid(grid: WavelengthGrid) -> None:
 
 
 def _ends(grid: WavelengthGrid) -> tuple[float, float]:
-    """Return the first and last wavelength in Å; only an explicit grid has to be looked at pixel by pixel."""
+    """Return the first and last wavelength in Å; only an explicit grid must be checked pixel by pixel."""
     if isinstance(grid, ExplicitGrid):
         if not (np.all(np.isfinite(grid.wave)) and np.all(np.diff(grid.wave) > 0)):
             raise BadSpectrum(Reason.BAD_WAVELENGTH, "'wave' must be finite and increase from pixel to pixel")
@@ -225,7 +225,7 @@ def _ends(grid: WavelengthGrid) -> tuple[float, float]:
     if isinstance(grid, LinearGrid):
         return grid.start_aa, grid.start_aa + grid.step_aa * (grid.n_pix - 1)
     last = grid.log10_start + grid.log10_step * (grid.n_pix - 1)
-    # 10 ** 400 overflows: an absurd exponent is kept as it is and found out of range.
+    # 10 ** 400 overflows: such an exponent is returned as it is and then found out of range.
     first, last = (10.0**x if abs(x) < 10 else x for x in (grid.log10_start, last))
     return first, last
 

@@ -1,4 +1,4 @@
-"""Match a spectrum to a coarse grid of computed ones: a first opinion that no network has a part in."""
+"""Match a spectrum to a coarse grid of synthetic ones: a simple estimate without a network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cempstream.processors.grid import Array
 from cempstream.processors.row_chunks import row_chunks
 
 _BIN_PIX = 4
-#: Templates stand far apart in label space: 2 % of model error per bin keeps chi² of bright stars meaningful.
+#: Templates are far apart in label space: a model error of 2 % per bin keeps chi² of bright stars meaningful.
 _MODEL_ERROR = 0.02
 
 
@@ -32,7 +32,7 @@ class TemplateMatches:
 
 
 class TemplateMatcher:
-    """Compare rest-frame spectra with templates by chi².
+    """Compares rest-frame spectra with templates by chi².
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Radial velocity from a small bank of templates, and the step to the rest frame.
+"""Radial velocity from a small bank of templates, and the shift to the rest frame.
 
 The classical cross-correlation (Tonry & Davis 1979) weighted by inverse variance (Zucker 2003): for a
 template t shifted by a lag, chi² falls by S²/Q with S = Σ w x t and Q = Σ w t², where x and t are
@@ -19,15 +19,15 @@ from cempstream.processors.row_chunks import row_chunks
 
 #: Pixels summed for the coarse search.
 _COARSE_PIX = 2
-#: Pixels summed for the power in the coarse search, in which only the weights' own structure counts.
+#: Pixels summed for the power in the coarse search, where only the structure of the weights matters.
 _POWER_PIX = 16
-#: The coarse search spans so much to either side, and at least so many coarse pixels: at R = 200 a slitless
-#: spectrum's zero point is off by several.
+#: The coarse search spans this much to either side, and at least this many coarse pixels: at R = 200 the zero
+#: point of a slitless spectrum is wrong by several pixels.
 _REACH_KMS, _FEWEST_COARSE_LAGS = 1100.0, 4
 _FINE_LAGS = 2
-#: A template is right to about 3 %: a brighter star does not weigh more than that allows.
+#: Templates are accurate to about 3 %: this caps the weight of bright stars.
 _MODEL_ERROR = 0.03
-#: The best velocity must beat any other by this much chi² to be believed.
+#: The best velocity must be better than any other by this much chi² to count as certain.
 _MIN_CHI2_GAIN = 16.0
 #: Template mismatch and wavelength calibration, in pixels.
 _SYSTEMATIC_PIX = 0.07
@@ -51,7 +51,7 @@ class Velocities:
 
 
 class VelocityFinder:
-    """Cross-correlate spectra with templates.
+    """Cross-correlates spectra with templates.
 
     Parameters
     ----------
@@ -144,20 +144,20 @@ def _weigh(batch: NormalisedBatch) -> tuple[Array, Array]:
 
 
 def _block_sums(values: Array, n_pix: int) -> Array:
-    """Sum neighbouring pixels; as a matrix-vector product, for numpy is slow over a short last axis."""
+    """Sum neighbouring pixels by a matrix-vector product, as numpy is slow over a short last axis."""
     return (values.reshape(-1, n_pix) @ np.ones(n_pix, dtype=np.float32)).reshape(len(values), -1)
 
 
 def _row_dots(a: Array, b: Array) -> Array:
-    """Return the scalar product of each row of ``a`` with that of ``b``, shape ``(n_spec,)``."""
+    """Return the dot product of each row of ``a`` with the same row of ``b``, shape ``(n_spec,)``."""
     return np.asarray(np.matmul(a[:, None, :], b[:, :, None])[:, 0, 0])
 
 
 def shift_to_rest(batch: NormalisedBatch, rv_kms: Array) -> NormalisedBatch:
     """Move each row to its rest frame by linear interpolation.
 
-    The noise of neighbouring pixels mixes; ``ivar`` is interpolated like the flux, so that it stays the
-    S/N of the data. Pixels that come from beyond the grid are bad.
+    The noise of neighbouring pixels mixes; ``ivar`` is interpolated like the flux, so that it keeps the
+    S/N of the data. Pixels from outside the grid are bad.
 
     Parameters
     ----------
@@ -178,12 +178,12 @@ def shift_to_rest(batch: NormalisedBatch, rv_kms: Array) -> NormalisedBatch:
 
 
 class _Move:
-    """Move each row by its own number of pixels; what comes from beyond the grid is 0.
+    """Moves each row by its own number of pixels; pixels from outside the grid are 0.
 
     Parameters
     ----------
     whole, part
-        Pixels to move to the left, shape ``(n_spec,)``, and the fraction of one beside, ``(n_spec, 1)``.
+        Whole pixels to move to the left, shape ``(n_spec,)``, and the remaining fraction, ``(n_spec, 1)``.
     """
 
     def __init__(self, whole: Array, part: Array, n_pix: int) -> None:
@@ -200,7 +200,7 @@ class _Move:
         return self._between(self._take(values))
 
     def noise(self, ivar: Array) -> tuple[Array, Array]:
-        """Return ivar, and 1 where a pixel is good, else 0: 95 % of it must come from good ones."""
+        """Return ivar, and 1 where a pixel is good, else 0: 95 % of it must come from good pixels."""
         taken = self._take(ivar)
         has_light = taken > 0
         left, right = has_light[:, :-1], has_light[:, 1:]
@@ -214,7 +214,7 @@ class _Move:
         return moved, good
 
     def nearest(self, values: Array) -> Array:
-        """Return the nearest pixel's value: enough for what is smooth over many pixels."""
+        """Return the nearest pixel's value, accurate enough for smooth arrays."""
         taken = self._take(values)
         is_right = self._part[:, 0] > 0.5
         moved = taken[:, :-1].copy()

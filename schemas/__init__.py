@@ -1,4 +1,4 @@
-"""What travels: packets of every kind in Avro and JSON, with their published schemas and samples.
+"""The packets of every kind in Avro and JSON, with their published schemas and samples.
 
-Imports processors alone, and nothing that the base install does not have.
+Imports only processors, and nothing that the base install does not have.
 """

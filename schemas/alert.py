@@ -27,7 +27,7 @@ from cempstream.schemas.results import (
 )
 from cempstream.schemas.stamp import Stamp, alert_id
 
-#: A spectrum that takes more bytes stays out of the alert; its address is there.
+#: A spectrum that takes more bytes is left out of the alert, which then gives its address.
 MAX_SPECTRUM_BYTES = 64 * 1024
 
 
@@ -45,7 +45,7 @@ class Magnitude:
 
 @dataclass(frozen=True, slots=True)
 class LineIndex:
-    """One line index and its 1σ error, in Å or mag as the index's definition says."""
+    """One line index and its 1σ error, in Å or mag depending on the index."""
 
     value: float
     error: float
@@ -53,7 +53,7 @@ class LineIndex:
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """Where in the spectrum the classification comes from.
+    """Which wavelengths the classification comes from.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ class Alert(Packet):
 
     @property
     def name(self) -> str:
-        """The star's name where the survey gave one, else the spectrum's."""
+        """The star's name where the survey gave one, else the spectrum's id."""
         return self.object_id or self.spectrum_id
 
     def to_spectrum(self) -> Spectrum:
@@ -151,7 +151,7 @@ class Alert(Packet):
         return to_specutils(self.to_spectrum())
 
     def ack(self) -> None:
-        """Say that the alert is dealt with; it means something to a stream with a named group only.
+        """Mark the alert as dealt with; this only has an effect in a stream with a named group.
 
         Such a group resumes at its first alert that was not acknowledged.
         """
@@ -159,11 +159,11 @@ class Alert(Packet):
             self._on_ack()
 
     def on_ack(self, told: Callable[[], None]) -> None:
-        """Have a function called by `ack`: for the stream that the alert comes from."""
+        """Set the function that `ack` calls; for the stream that the alert comes from."""
         self._on_ack = told
 
     def to_json(self) -> bytes:
-        """Return the alert as one line of JSON, as it stands in the JSON topic."""
+        """Return the alert as one line of JSON, as in the JSON topic."""
         record: dict[str, Any] = {name: plain(value) for name, value in self if name != "spectrum"}
         record["spectrum"] = None if self.spectrum is None else spectrum_record(self.spectrum)
         return record_to_json(Kind.ALERT, record)
@@ -176,7 +176,7 @@ def encode_alert(result: Classification, stamp: Stamp) -> bytes:
 
 def alert_to_json(result: Classification, stamp: Stamp) -> bytes:
     """Return the same alert as one line of JSON."""
-    # By way of the packet, so that both topics say the same to the last digit.
+    # Encoded and decoded first, so that both topics give the same values to the last digit.
     return record_to_json(Kind.ALERT, unpack(Kind.ALERT, encode_alert(result, stamp)))
 
 

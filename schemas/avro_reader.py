@@ -1,8 +1,8 @@
-"""Reading Avro's binary encoding: a schema becomes a plain function, once, and the function is sceptical.
+"""Read Avro's binary encoding: each schema is compiled once to a function that trusts no stated length.
 
-A packet comes from outside, so reading is bounded: an array says how many items it holds, and the reader
-refuses a number that no honest packet has before it reads the first. fastavro knows no such limits; it
-follows 4 MiB of empty strings for seconds and holds the interpreter meanwhile. Tests compare with fastavro.
+A packet comes from outside, so reading is bounded: an array states how many items it holds, and the reader
+refuses a number that no real packet has before it reads the first item. fastavro has no such limits; it reads
+4 MiB of empty strings for seconds and blocks the interpreter meanwhile. Tests compare with fastavro.
 
 What Avro has and our schemas do not (``fixed``, recursive types, types used before they are defined) is
 refused when the schema is compiled.
@@ -33,12 +33,12 @@ class TruncatedError(AvroError):
 
 
 class LimitError(AvroError):
-    """The bytes claim more than an honest packet holds."""
+    """The bytes announce more than a real packet holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """How much a reader believes.
+    """The largest sizes that a reader accepts.
 
     Attributes
     ----------
@@ -58,14 +58,14 @@ def compile_reader(schema: Schema, limits: ReadLimits | None = None) -> Reader:
     Raises
     ------
     SchemaError
-        Now, where the schema is not supported. What the function raises is `AvroError`.
+        The schema is not supported. The returned function raises `AvroError`.
     """
     read = _reader(schema, limits or ReadLimits(), {})
 
     def read_value(buffer: bytes, start: int) -> tuple[Any, int]:
         try:
             return read(buffer, start)
-        except (IndexError, struct.error):  # both mean: asked for a byte after the last one
+        except (IndexError, struct.error):  # both mean a read after the last byte
             raise TruncatedError(f"the packet ends too early, after {len(buffer)} bytes") from None
 
     return read_value
@@ -141,7 +141,7 @@ def _text_reader(limits: ReadLimits) -> Callable[[bytes, int], tuple[str, int]]:
 
     def read_text(buffer: bytes, pos: int) -> tuple[str, int]:
         size = buffer[pos]
-        if size < 128 and not size & 1:  # a text of under 64 bytes, as nearly all are: `read_long` at home
+        if size < 128 and not size & 1:  # under 64 bytes, as nearly all: `read_long` inlined
             size, pos = size >> 1, pos + 1
         else:
             size, pos = read_long(buffer, pos)

@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class SchemaError(FixableError, ValueError):
-    """A schema breaks Avro's rules or ours, or uses what we do not support; the message says which."""
+    """A schema breaks Avro's rules or ours, or uses an unsupported feature; the message says which."""
 
 
 def type_name(schema: Schema) -> str:
@@ -34,18 +34,18 @@ def logical_type(schema: Schema) -> str | None:
 
 
 def bare_name(name: str) -> str:
-    """Return a name without its namespace: every schema of ours has but one."""
+    """Return a name without its namespace: all our schemas share one namespace."""
     return name.rpartition(".")[2]
 
 
 def define(named: dict[str, T], schema: dict[str, Any], made: T) -> T:
-    """Keep what was made of a named type for its later mentions, and return it."""
+    """Store what was compiled for a named type, for later references, and return it."""
     named[bare_name(schema["name"])] = made
     return made
 
 
 def recall(named: Mapping[str, T], name: str) -> T:
-    """Return what was made of a type where it was defined."""
+    """Return what was compiled for a type where it was defined."""
     try:
         return named[bare_name(name)]
     except KeyError:

@@ -1,6 +1,6 @@
-"""Writing Avro's binary encoding: a schema becomes a plain function, once.
+"""Write Avro's binary encoding: each schema is compiled once to a function.
 
-Every spectrum is answered with a score, so this is on the hot path; fastavro takes twice as long over one.
+Every spectrum gets a score packet, so this is on the hot path; fastavro takes twice as long.
 Tests compare with fastavro, byte by byte.
 """
 
@@ -37,8 +37,8 @@ def compile_writer(schema: Schema) -> Writer:
     Raises
     ------
     SchemaError
-        Now, where the schema is not supported. The function trusts its caller: a missing field is a
-        ``KeyError``, a wrong type what Python makes of it.
+        The schema is not supported. The returned function does not check its input: a missing field is a
+        ``KeyError``, a wrong type whatever Python raises.
     """
     return _writer(schema, {})
 
@@ -136,7 +136,7 @@ def _writer(schema: Schema, named: dict[str, Writer]) -> Writer:
 def _record_writer(fields: Sequence[tuple[str, Writer]]) -> Writer:
     names = [name for name, _ in fields]
     if len(names) > 1 and all(write is _write_double for _, write in fields):
-        # Avro frames neither records nor doubles: a record of doubles is one `pack`.
+        # Avro puts no bytes around records or doubles: a record of doubles is one `pack`.
         take = itemgetter(*names)
         pack = struct.Struct(f"<{len(names)}d").pack
 

@@ -1,5 +1,5 @@
-"""A spectrum packet's bytes become a `Spectrum` here, and nowhere else; whatever the bytes, nothing but
-`BadSpectrum` is raised.
+"""The only place where a spectrum packet's bytes become a `Spectrum`; bad bytes of any kind raise only
+`BadSpectrum`.
 
 A packet of LAMOST (31 KB) takes about 40 µs, a quarter of it the `Spectrum`'s own checks.
 """
@@ -41,11 +41,11 @@ def decode_spectrum(
     Parameters
     ----------
     packet
-        The framed packet, as it stands in the topic.
+        The framed packet, as in the topic.
     max_packet_bytes
-        A larger one is refused unread.
+        A larger packet is refused unread.
     resolver
-        For a survey with schema ids of its own: `cempstream.schemas.packets.survey_resolver`.
+        For a survey with its own schema ids: `cempstream.schemas.packets.survey_resolver`.
 
     Returns
     -------
@@ -55,13 +55,13 @@ def decode_spectrum(
     Raises
     ------
     BadSpectrum
-        Whatever is wrong with the bytes or with what they say.
+        Anything is wrong with the bytes or their values.
     """
     try:
         record = unpack(Kind.SPECTRUM, packet, max_packet_bytes=max_packet_bytes, resolver=resolver)
     except PacketError as error:
         bad = BadSpectrum(error.reason, error.detail)
-        if (head := peek_exposure(packet)) is not None:  # it breaks off behind its names
+        if (head := peek_exposure(packet)) is not None:  # damaged, but its ids may be readable
             bad.identify(head.spectrum_id, head.survey, head.exposure_id)
         raise bad from error
     try:
@@ -72,7 +72,7 @@ def decode_spectrum(
 
 
 def spectrum_from_record(record: Record) -> Spectrum:
-    """Make a `Spectrum` of a decoded record, whose dict is used up.
+    """Make a `Spectrum` of a decoded record; the dict is changed.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def spectrum_from_record(record: Record) -> Spectrum:
         return Spectrum(**record)
     if isinstance(power, bytes):
         record["resolving_power"] = _read_array("resolving_power", power, _F4)
-    # Hostile values overflow in the checks of whole arrays; what comes of it is refused there.
+    # Hostile values overflow in the checks of whole arrays, which then refuse the result.
     with np.errstate(over="ignore", invalid="ignore"):
         return Spectrum(**record)
 
@@ -110,7 +110,7 @@ def _read_array(name: str, data: bytes, dtype: np.dtype[Any]) -> Array:
 
 
 def _read_grid(grid: Record) -> WavelengthGrid:
-    """Tell the grids apart by a field that only one of them has."""
+    """Read a grid; each kind is known by a field that only it has."""
     if "log10_start" in grid:
         return LogGrid(grid["log10_start"], grid["log10_step"], grid["n_pix"])
     if "start_aa" in grid:
@@ -182,7 +182,7 @@ _read_text = compile_reader("string", ReadLimits(max_text_bytes=LIMITS[Kind.SPEC
 def peek_ids(packet: bytes) -> tuple[str | None, str | None]:
     """Return ``spectrum_id`` and ``survey`` as far as they can be read, for the dead letter of a bad packet.
 
-    They are a spectrum packet's first two fields, in every version of ours.
+    They are the first two fields of a spectrum packet, in every version.
     """
     meant = kind_and_version(int.from_bytes(packet[1:HEADER_BYTES], "big"))
     if packet[:1] != b"\0" or meant is None or meant[0] is not Kind.SPECTRUM:

@@ -1,4 +1,4 @@
-"""What may change in a schema: the rule for minor versions, and whether one can be read as another."""
+"""Which changes a schema allows: the rule for minor versions, and whether one can be read as another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PROMOTIONS = {
 
 
 def broken_rules(older: Schema, newer: Schema) -> list[str]:
-    """Return how a newer minor version breaks the promise that old and new readers get along; empty is good.
+    """Return how a newer minor version breaks the compatibility of old and new readers; empty if it does not.
 
     Within a major version only fields with a default are added, and only enums that carry a default symbol
     gain symbols. Nothing is removed, renamed or retyped.
@@ -101,7 +101,7 @@ def _mismatches(
         return
     theirs, ours = type_name(written), type_name(expected)
     fits = theirs == ours or ours in _PROMOTIONS.get(theirs, ())
-    # A time in other units would pass for a time; what an array or an identifier is called does no harm.
+    # A time in other units would be taken for a time; the name of an array or an identifier does no harm.
     if not fits or _time_unit(written) != _time_unit(expected):
         yield f"{path}: it is {_describe(written)}; it must be {_describe(expected)}"
     elif ours == "record":

@@ -1,4 +1,4 @@
-"""The exposure packet: whether every spectrum that a survey announced has its outcome."""
+"""The exposure packet: whether every spectrum that a survey announced has an outcome."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LAST_FIELD = "reduction_version"
 
 
 class Exposure(Packet):
-    """What became of one exposure; the schema's ``doc`` texts say what each field means."""
+    """The outcome of one exposure; the schema's ``doc`` texts say what each field means."""
 
     event_id: str
     survey: str
@@ -40,7 +40,7 @@ class Exposure(Packet):
 
     @property
     def n_missing(self) -> int:
-        """Spectra that the survey announced and that have no outcome."""
+        """Number of spectra that the survey announced and that have no outcome."""
         return max(0, self.n_expected - self.n_in)
 
     @classmethod
@@ -59,7 +59,7 @@ class Exposure(Packet):
         last_published_at: datetime,
         reported_at: datetime,
     ) -> Self:
-        """Return the event of an exposure, with what follows from the counts and times."""
+        """Return the event of an exposure, with the fields computed from the counts and times."""
         latency_s = (
             None if first_reduced_at is None else (last_published_at - first_reduced_at).total_seconds()
         )
@@ -126,7 +126,7 @@ _HEAD_READERS = _head_readers()
 
 
 def peek_exposure(packet: bytes) -> ExposureOfPacket | None:
-    """Return the exposure of a packet that could not be scored; None where its first bytes do not tell."""
+    """Return the exposure of a packet that could not be scored; None where its first bytes do not say."""
     read = _HEAD_READERS.get(int.from_bytes(packet[1:HEADER_BYTES], "big"))
     if packet[:1] != b"\0" or read is None:
         return None

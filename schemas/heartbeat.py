@@ -1,4 +1,4 @@
-"""The heartbeat packet: a worker's sign of life, so that a subscriber can tell silence from death."""
+"""The heartbeat packet: it shows a subscriber that a worker is alive while there are no alerts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WorkerState: TypeAlias = Literal["starting", "running", "paused", "stopping", "u
 
 
 class Heartbeat(Packet):
-    """One sign of life; ``paused`` is the dead-letter breaker open."""
+    """One heartbeat; ``paused`` means that the dead-letter breaker is open."""
 
     worker_id: str
     sent_at: datetime

@@ -1,8 +1,8 @@
-"""A packet as JSON that explains itself: the same content as the Avro one, for kcat, jq and the curious.
+"""A packet as self-describing JSON: the same content as the Avro packet, for kcat, jq and other tools.
 
-The first members name the schema and its version. Times are ISO 8601 in UTC; what is not a number is
-``null``; arrays are lists of numbers that give back the very same float32; 64-bit identifiers are texts,
-because JSON's readers commonly hold numbers as float64 and would change the last digits.
+The first members name the schema and its version. Times are ISO 8601 in UTC; NaN is ``null``;
+arrays are lists of numbers that give back exactly the same float32; 64-bit identifiers are strings, because
+most JSON readers hold numbers as float64 and would change the last digits.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _render(part: Schema, value: Any, names: Mapping[str, Schema]) -> Any:
 
 
 def _numbers(values: np.ndarray[Any, Any]) -> list[Any]:
-    """Return an array as a list, float32 with the nine digits that determine it and not the 17 of float64."""
+    """Return an array as a list, float32 with the nine digits that it needs, not the 17 of float64."""
     if values.dtype != np.float32:
         return list(values.tolist())
     exact = values.astype(np.float64)

@@ -1,9 +1,9 @@
-"""Framing: which schema a packet follows, and from its bytes to a record.
+"""Framing: find the schema of a packet and decode its bytes to a record.
 
-A packet is Confluent's: a zero byte, the schema's id in four bytes, big-endian, then the Avro record. We read
-every version we know. Of an unknown minor version we could read no field safely, because Avro's bytes mean
+Packets have Confluent's format: a zero byte, the schema's id in four bytes, big-endian, then the Avro record.
+Every known version is read. No field of an unknown minor version can be read safely, because Avro's bytes mean
 nothing without the schema they were written with; such a packet is refused as ``unsupported_version`` with a
-message that names the versions we know. The JSON topic has no such limit.
+message that names the known versions. The JSON topic has no such limit.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from cempstream.schemas.avro_writer import Writer, compile_writer
 from cempstream.schemas.compatibility import unreadable
 from cempstream.schemas.registry import Kind, kind_and_version, known, latest, schema, schema_id, versions
 
-#: A packet larger than this is refused before anything in it is looked at.
+#: A packet larger than this is refused before anything in it is read.
 MAX_PACKET_BYTES = 4 * 2**20
 
 HEADER_BYTES = 5
 
-#: How much of the lists and texts in a packet is believed; an alert carries its attribution, bin by bin.
+#: The longest lists and texts that are accepted in a packet; an alert holds its attribution, bin by bin.
 LIMITS: Mapping[Kind, ReadLimits] = {
     Kind.SPECTRUM: ReadLimits(max_items=64, max_text_bytes=1024),
     Kind.SCORE: ReadLimits(max_items=256, max_text_bytes=1024),
@@ -40,7 +40,7 @@ LIMITS: Mapping[Kind, ReadLimits] = {
     Kind.EXPOSURE: ReadLimits(max_items=0, max_text_bytes=1024),
 }
 
-#: For a survey whose registry gave its own ids: from an id to how its packets are read, None = not theirs.
+#: For a survey with its own registry: the reader of a schema id, None where the id is not from there.
 Resolver: TypeAlias = Callable[[int], Reader | None]
 
 
@@ -91,12 +91,12 @@ def unpack(
     max_packet_bytes: int = MAX_PACKET_BYTES,
     resolver: Resolver | None = None,
 ) -> dict[str, Any]:
-    """Return a packet's record, new and the caller's own.
+    """Return a packet's record, a new dict that the caller may change.
 
     Raises
     ------
     PacketError
-        Whatever is wrong with the bytes; nothing else is raised because of them.
+        Anything is wrong with the bytes; nothing else is raised because of them.
     """
     if len(packet) > max_packet_bytes:
         raise PacketError(
@@ -145,16 +145,16 @@ def _unsupported(kind: Kind, number: int) -> str:
 
 
 def survey_resolver(schemas: Mapping[int, Schema], kind: Kind = Kind.SPECTRUM) -> Resolver:
-    """Return the resolver for a survey whose registry gave its own ids, or whose schema differs from ours.
+    """Return the resolver for a survey with its own schema ids or a schema that differs from ours.
 
-    Fields that ours does not have are dropped, those that theirs does not have take their defaults.
+    Fields unknown to our schema are dropped; fields missing in theirs take their defaults.
 
     Parameters
     ----------
     schemas
         The survey's schemas by the id in its packets' headers.
     kind
-        What its packets are.
+        The kind of its packets.
 
     Raises
     ------

@@ -1,7 +1,7 @@
 """The published schemas: one folder per kind and version, each with a sample packet.
 
-They travel with the client, so that no schema registry is needed: the id in a packet's header says kind and
-version. Published versions never change.
+They are part of the package, so that no schema registry is needed: the id in a packet's header gives kind
+and version. Published versions never change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _FOLDER = Path(__file__).resolve().parent
 
 
 class Kind(StrEnum):
-    """What a packet is."""
+    """The kinds of packet."""
 
     SPECTRUM = "spectrum"
     SCORE = "score"
@@ -59,13 +59,13 @@ class Version(NamedTuple):
 
 @cache
 def versions(kind: Kind) -> tuple[Version, ...]:
-    """Return the versions that we know, oldest first."""
+    """Return the known versions, oldest first."""
     folders = (path.parent.name for path in (_FOLDER / kind).glob("*/schema.avsc"))
     return tuple(sorted(Version.parse(name) for name in folders))
 
 
 def latest(kind: Kind) -> Version:
-    """Return the version that we write."""
+    """Return the version that is written."""
     return versions(kind)[-1]
 
 
@@ -75,7 +75,7 @@ def schema_id(kind: Kind, version: Version) -> int:
 
 
 def kind_and_version(number: int) -> tuple[Kind, Version] | None:
-    """Return what an id of our numbering means, known version or not; None for another numbering's."""
+    """Return kind and version of an id in our numbering, known or not; None for any other id."""
     kind_number, rest = divmod(number, 10_000)
     if not 1 <= kind_number <= len(Kind) or rest < 100:
         return None
@@ -104,22 +104,22 @@ def schema(kind: Kind, version: Version | None = None) -> dict[str, Any]:
 
 
 def sample_path(kind: Kind, version: Version) -> Path:
-    """Return where the sample packet of a version lies."""
+    """Return the path of the sample packet of a version."""
     return _FOLDER / kind / str(version) / "sample.bin"
 
 
 def sample(kind: Kind, version: Version | None = None) -> bytes:
-    """Return the sample packet of a version: a framed packet as it stands in a topic."""
+    """Return the sample packet of a version: a framed packet as in a topic."""
     return sample_path(kind, version or latest(kind)).read_bytes()
 
 
 def known(kind: Kind) -> str:
-    """Name the versions of a kind for a message to a person."""
+    """Return the versions of a kind as text for a message."""
     return ", ".join(map(str, versions(kind)))
 
 
 def diff(kind: Kind, older: Version, newer: Version) -> str:
-    """Return what changed between two versions of a schema, as a unified diff; empty where nothing did."""
+    """Return what changed between two versions of a schema, as a unified diff; empty if none."""
     lines = unified_diff(
         schema_text(kind, older).splitlines(),
         schema_text(kind, newer).splitlines(),

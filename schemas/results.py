@@ -1,4 +1,4 @@
-"""What a score and an alert have in common: the parts of a result, and how they are written."""
+"""The parts of a result that scores and alerts share, and how they are written."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class SubclassProbabilities:
 
 @dataclass(frozen=True, slots=True)
 class CodeProvenance:
-    """Which code ran; the commit is empty where it was not installed from one."""
+    """Which code ran; the commit is empty where the package was not installed from one."""
 
     version: str
     commit: str = ""
 
 
 class Packet(BaseModel):
-    """A packet as its reader sees it: typed, immutable, deaf to fields of later versions."""
+    """A packet for its reader: typed, immutable; fields of later versions are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -117,7 +117,7 @@ def _estimate(estimate: Estimate) -> dict[str, float]:
 
 @lru_cache(maxsize=64)
 def short_provenance(models: tuple[Provenance, ...]) -> tuple[str, ...]:
-    """Name each model in one text; the same few tuples come with every score."""
+    """Return one text per model; cached, as the same few tuples come with every score."""
     return tuple(
         f"{model.name}/{model.version}@{model.sha256[:12]} ({model.provider}, {model.precision})"
         for model in models
@@ -125,7 +125,7 @@ def short_provenance(models: tuple[Provenance, ...]) -> tuple[str, ...]:
 
 
 def plain(value: Any) -> Any:
-    """Return a packet's parts as records, lists and numbers."""
+    """Return a packet's parts as dicts, lists and numbers."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):

@@ -1,8 +1,8 @@
 """Write the sample packet of every latest schema version: ``python -m cempstream.schemas.samples``.
 
 The star is invented and the packets say so (survey ``sample``, tense ``test``): a smooth continuum with the
-carbon bands of a CEMP giant as Gaussians and photon noise from a fixed seed. A sample that exists is left as
-it is, since published versions never change.
+carbon bands of a CEMP giant as Gaussians and photon noise from a fixed seed. An existing sample is not
+changed, since published versions never change.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def sample_spectrum() -> Spectrum:
 
 
 def sample_classification() -> Classification:
-    """Return what a pipeline might say of it; no model has run."""
+    """Return an invented classification of it; no model has run."""
     edges_aa = np.linspace(3800.0, 5800.0, 81)
     centres_aa = 0.5 * (edges_aa[1:] + edges_aa[:-1])
     weight = np.full(centres_aa.size, 0.002)
@@ -121,7 +121,7 @@ def sample_classification() -> Classification:
 
 
 def sample_stamp() -> Stamp:
-    """Return the times of a quick worker, marked as a test."""
+    """Return plausible times, marked as a test."""
     return Stamp(
         tense="test",
         ingested_at=_REDUCED_AT + timedelta(milliseconds=40),
@@ -131,7 +131,7 @@ def sample_stamp() -> Stamp:
 
 
 def sample_heartbeat() -> Heartbeat:
-    """Return a quiet worker's sign of life."""
+    """Return the heartbeat of an idle worker."""
     return Heartbeat(
         worker_id="sample-worker-0",
         sent_at=_REDUCED_AT + timedelta(seconds=1),
@@ -171,7 +171,7 @@ def sample_exposure() -> Exposure:
 def sample_packets() -> dict[Kind, bytes]:
     """Return one packet of every kind, the same on every machine but for the last bit of ``exp``."""
     result, stamp = sample_classification(), sample_stamp()
-    code = {"version": "0.1.0", "commit": ""}  # not this installation's: the bytes are to be reproducible
+    code = {"version": "0.1.0", "commit": ""}  # fixed, so that the bytes are reproducible
     return {
         Kind.SPECTRUM: encode_spectrum(result.spectrum),
         Kind.SCORE: pack(Kind.SCORE, score_record(result, stamp) | {"code_version": code["version"]}),

@@ -1,4 +1,4 @@
-"""The score packet: what the pipeline says of one spectrum, candidate or not, in short."""
+"""The score packet: a short result for one spectrum, candidate or not."""
 
 from __future__ import annotations
 

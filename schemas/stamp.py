@@ -1,4 +1,4 @@
-"""Who and when: deterministic ids, and the times and the purpose that a result is stamped with."""
+"""Deterministic ids, and the times and purpose that are added to a result."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 from uuid import UUID, uuid5
 
-#: Tonight's spectra, recorded ones scored again, planted ones that measure the stream, and tests.
+#: Live spectra, recorded ones scored again, injected ones that measure the stream, and tests.
 Tense: TypeAlias = Literal["current", "archival", "injection", "test"]
 
 AlertType: TypeAlias = Literal["initial", "update", "retraction"]
 
-#: Namespace of every id of ours: the UUIDv5 of the DNS name ``cempstream.io``.
+#: Namespace of all our ids: the UUIDv5 of the DNS name ``cempstream.io``.
 _NAMESPACE = UUID("8ccea81c-ba45-5fc1-b7d1-c0385576e61b")
 
-#: Between the parts of a name; no survey puts a line's end into an id, so no two names can run together.
+#: Separates the parts of a name; no id contains a line break, so two different names never become equal.
 _SEPARATOR = "\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """What a result carries that its spectrum and its models do not determine.
+    """The fields of a result that do not depend on its spectrum and its models.
 
     Attributes
     ----------
     tense
         Why the spectrum was scored.
     ingested_at, inferred_at, published_at
-        UTC: the packet read, the models done, the result handed to the broker.
+        UTC times when the packet was read, the models were done, and the result was sent to the broker.
     alert_type, revision, supersedes
         Which alert of the spectrum this is, and the ``alert_id`` that it replaces or withdraws.
     """
@@ -43,15 +43,15 @@ class Stamp:
 
 
 def record_id(survey: str, spectrum_id: str, reduction_version: str) -> str:
-    """Return the id of a reduced spectrum: the same whenever and by whatever bundle it is scored."""
+    """Return the id of a reduced spectrum: the same for every time and bundle it is scored with."""
     return str(uuid5(_NAMESPACE, _SEPARATOR.join((survey, spectrum_id, reduction_version))))
 
 
 def alert_id(record: str, bundle: str, alert_type: AlertType, revision: int) -> str:
-    """Return the id of an alert: a repeated delivery has the same, an update or another bundle's has not."""
+    """Return the id of an alert: the same for a repeated delivery, another for an update or other bundle."""
     return str(uuid5(UUID(record), _SEPARATOR.join((bundle, alert_type, str(revision)))))
 
 
 def exposure_event_id(survey: str, exposure_id: str, reduction_version: str, status: str) -> str:
-    """Return the id of an event about an exposure: a repeated delivery has the same."""
+    """Return the id of an event about an exposure, the same for a repeated delivery."""
     return str(uuid5(_NAMESPACE, _SEPARATOR.join((survey, exposure_id, reduction_version, status))))
