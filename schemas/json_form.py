@@ -1,8 +1,8 @@
 """A packet as self-describing JSON: the same content as the Avro packet, for kcat, jq and other tools.
 
-The first members name the schema and its version. Times are ISO 8601 in UTC; NaN is ``null``;
-arrays are lists of numbers that give back exactly the same float32; 64-bit identifiers are strings, because
-most JSON readers hold numbers as float64 and would change the last digits.
+The first members name the schema and its version. Times are ISO 8601 in UTC; NaN and infinity
+are ``null``; arrays are lists of numbers that give back exactly the same float32; 64-bit identifiers are
+strings, because most JSON readers hold numbers as float64 and would change the last digits.
 """
 
 from __future__ import annotations

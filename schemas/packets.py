@@ -1,9 +1,9 @@
 """Framing: find the schema of a packet and decode its bytes to a record.
 
 Packets have Confluent's format: a zero byte, the schema's id in four bytes, big-endian, then the Avro record.
-Every known version is read. No field of an unknown minor version can be read safely, because Avro's bytes mean
-nothing without the schema they were written with; such a packet is refused as ``unsupported_version`` with a
-message that names the known versions. The JSON topic has no such limit.
+Every known version is read. No field of an unknown minor version can be read safely, because Avro's bytes
+mean nothing without the schema they were written with; such a packet is refused as ``unsupported_version``
+with a message that names the known versions. The JSON topic has no such limit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""ECSV and VOTable by way of astropy, after a look at what a hostile file could make it do."""
+"""ECSV and VOTable, read by astropy after a check for what a hostile file could make it do."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from cempstream.processors.readers.vocabulary import ID_NAMES, MaskSense, is_bad
 from cempstream.processors.spectrum import Spectrum
 
 ECSV_MAGIC = "# %ECSV"
-#: astropy needs some ten times the text's size.
+#: astropy needs about ten times the text's size.
 _MAX_BYTES = 48 << 20
 _MAX_FIELDS = 1000
 #: What astropy's parsers raise on damaged files; found by fuzzing.
@@ -56,7 +56,7 @@ def is_votable(head: bytes) -> bool:
 
 
 def read_ecsv(source: Source, options: ReadOptions) -> Iterator[Spectrum | Rejected]:
-    """Read the spectra of an enhanced CSV, whose header states units and more in YAML."""
+    """Read the spectra of an enhanced CSV, whose YAML header gives units and more."""
     from astropy.io import ascii as astropy_ascii
 
     text = decode_text(source, _MAX_BYTES)
@@ -99,12 +99,12 @@ def read_votable(source: Source, options: ReadOptions) -> Iterator[Spectrum | Re
 
 
 def _check_votable(content: bytes) -> None:
-    """Refuse what would make astropy fetch other files, or reserve more than the file could fill.
+    """Refuse a table that would make astropy fetch other files, or allocate more than the file could fill.
 
     Raises
     ------
     ValueError
-        Where the document does any of it.
+        The document does one of these.
     """
     n_rows, n_stated, n_values, n_fields = 0, 0, 0, 0
 
@@ -124,7 +124,7 @@ def _check_votable(content: bytes) -> None:
         n_rows += tag == "TR"
 
     def refuse_doctype(*_: object) -> None:
-        raise ValueError("it declares a document type, which a VOTable has none of")
+        raise ValueError("it declares a document type, which a VOTable never has")
 
     parser = expat.ParserCreate()
     parser.StartElementHandler = start
@@ -182,7 +182,7 @@ def _read(
 
 
 def _column(column: Any, sense: MaskSense | None) -> Array:
-    """Return a column as float64, NaN where it is masked; of arrays of different lengths as objects."""
+    """Return a column as float64, NaN where it is masked; arrays of different lengths as objects."""
     values = np.ma.asarray(column)
     if values.dtype.kind == "O":
         arrays = np.empty(len(values), dtype=object)
@@ -198,5 +198,5 @@ def _column(column: Any, sense: MaskSense | None) -> Array:
 
 
 def _cells(column: Any) -> list[Any]:
-    """Return the cells of a column as Python's own values; a masked one is None."""
+    """Return the cells of a column as Python objects; a masked one is None."""
     return list(np.ma.asarray(column).tolist())

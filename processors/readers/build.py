@@ -1,4 +1,4 @@
-"""From what a file says of one source to a Spectrum, or to a Rejected in its place."""
+"""Build a Spectrum from a file's data on one source, or a Rejected in its place."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from cempstream.processors.spectrum import (
     Spectrum,
 )
 
-#: So many zeros in a row are no fluxes.
+#: This many zeros in a row are fill values, not fluxes.
 _SHORTEST_FILL = 3
 
-#: A scale outside of it would strain float32 once squared.
+#: The square of a scale outside this range is close to the limits of float32.
 _SCALES = (1e-8, 1e8)
 _LARGEST_IVAR = 1e30
 _GRID_TOLERANCE_PIX = 0.02
-#: Less is no wavelength; 1 Å is the power of a missing logarithm.
+#: Less is not a wavelength; 1 Å is 10 to the power of a missing logarithm, 0.
 _LEAST_WAVE_AA = 10.0
 
 
@@ -69,11 +69,11 @@ class Pixels:
     ivar
         Inverse variance; anything that is not a positive number is a bad pixel. None where the file has none.
     is_bad
-        Pixels that the survey's mask rules out.
+        Pixels that the survey's mask marks as bad.
     contamination
-        Fraction of each pixel's flux that is a neighbour's.
+        Fraction of each pixel's flux that comes from neighbouring sources.
     flags
-        What had to be estimated on the way here.
+        What the reader had to estimate.
     """
 
     grid: WavelengthGrid
@@ -90,10 +90,10 @@ class Pixels:
 
 
 def build_spectrum(origin: Origin, pixels: Pixels, options: ReadOptions) -> Spectrum | Rejected:
-    """Check and clean one spectrum; what is wrong with it makes a ``Rejected``, never an exception."""
+    """Check and clean one spectrum; a fault in it gives a ``Rejected``, never an exception."""
     survey = options.survey or origin.survey
     try:
-        # Fluxes of any size may come; what overflows is found not to be finite and counts as bad.
+        # Fluxes may have any size; an overflow gives a value that is not finite and counts as bad.
         with np.errstate(invalid="ignore", over="ignore", under="ignore"):
             return _build(origin, pixels, options, survey)
     except BadSpectrum as error:
@@ -107,7 +107,7 @@ def to_float64(values: Array) -> Array:
 
 
 def grid_from_cards(wave: Array, log10_start: float | None, log10_step: float | None) -> WavelengthGrid:
-    """Return the log grid that a header states, where the wavelengths agree with it, else what they say.
+    """Return the log grid that a header states where the wavelengths agree with it, else their own grid.
 
     Stated starts and steps are round numbers, so that spectra of one survey share one grid; wavelengths
     in float32 are not. A whole number of pixels may be cut off: SDSS spectra lose up to 18 at the blue end
@@ -166,21 +166,21 @@ def _build(origin: Origin, pixels: Pixels, options: ReadOptions, survey: str) ->
 
 
 def _place(origin: Origin) -> tuple[float | None, float | None]:
-    """Return right ascension and declination: one alone is no place, and some longitudes run from -180."""
+    """Return right ascension and declination, both or neither; some longitudes run from -180."""
     if origin.ra is None or origin.dec is None:
         return None, None
     return origin.ra % 360.0 if -180.0 <= origin.ra < 0.0 else origin.ra, origin.dec
 
 
 def fill_gaps(wave: Array) -> tuple[Array, Array]:
-    """Give pixels within a spectrum that have no wavelength one between their neighbours'.
+    """Interpolate the wavelengths of pixels within a spectrum that have none.
 
     Some pipelines write 0 or NaN, or the power of 0, where a pixel was masked.
 
     Returns
     -------
     tuple
-        The wavelengths, and which were filled in: such pixels are bad, whatever else is said of them.
+        The wavelengths, and which were filled in: such pixels are always bad.
     """
     with np.errstate(invalid="ignore"):
         is_gap = ~(wave > _LEAST_WAVE_AA) | ~np.isfinite(wave)
@@ -192,7 +192,7 @@ def fill_gaps(wave: Array) -> tuple[Array, Array]:
 
 
 def _without_gaps(pixels: Pixels) -> Pixels:
-    """Fill gaps within the wavelengths, and cut pixels without one off both ends."""
+    """Fill gaps within the wavelengths, and remove pixels without a wavelength at both ends."""
     if not isinstance(pixels.grid, ExplicitGrid) or pixels.flux.shape != pixels.grid.wave.shape:
         return pixels
     wave, is_gap = fill_gaps(pixels.grid.wave)
@@ -219,7 +219,7 @@ def _without_gaps(pixels: Pixels) -> Pixels:
 
 
 def _encodable(text: str) -> str:
-    """Return text that UTF-8 can hold: half of a surrogate pair, which arrays of text may hold, it cannot."""
+    """Return text that UTF-8 can encode; arrays of text may hold half of a surrogate pair."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
@@ -250,12 +250,12 @@ def _clean(pixels: Pixels) -> tuple[Array, Array]:
     too_large = ~(np.abs(flux) <= np.finfo(np.float32).max)
     flux[too_large] = 0.0
     ivar[too_large] = 0.0
-    # An inverse variance this large is no measurement, and a square of it would overflow.
+    # An inverse variance this large is not a measurement, and its square would overflow.
     return flux.astype(np.float32), np.minimum(ivar, _LARGEST_IVAR).astype(np.float32)
 
 
 def _is_filled(flux: Array) -> Array:
-    """Say which pixels are part of a run of zeros: files without a mask fill gaps so, noise never does."""
+    """Return which pixels are part of a run of zeros: these fill gaps in files without a mask."""
     is_zero = np.concatenate([[False], flux == 0.0, [False]])
     edges = np.flatnonzero(is_zero[1:] != is_zero[:-1])
     first, last = edges[::2], edges[1::2]

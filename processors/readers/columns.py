@@ -1,4 +1,4 @@
-"""Units of wavelengths, and noise of every kind as inverse variance."""
+"""Convert wavelengths of any unit to Å, and noise of any kind to inverse variance."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _AA_PER_UNIT = {
     **dict.fromkeys(("m", "meter", "metre"), 1e10),
 }
 _LOG_UNIT = re.compile(r"(log10|log|dex|ln)\s*[\s(\[]?\s*(.*)")
-#: What unstated wavelengths of the optical look like, as (unit, least, most).
+#: Ranges of optical wavelengths whose unit is not stated, as (unit, least, most).
 _LOOKS = (
     ("AA", 2500.0, 26000.0),
     ("nm", 250.0, 2500.0),
@@ -42,7 +42,7 @@ _LEAST_UNIT_AA, _LARGEST_UNIT_AA = 0.009, 1.1e10
 
 
 class BadTable(ValueError):
-    """What columns or statements of a table cannot be read as, and what would be right."""
+    """Columns or statements of a table cannot be read; the remedy says what would be right."""
 
     def __init__(self, why: str, remedy: str = WANTED) -> None:
         super().__init__(why)
@@ -57,18 +57,18 @@ class WaveUnit:
     base: float | None = None
 
     def to_aa(self, values: Array) -> Array:
-        """Turn numbers in this unit into Å; those that are no wavelength become NaN."""
+        """Convert numbers in this unit to Å; those that are not wavelengths become NaN."""
         if self.base is not None:
             with np.errstate(over="ignore", invalid="ignore"):
                 numbers = values.astype(np.float64)
                 powers = self.factor * self.base**numbers
-                # Files fill gaps with zeros, whose power is one.
+                # Files fill gaps with zeros, which as logarithms would give 1.
                 return np.asarray(np.where(np.isfinite(powers) & (numbers != 0), powers, np.nan))
         return values if self.factor == 1.0 else values * self.factor
 
 
 def wave_unit_of(text: str, log: str = "") -> WaveUnit | None:
-    """Return the unit that a word states; None where it is none of length.
+    """Return the unit that a word states; None where it is not a unit of length.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def _aa_per_astropy_unit(text: str) -> float | None:
         factor = float(units.Unit(text).to(units.AA))
     except (ValueError, TypeError, units.UnitsError):
         return None
-    # A parsec is a length, but not one of light.
+    # A parsec is a length, but not a unit of wavelength.
     return factor if _LEAST_UNIT_AA <= factor <= _LARGEST_UNIT_AA else None
 
 
@@ -112,7 +112,7 @@ def is_per_frequency(unit: str | None) -> bool:
 
 def split_unit(label: str) -> tuple[str, str]:
     """Split ``Wavelength [nm]`` into a name in lower case and a unit, '' where there is none."""
-    # No regular expression: over thousands of blanks one that may skip them in three places takes minutes.
+    # No regular expression: with optional blanks in three places it takes minutes on thousands of blanks.
     text = label.strip()
     starts = [place for place in (text.find("["), text.find("(")) if place >= 0]
     if not starts:
@@ -126,7 +126,7 @@ def split_unit(label: str) -> tuple[str, str]:
 
 
 def first_of(names: Iterable[str], present: Iterable[str]) -> str | None:
-    """Return the first of some names that is there."""
+    """Return the first of these names that is present."""
     found = set(present)
     return next((name for name in names if name in found), None)
 
@@ -134,23 +134,23 @@ def first_of(names: Iterable[str], present: Iterable[str]) -> str | None:
 def wavelengths(
     values: Array, name: str, unit: str | None, *, log: str = "", chosen: str | None = None
 ) -> Array:
-    """Turn a column into Å.
+    """Convert a column of wavelengths to Å.
 
     Parameters
     ----------
     name
-        Of the column; ``loglam`` holds logarithms whatever its unit.
+        Name of the column; ``loglam`` holds logarithms whatever its unit.
     unit
         As the file states it; None or '' where it states none.
     log
         ``log10`` or ``ln`` where the name says that.
     chosen
-        The unit that the caller states, which goes before all the others.
+        The unit that the caller states, which overrides all others.
 
     Raises
     ------
     BadTable
-        Where the unit is not one of length, or the numbers look like another one.
+        The unit is not one of length, or the numbers look like another unit.
     """
     if name.lower() == "loglam":
         log = log or "log10"
@@ -173,7 +173,7 @@ def wavelengths(
 
 
 def _range(values: Array, share: float = 2.0) -> tuple[float, float]:
-    """Return what all but some per cent of the positive numbers at each end lie between."""
+    """Return the range of the positive numbers without a few per cent at each end."""
     sample = values.ravel()[:: max(1, values.size // _SAMPLE)]
     sample = sample[np.isfinite(sample) & (sample > 0)]
     if not sample.size:
@@ -183,7 +183,7 @@ def _range(values: Array, share: float = 2.0) -> tuple[float, float]:
 
 
 def _other_unit(values: Array, wave: Array) -> str | None:
-    """Return the unit that numbers look like where read as they are they are no wavelengths."""
+    """Return the unit that numbers seem to have, where they cannot be wavelengths as they are."""
     low_aa, high_aa = _range(wave)
     if WAVE_LIMITS_AA[0] <= low_aa <= high_aa <= WAVE_LIMITS_AA[1]:
         return None
@@ -192,7 +192,7 @@ def _other_unit(values: Array, wave: Array) -> str | None:
 
 
 def ivar_of(kind: NoiseKind, values: Array, flux: Array) -> Array:
-    """Turn a noise of any kind into inverse variances; what is no positive number marks a bad pixel."""
+    """Convert a noise of any kind to inverse variances; anything but a positive number marks a bad pixel."""
     if kind == "ivar":
         return values
     if kind == "error":
@@ -204,14 +204,14 @@ def ivar_of(kind: NoiseKind, values: Array, flux: Array) -> Array:
 
 
 def ivar_of_error(error: Array) -> Array:
-    """Turn errors into inverse variances; an error that is no positive number marks a bad pixel."""
+    """Convert errors to inverse variances; an error that is not a positive number marks a bad pixel."""
     good = np.isfinite(error) & (error > 0)
     with np.errstate(divide="ignore", over="ignore"):
         return np.where(good, np.where(good, error, 1.0) ** -2.0, 0.0)
 
 
 def bad_of(sense: MaskSense, values: Array) -> Array:
-    """Say which pixels a mask rules out; one without a value is bad."""
+    """Return which pixels a mask marks as bad; a pixel without a value is bad."""
     if values.dtype.kind == "b":
         return values if sense == "bad" else ~values
     is_set = values != 0
@@ -219,7 +219,7 @@ def bad_of(sense: MaskSense, values: Array) -> Array:
 
 
 def ascending(wave: Array, *others: Array | None) -> tuple[Array, list[Array | None]]:
-    """Cut pixels without a wavelength off both ends and turn a spectrum that runs redwards round."""
+    """Remove pixels without a wavelength at both ends; reverse a spectrum with decreasing wavelengths."""
     with np.errstate(invalid="ignore"):
         known = np.flatnonzero(np.isfinite(wave) & (wave > 0))
     whole = slice(int(known[0]), int(known[-1]) + 1) if known.size else slice(0, 0)

@@ -1,4 +1,4 @@
-"""What the spectra of one table share and the table does not say: estimated once per file, from many."""
+"""Estimate, once per file, what its spectra share and the file does not state."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from cempstream.processors.readers.build import Origin, Pixels, build_spectrum, 
 from cempstream.processors.readers.options import ReadOptions
 from cempstream.processors.spectrum import MAX_PIXELS, Flag, FluxUnit, Frame, Medium, Reason, Spectrum
 
-#: Spectra looked at, evenly through the file; more would say little more (see ``estimate``).
+#: Spectra used, evenly spread over the file; more would add little (see ``estimate``).
 _SAMPLE = 24
-#: A noise this many times smaller or larger than the scatter is said to be doubtful; one that was found only
-#: by the order of the columns is then none.
+#: A noise this many times smaller or larger than the scatter is flagged as doubtful; if it was only found by
+#: the order of the columns, it is not used.
 _DOUBTFUL_RATIO, _LARGEST_RATIO_BY_ORDER = 10.0, 5.0
 #: Coarser pixels than this (km/s) cannot tell air from vacuum.
 _COARSEST_PIXEL_KMS = 300.0
@@ -44,9 +44,9 @@ class TableRow:
     resolving_power
         None where the file says nothing of this spectrum.
     fault
-        What keeps it from being read at all; the arrays are then empty.
+        Why it cannot be read; the arrays are then empty.
     flags
-        What the reader had to assume of it.
+        What the reader had to assume about it.
     """
 
     origin: Origin
@@ -63,16 +63,16 @@ class TableRow:
 
 @dataclass(frozen=True, slots=True)
 class Conventions:
-    """What holds for all spectra of a file.
+    """Properties shared by all spectra of a file.
 
     Attributes
     ----------
     fwhm_pix
-        Width of the line-spread function, used where a row has no resolving power of its own.
+        Width of the line-spread function, used where a row states no resolving power.
     has_noise
-        Whether the file's ivar is a noise; where it is not, it is only a good/bad mask.
+        Whether the file's ivar is an inverse variance; otherwise it is only a good/bad mask.
     flags
-        What of these was estimated.
+        Which of these were estimated.
     """
 
     medium: Medium
@@ -90,18 +90,18 @@ def conventions_of(
     frame: Frame | None = None,
     is_by_order: bool = False,
 ) -> Conventions:
-    """Settle what the file leaves open.
+    """Determine what the file does not state.
 
     Parameters
     ----------
     rows
         All spectra of the file.
     medium, frame
-        What the file says; ``options`` go before it.
+        What the file states; ``options`` override it.
     is_by_order
-        Whether the noise is only supposed to be one, for where its column stands.
+        Whether the noise was only identified by its column's position.
     """
-    # Rows may hold anything; what overflows is no star and says nothing.
+    # Rows may hold anything; one that overflows is not a star and is ignored.
     with np.errstate(all="ignore"):
         return _settle(rows, options, options.medium or medium, options.frame or frame, is_by_order)
 
@@ -138,7 +138,7 @@ def _settle(
 
 
 def _noise_of(rows: Sequence[TableRow]) -> tuple[bool, float]:
-    """Say whether ivar is a noise in this file, and how many times it misses the scatter, by a sample."""
+    """Return whether this file's ivar is an inverse variance, and by what factor it misses the scatter."""
     verdicts, misfits = [], []
     for row in rows[:: max(1, len(rows) // _SAMPLE)]:
         if row.ivar is not None and row.flux.shape == row.ivar.shape and row.flux.size <= MAX_PIXELS:
@@ -154,7 +154,7 @@ def _noise_of(rows: Sequence[TableRow]) -> tuple[bool, float]:
 
 
 def _usable(row: TableRow) -> tuple[Array, Array, Array]:
-    """Return wave, flux and good pixels of a row that estimates can be made from, else empty arrays."""
+    """Return wave, flux and good pixels of a row if it can be used for estimates, else empty arrays."""
     empty = np.zeros(0)
     wave, flux, ivar = row.wave.astype(np.float64), to_float64(row.flux), row.ivar
     if row.fault is not None or wave.shape != flux.shape or (ivar is not None and ivar.shape != flux.shape):
@@ -177,7 +177,7 @@ def _pixel_kms(wave: Array) -> float:
 
 
 def build_row(row: TableRow, conventions: Conventions, options: ReadOptions) -> Spectrum | Rejected:
-    """Make a spectrum of a row."""
+    """Build a spectrum from a row."""
     if row.fault is not None:
         survey = options.survey or row.origin.survey
         return Rejected(b"", row.fault[0], row.fault[1], row.origin.spectrum_id, survey)

@@ -1,8 +1,8 @@
 """CSST slitless spectra in the HDF5 layout of CESS, the community's emulator (github.com/RainW7/CESS).
 
 Groups ``GU``, ``GV``, ``GI`` hold one wavelength grid (vacuum Å) and a row per source; each band of a source
-is a spectrum of its own and all bands share an ``object_id``. Only what an observer would have is read: the
-noisy flux and its error, not ``flux_ujy``, which is the truth.
+is a separate spectrum and all bands share an ``object_id``. Only what an observer would have is read: the
+noisy flux and its error, not ``flux_ujy``, which is the true flux.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from cempstream.processors.spectrum import MAX_PIXELS, Spectrum
 #: Resolution element in Å of a point source, about four pixels; constant over a band.
 RESOLUTION_ELEMENT_AA = {"GU": 15.0, "GV": 21.0, "GI": 33.0}
 _PIXELS_PER_ELEMENT = 4.0
-#: The zero point is off by up to three pixels, evenly: 1σ.
+#: 1σ of the zero point's error, which is uniform within three pixels.
 _ZERO_ERROR_PIX = 3.0 / np.sqrt(3.0)
 #: 1 µJy at 1 Å in 1e-17 erg/s/cm²/Å, to be divided by λ² in Å.
 _UJY_TO_FLAM = 2.99792458e6
@@ -62,7 +62,7 @@ class _CessFile:
     """An open CESS file."""
 
     def __init__(self, source: Source) -> None:
-        # h5py takes 0.1 s to import, which other formats need not wait for
+        # importing h5py takes 0.1 s, which other formats do not need
         from cempstream.processors.readers.hdf5_file import GuardedFile
 
         self.source = source
@@ -89,7 +89,7 @@ class _CessFile:
         self._file.close()
 
     def read(self, rows: slice, options: ReadOptions) -> Iterator[Spectrum | Rejected]:
-        """Read some sources."""
+        """Read a slice of the sources."""
         arrays = {band: self._read_band(band, rows) for band in self._bands}
         for row in range(rows.start, rows.stop):
             for band, (flux, ivar, is_bad) in arrays.items():
@@ -140,7 +140,7 @@ class _CessFile:
             values = to_float64(np.asarray(dataset[rows, : shape[1]]))
         if values.ndim != 2 or values.shape[0] != shape[0]:
             raise self.source.unreadable(f"'{band}/{name}' has shape {values.shape}", f"it must be {shape}")
-        if values.shape[1] < shape[1]:  # cut short: what is missing is no data
+        if values.shape[1] < shape[1]:  # too short: missing pixels are bad
             values = np.pad(values, ((0, 0), (0, shape[1] - values.shape[1])), constant_values=np.nan)
         return values
 
@@ -169,14 +169,14 @@ class _CessFile:
             return [f"{self.source.stem}-{i}" for i in range(self.n_sources)]
         if node.size != self.n_sources:
             raise ValueError(f"it has {node.size} values for {self.n_sources} sources")
-        # Many names may be one long text of the file: they are read some at a time, and cut.
+        # A file may state very long names: they are read a few at a time, and cut.
         parts = (
             np.ravel(node[i : i + _IDS_AT_ONCE]).tolist() for i in range(0, self.n_sources, _IDS_AT_ONCE)
         )
         return [_text(value)[:_LONGEST_ID] for part in parts for value in part]
 
     def _table(self, name: str) -> dict[str, Array]:
-        """Return the numeric columns of a table, however it is stored: array with names, records or group."""
+        """Return the numeric columns of a table stored as an array with names, as records or as a group."""
         with self._reading(f"'{name}'"):
             node: Any = self._file.member(name)
             columns: dict[str, Array] = {}
@@ -241,7 +241,7 @@ class _CessFile:
             yield
         except _DAMAGE as error:
             raise self.source.unreadable(
-                f"is a damaged HDF5 file or not of CESS: {what} cannot be read ({error})",
+                f"is a damaged HDF5 file or not from CESS: {what} cannot be read ({error})",
                 "give a file in the layout that CESS writes",
             ) from error
 

@@ -1,8 +1,8 @@
 """DESI spectra: coadds and single-exposure ``spectra`` files of three arms, ``cframe`` files of one camera.
 
-Fibres that FIBERSTATUS rules out have no good pixel.
-Barycentric, in vacuum, 1e-17 erg/s/cm²/Å. The arms lie on one 0.8 Å grid and are joined on it, by inverse
-variance where they overlap, so that a target is one spectrum.
+Wavelengths are barycentric, in vacuum; flux is in 1e-17 erg/s/cm²/Å. The arms lie on one 0.8 Å grid and are
+joined on it, weighted by inverse variance where they overlap, so that a target is one spectrum. All pixels of
+fibres that FIBERSTATUS excludes are bad.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from cempstream.processors.spectrum import Flag, Spectrum
 
 #: How far a pixel may lie from the common grid, in pixels.
 _GRID_TOLERANCE_PIX = 0.02
-#: The instrument's λ/FWHM at 3600 and 9800 Å (DESI Collaboration 2022, AJ 164, 207), where a fibre has none.
+#: The instrument's λ/FWHM at 3600 and 9800 Å (DESI Collaboration 2022, AJ 164, 207), if a fibre gives none.
 _NOMINAL_WAVE_AA, _NOMINAL_POWER = (3600.0, 9800.0), (2000.0, 5500.0)
 _SIGMA_LIMITS_PIX = (0.3, 5.0)
-#: Bits of FIBERSTATUS that rule a fibre out, as the survey's own pipeline has it: broken (2), position
+#: Bits of FIBERSTATUS that exclude a fibre, as in the survey's own pipeline: broken (2), position
 #: missing or wrong (8, 9), bad fibre, trace, flat or arc (16 to 19), many bad columns or rejected pixels (20,
 #: 21). Stuck or restricted positioners and poor positions (1, 3, 10) are usable. (desispec, fiberbitmasking)
 _BAD_FIBRE = sum(1 << bit for bit in (2, 8, 9, 16, 17, 18, 19, 20, 21))
-#: Bits that rule out one camera: its amplifiers.
+#: Bits that exclude one camera: its amplifiers.
 _BAD_AMPLIFIER = {"b": 1 << 22, "r": 1 << 23, "z": 1 << 24}
 _COUNT_UNITS = ("electron", "count", "photon", "adu")
 _BANDS = {"G": "g", "R": "r", "Z": "z", "W1": "W1", "W2": "W2"}
@@ -65,7 +65,7 @@ def read_desi(file: FitsFile, options: ReadOptions) -> Iterator[Spectrum | Rejec
     arms = [_read_arm(file, prefix, status) for prefix in _arm_prefixes(set(names))]
     fibres = _Fibres(file, table, n_targets)
     joined = _join(arms)
-    # Arms that share no grid stay apart; one object_id holds them together.
+    # Arms without a common grid stay separate spectra with one object_id.
     for row in range(n_targets):
         for arm in [joined] if joined is not None else arms:
             power, flags = _power_of_row(arm, row)
@@ -85,7 +85,7 @@ def read_desi(file: FitsFile, options: ReadOptions) -> Iterator[Spectrum | Rejec
 
 
 def _arm_prefixes(names: set[str]) -> list[str]:
-    """Return what stands before ``WAVELENGTH``: ``B_``, ``R_``, ``Z_``, or nothing in a cframe."""
+    """Return the prefixes of ``WAVELENGTH``: ``B_``, ``R_``, ``Z_``, or nothing in a cframe."""
     prefixes = [name.removesuffix("WAVELENGTH") for name in names if name.endswith("WAVELENGTH")]
     return sorted(p for p in prefixes if {f"{p}FLUX", f"{p}IVAR"} <= names)
 
@@ -102,11 +102,11 @@ def _fibre_status(file: FitsFile, table: int) -> Array:
 
 
 def _refuse_counts(file: FitsFile, name: str) -> None:
-    """Refuse a ``frame`` or ``sframe``: electrons, the sky's among them, are no star's flux."""
+    """Refuse a ``frame`` or ``sframe``: it holds electrons, some of them from the sky, not a star's flux."""
     unit = file.cards(file.names.index(name)).text("BUNIT") or ""
     if any(word in unit.lower() for word in _COUNT_UNITS):
         raise file.source.unreadable(
-            f"is a DESI frame: '{name}' is in '{unit}', not calibrated and maybe with the sky still in it",
+            f"is a DESI frame: '{name}' is in '{unit}', not calibrated and perhaps not sky-subtracted",
             "give the cframe, spectra or coadd file of the same exposure",
         )
 
@@ -163,7 +163,7 @@ def _resolving_power(wave: Array, resolution: Array | None, shape: tuple[int, in
 
 
 def _join(arms: list[_Arm]) -> _Arm | None:
-    """Put the arms on their common grid; None where they have none."""
+    """Put the arms on their common grid; None if there is none."""
     if len(arms) == 1:
         return arms[0]
     if any(arm.wave.size < 2 for arm in arms):
@@ -197,7 +197,7 @@ def _join(arms: list[_Arm]) -> _Arm | None:
 
 
 def _power_of_row(arm: _Arm, row: int) -> tuple[Array, tuple[Flag, ...]]:
-    """Return λ/FWHM of one target; pixels without one take their neighbours', fibres the instrument's."""
+    """Return λ/FWHM of one target; pixels without a value take their neighbours', fibres the instrument's."""
     power = arm.resolving_power[row]
     known = np.isfinite(power)
     if not known.any():

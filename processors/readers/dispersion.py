@@ -1,7 +1,7 @@
-"""Wavelengths that a FITS header states: linear and logarithmic axes, and IRAF's ``multispec`` functions.
+"""Wavelengths from a FITS header: linear and logarithmic axes, and IRAF's ``multispec`` functions.
 
 Conventions: FITS WCS papers I and III (Greisen et al. 2002, 2006) for ``CRVAL1``, ``CDELT1`` or ``CD1_1``,
-``CRPIX1`` and ``-LOG``; IRAF's own (Valdes 1993, ADASS 2, 467; ``help specwcs``) for ``DC-FLAG`` and
+``CRPIX1`` and ``-LOG``; IRAF's (Valdes 1993, ADASS 2, 467; ``help specwcs``) for ``DC-FLAG`` and
 ``WAT2``.
 """
 
@@ -16,7 +16,7 @@ from cempstream.processors.grid import Array
 from cempstream.processors.readers.fits_file import Cards
 from cempstream.processors.spectrum import MAX_PIXELS
 
-#: A card of a long text is 68 characters; the blanks at its end are lost on the way and mean something.
+#: A card of a long text holds 68 characters; its trailing blanks count, but are lost in the header.
 _CARD_LENGTH = 68
 _MAX_CARDS = 999
 _SPEC_NAME = re.compile(r"spec(\d{1,6})\s*=\s*\Z")
@@ -26,7 +26,7 @@ _MOST_TERMS = 100
 
 
 class BadDispersion(ValueError):
-    """A dispersion that is not read; the message says which."""
+    """A dispersion that cannot be read; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ class Axis:
     Attributes
     ----------
     unit
-        Of its values as the header states it; '' where it does not.
+        Unit of its values as the header states it; '' if it does not.
     medium
-        What the type of the axis says: ``WAVE`` is vacuum, ``AWAV`` air; '' where it says neither.
+        From the axis type: ``WAVE`` is vacuum, ``AWAV`` is air; '' for any other.
     log
         ``log10`` where the values are logarithms.
     """
@@ -61,7 +61,7 @@ def wat_text(cards: Cards, axis: int) -> str:
 
 
 def wat_items(cards: Cards, axis: int) -> dict[str, str]:
-    """Return what ``WATj`` states word by word: wtype, label, units."""
+    """Return the items of ``WATj`` by name: wtype, label, units."""
     return {name.lower(): value.strip('"') for name, value in _ITEM.findall(wat_text(cards, axis)[:4000])}
 
 
@@ -103,7 +103,7 @@ def linear_axis(cards: Cards, n_pix: int) -> Axis:
 def multispec_axes(cards: Cards, n_pix: int) -> dict[int, Axis]:
     """Return the axes of a ``multispec`` image by row, counted from 1."""
     unit = wat_items(cards, 1).get("units", "")
-    # Pixels of the image are counted from where the image was cut from, if it was.
+    # Pixels are counted from the start of the original image, if this one was cut from it.
     scale, shift = cards.number("LTM1_1") or 1.0, cards.number("LTV1") or 0.0
     pixels = (np.arange(1, n_pix + 1) - shift) / scale
     found = _spec_texts(cards)
@@ -113,7 +113,7 @@ def multispec_axes(cards: Cards, n_pix: int) -> dict[int, Axis]:
 
 
 def _spec_texts(cards: Cards) -> dict[int, str]:
-    """Return what stands in quotes after ``spec1 =``, ``spec2 =`` … in ``WAT2``."""
+    """Return the quoted texts after ``spec1 =``, ``spec2 =`` … in ``WAT2``."""
     parts = wat_text(cards, 2).split('"')
     pairs = zip(parts[::2], parts[1::2], strict=False)
     named = ((_SPEC_NAME.search(name[-40:]), text) for name, text in pairs)
@@ -124,7 +124,7 @@ def _spec_values(text: str, pixels: Array) -> Array:
     try:
         numbers = [float(word) for word in text.split()]
     except ValueError as error:
-        raise BadDispersion(f"WAT2 holds '{text[:40]}', which are no numbers") from error
+        raise BadDispersion(f"WAT2 holds '{text[:40]}', which are not numbers") from error
     if len(numbers) < 7 or not all(map(np.isfinite, numbers)):
         raise BadDispersion(f"WAT2 holds {len(numbers)} numbers for a spectrum; at least 7 are needed")
     kind, start, step, redshift = int(numbers[2]), numbers[3], numbers[4], numbers[6]
@@ -149,7 +149,7 @@ def _functions(numbers: list[float], pixels: Array) -> Array:
         total += weight * (zero + values)
         place += 3 + n_used
     if place == 0:
-        raise BadDispersion("WAT2 says a function and holds none")
+        raise BadDispersion("WAT2 announces a function and holds none")
     return total
 
 
@@ -179,7 +179,7 @@ def _function(kind: int, numbers: list[float], pixels: Array) -> tuple[Array, in
 
 
 def _sampled(kind: int, numbers: list[float], pixels: Array) -> tuple[Array, int]:
-    """Return wavelengths that are listed: one per pixel, or pairs of pixel and wavelength."""
+    """Return listed wavelengths: one per pixel, or pairs of pixel and wavelength."""
     (n_listed,) = _head(numbers, 1)
     width = 2 if kind == _SAMPLES else 1
     if not 1 <= n_listed <= MAX_PIXELS or len(numbers) < 1 + width * int(n_listed):
@@ -192,5 +192,5 @@ def _sampled(kind: int, numbers: list[float], pixels: Array) -> tuple[Array, int
 
 def _head(numbers: list[float], n: int) -> list[float]:
     if len(numbers) < n:
-        raise BadDispersion("WAT2 ends in the midst of a function")
+        raise BadDispersion("WAT2 ends in the middle of a function")
     return numbers[:n]

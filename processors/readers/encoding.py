@@ -8,9 +8,9 @@ from cempstream.processors.readers.source import Source
 
 _BOMS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 _LOOKED_AT_BYTES = 1 << 16
-#: Text in Latin-1 is mostly ASCII with an Å or a µ here and there; rubbish is not.
+#: Text in Latin-1 is mostly ASCII with an occasional Å or µ; binary data are not.
 _LARGEST_ODD_SHARE = 0.1
-#: All but tab, line feed, vertical tab, form feed, carriage return and the end of a DOS file.
+#: All control characters but tab, line feed, vertical tab, form feed, carriage return and DOS end of file.
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f\x7f]")
 
 
@@ -20,12 +20,12 @@ def decode_text(source: Source, limit: int) -> str:
     Parameters
     ----------
     limit
-        Most bytes that are read.
+        Largest number of bytes that are read.
 
     Raises
     ------
     UnreadableFile
-        Where it is no text.
+        It is not text.
     """
     content = source.read(limit)
     try:

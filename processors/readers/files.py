@@ -1,4 +1,4 @@
-"""Any file of spectra: its format is known by its content, never by its name."""
+"""Read any file of spectra; its format is recognised by its content, never by its name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cempstream.processors.readers.tables import read_fits_table, table_indices
 from cempstream.processors.readers.text import read_text
 from cempstream.processors.spectrum import Spectrum
 
-#: What stands beside spectra in a folder and is none; whatever else is there is read, or is said.
+#: Files in a folder that are not spectra; any other file is read, or reported as unreadable.
 DOCUMENTS = (
     ".md", ".rst", ".pdf", ".png", ".jpg", ".jpeg", ".gif", ".svg", ".html", ".htm", ".css", ".js", ".py",
     ".pyc", ".ipynb", ".sh", ".log", ".tex", ".json", ".jsonl", ".parquet", ".yaml", ".yml", ".toml", ".ini",
@@ -39,24 +39,24 @@ def read_spectra(path: Path | str, options: ReadOptions = _DEFAULTS) -> Iterator
 
     Formats: LAMOST low resolution (image or table), SDSS and BOSS, DESI (coadd, spectra, cframe), CSST as the
     CESS emulator writes it, FITS tables, CSV, npz; each also packed as ``.gz``, ``.bz2``, ``.xz`` or alone in
-    a ``.zip``. docs/formats.md says how each states medium, frame, noise, mask and identity.
+    a ``.zip``. docs/formats.md says how each gives medium, frame, noise, mask and identity.
 
     Parameters
     ----------
     path
         A file.
     options
-        What the caller knows better than the file.
+        What the caller states; it overrides the file.
 
     Yields
     ------
     Spectrum or Rejected
-        One per spectrum of the file; one that is bad is a ``Rejected`` in its place, without a packet.
+        One per spectrum of the file; a bad one gives a ``Rejected`` in its place, without a packet.
 
     Raises
     ------
     UnreadableFile
-        Where the file as a whole cannot be read, mostly before the first spectrum, or holds none.
+        The file as a whole cannot be read, mostly before the first spectrum, or holds none.
     """
     source = open_source(Path(path))
     is_empty = True
@@ -114,11 +114,10 @@ def _read_fits(source: Source, options: ReadOptions) -> Iterator[Spectrum | Reje
 
 
 def expand_paths(paths: Iterable[Path | str]) -> list[Path]:
-    """Return the files that some files and folders stand for: in the order given, a folder's own sorted.
+    """Replace folders by the files in them; the order of the paths is kept, files of a folder are sorted.
 
-    A folder stands for every file in it and below that may be one of spectra: hidden ones and documents are
-    left out. What does not exist, and a folder in which nothing is left, are kept, for whoever reads them to
-    complain of.
+    All files below a folder that may hold spectra are taken: hidden files and documents are left out. Paths
+    that do not exist, and folders without any such file, are kept, so that reading them gives the error.
     """
     files: list[Path] = []
     for path in map(Path, paths):

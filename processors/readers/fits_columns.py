@@ -1,4 +1,4 @@
-"""How a FITS table lays out its cells (FITS 4.0, section 7.3), and what the stored values stand for."""
+"""The layout of a FITS table's cells (FITS 4.0, section 7.3), and the physical values of stored ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TYPES = {
     "L": "u1", "X": "u1", "B": "u1", "I": ">i2", "J": ">i4", "K": ">i8", "E": ">f4", "D": ">f8", "A": "S1",
     "C": ">c8", "M": ">c16",
 }  # fmt: skip
-#: Those that TZERO and TSCAL apply to.
+#: Types that TZERO and TSCAL apply to.
 NUMBERS = "BIJKEDCM"
 TFORM = re.compile(r"(\d*)([LXBIJKEDACMPQ])")
 ARRAY_TFORM = re.compile(r"[01]?([PQ])([LXBIJKEDACM])(\(\d*\))?")
@@ -36,7 +36,7 @@ def cell_type(form: str) -> np.dtype[Any]:
 
 
 def physical_values(data: Array, letter: str, zero: float, scale: float) -> Array:
-    """Return stored values as what they stand for, in native byte order.
+    """Convert stored values to physical ones, in native byte order.
 
     Parameters
     ----------
@@ -47,12 +47,12 @@ def physical_values(data: Array, letter: str, zero: float, scale: float) -> Arra
     zero, scale
         The column's TZERO and TSCAL.
     """
-    if letter == "L":  # T, F, or nothing where the value is not known
+    if letter == "L":  # T, F, or 0 where the value is not known
         is_true, is_false = data == ord("T"), data == ord("F")
         return is_true if np.all(is_true | is_false) else np.where(is_true | is_false, is_true, np.nan)
     unsigned = {"I": (np.uint16, 1 << 15), "J": (np.uint32, 1 << 31), "K": (np.uint64, 1 << 63)}
     if letter in unsigned and scale == 1.0 and zero == unsigned[letter][1]:
-        # No float holds an identifier of 64 bits: the sign bit is turned over instead.
+        # A float cannot hold a 64-bit identifier: the sign bit is flipped instead.
         kind, middle = unsigned[letter]
         return np.asarray(data.astype(data.dtype.newbyteorder("=")).view(kind) ^ kind(middle))
     if letter == "B" and scale == 1.0 and zero == -128:
@@ -63,7 +63,7 @@ def physical_values(data: Array, letter: str, zero: float, scale: float) -> Arra
 
 
 def padded(rows: list[Array]) -> Array:
-    """Return rows of different lengths as one array, filled up after their ends."""
+    """Return rows of different lengths as one array, padded at their ends."""
     longest = max((row.size for row in rows), default=0)
     if all(row.size == longest for row in rows):
         return np.stack(rows) if rows else np.zeros((0, 0))

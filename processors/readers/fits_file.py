@@ -1,4 +1,4 @@
-"""FITS files by way of astropy, with every way that rubbish can fail turned into one error."""
+"""FITS files, read by astropy; every failure on damaged files becomes one kind of error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from cempstream.processors.readers.fits_columns import (
 from cempstream.processors.readers.options import UnreadableFile
 from cempstream.processors.readers.source import Source, unpacked_limit
 
-#: What astropy raises on damaged files: not a documented set, these were met with random and cut bytes.
+#: What astropy raises on damaged files; not documented, found by fuzzing with random and cut bytes.
 _DAMAGE = (
     ArithmeticError,
     AssertionError,
@@ -42,9 +42,9 @@ _DAMAGE = (
     struct.error,
 )
 
-#: A block of the standard: what stands between the end of the data and the end of its block is padding.
+#: Size of a FITS block; data are padded to the end of their block.
 _BLOCK_BYTES = 2880
-#: Compressions of images that are undone here; the others' decoders have met too little hostile input.
+#: Image compressions that are read; the decoders of the others are not tested enough on hostile input.
 _COMPRESSIONS = ("RICE_1", "GZIP_1", "GZIP_2", "NOCOMPRESS")
 #: More than any survey's file has.
 _MAX_EXTENSIONS = 10_000
@@ -57,7 +57,7 @@ _WHOLE = re.compile(r"[+-]?\d{1,20}", re.ASCII)
 
 
 class Cards:
-    """Header cards by type; None where a card is absent, blank or not what it should be."""
+    """Header cards by type; None where a card is absent, blank or of another type."""
 
     def __init__(self, header: Any) -> None:
         self._header = header
@@ -68,7 +68,7 @@ class Cards:
         try:
             return self._header.get(key)
         except (VerifyError, ValueError, TypeError, LookupError):
-            return None  # a card that cannot be parsed says nothing
+            return None  # a card that cannot be parsed counts as absent
 
     def text(self, key: str) -> str | None:
         """Return a string that is not blank."""
@@ -76,7 +76,7 @@ class Cards:
         return value.strip() or None if isinstance(value, str) else None
 
     def text_as_written(self, key: str) -> str | None:
-        """Return a string with the blanks at its beginning, which in some texts mean something."""
+        """Return a string with its leading blanks, which matter in some texts."""
         value = self._value(key)
         return value if isinstance(value, str) else None
 
@@ -92,7 +92,7 @@ class Cards:
         return number if np.isfinite(number) else None
 
     def value(self, key: str) -> str | bool | int | float | None:
-        """Return whatever a card says, text without the blanks around it."""
+        """Return the value of a card of any type; text without surrounding blanks."""
         value = self._value(key)
         if isinstance(value, str):
             return value.strip() or None
@@ -114,17 +114,17 @@ class Cards:
         return value if isinstance(value, bool) else None
 
     def utc(self, key: str) -> datetime | None:
-        """Return an ISO time, taken as UTC."""
+        """Return an ISO time, assumed to be UTC."""
         return parse_utc(self.text(key))
 
     def within(self, key: str, low: float, high: float) -> float | None:
-        """Return a number in [low, high]: surveys write -9999 where there is no position."""
+        """Return a number in [low, high]: surveys write -9999 for an unknown position."""
         number = self.number(key)
         return number if number is not None and low <= number <= high else None
 
 
 def parse_utc(text: str | None) -> datetime | None:
-    """Return the UTC time that an ISO string states, with or without a zone; None where it is none."""
+    """Return the UTC time that an ISO string states, with or without a zone; None if it is not a time."""
     if text is None or not _ISO.fullmatch(text):
         return None
     try:
@@ -155,7 +155,7 @@ class FitsFile:
         self._stream = source.open()
         try:
             with self._reading("the header"):
-                # Tile-compressed images stay tables until they are asked for: bombs are packed so.
+                # Tile-compressed images stay tables until they are read: they may unpack to far too much.
                 self._hdus = fits.open(self._stream, memmap=False, disable_image_compression=True)
                 self._hdus[0].header  # noqa: B018 — astropy reads lazily
         except UnreadableFile:
@@ -181,7 +181,7 @@ class FitsFile:
         return self._names
 
     def _list_names(self) -> list[str]:
-        """Return the names of the extensions; bytes after the last one that are none are passed over."""
+        """Return the names of the extensions; other bytes after the last one are ignored."""
         names: list[str] = []
         end = 0
         while True:
@@ -199,12 +199,12 @@ class FitsFile:
             rest = stream.read(_BLOCK_BYTES)
         if rest.startswith(b"XTENSION"):
             raise self.source.unreadable(
-                f"is cut off or damaged: extension {len(names)} has no whole header", "fetch it again"
+                f"is cut off or damaged: extension {len(names)} has no complete header", "fetch it again"
             )
         return names
 
     def has(self, index: int) -> bool:
-        """Say whether there is an extension of this index, reading no further than it."""
+        """Return whether there is an extension with this index, reading no further than it."""
         with self._reading(f"extension {index}"):
             try:
                 return self._hdus[index] is not None
@@ -217,9 +217,9 @@ class FitsFile:
             return Cards(self._hdus[index].header)
 
     def shape(self, index: int) -> tuple[int, ...]:
-        """Return the shape of an image, slowest axis first; empty where there is none."""
+        """Return the shape of an image, slowest axis first; empty if there is none."""
         cards = self.cards(index)
-        # A packed image has the axes of the table that it is packed in, and its own under other names.
+        # A compressed image is stored in a table; the image's own axes have other keywords.
         prefix = "Z" if self._is_packed(index) else ""
         n_axes = cards.integer(f"{prefix}NAXIS") or 0
         if self.is_table(index) or not 0 < n_axes < 10:
@@ -227,7 +227,7 @@ class FitsFile:
         return tuple(cards.integer(f"{prefix}NAXIS{axis}") or 0 for axis in range(n_axes, 0, -1))
 
     def image(self, index: int) -> Array:
-        """Return the image of an extension, unpacked where it is tile-compressed, in native byte order."""
+        """Return the image of an extension, unpacked if it is tile-compressed, in native byte order."""
         with self._reading(f"the data of extension {index}"):
             hdu = self._hdus[index]
             self._check_size(hdu)
@@ -237,14 +237,14 @@ class FitsFile:
             return data.astype(data.dtype.newbyteorder("="), copy=False)
 
     def is_table(self, index: int) -> bool:
-        """Say whether an extension is a binary table, and not an image that is packed as one."""
+        """Return whether an extension is a binary table, and not a compressed image."""
         return self.cards(index).text("XTENSION") == "BINTABLE" and not self._is_packed(index)
 
     def _is_packed(self, index: int) -> bool:
         return self.cards(index).logical("ZIMAGE") is True
 
     def _unpacked(self, hdu: Any, index: int) -> Any:
-        """Return a tile-compressed image as an image, where it is not out of proportion."""
+        """Return a tile-compressed image unpacked, if its size is in proportion to the file."""
         from astropy.io import fits
 
         method = self.cards(index).text("ZCMPTYPE") or ""
@@ -273,7 +273,7 @@ class FitsFile:
                 self._records[index] = self._read_records(index)
             for packed in self._read_arrays(index, self._records[index][name], arrays[2]):
                 unpacking = zlib.decompressobj(wbits=31)
-                # Floats are stored as they are or as integers of 4 bytes.
+                # Floats are stored as floats or as integers of 4 bytes.
                 if len(unpacking.decompress(packed.tobytes(), max(longest, 1) * 4 + 1)) > longest * 4:
                     raise ValueError(f"a tile unpacks to more than {longest * 4} bytes")
 
@@ -282,7 +282,7 @@ class FitsFile:
         if index not in self._columns:
             cards = self.cards(index)
             numbers = range(min(cards.integer("TFIELDS") or 0, 999), 0, -1)
-            # Backwards, so that of two columns of one name the first is kept.
+            # Backwards, so that the first of two columns with the same name is kept.
             self._columns[index] = {(cards.text(f"TTYPE{i}") or f"COLUMN{i}").upper(): i for i in numbers}
         return self._columns[index]
 
@@ -294,12 +294,12 @@ class FitsFile:
     def column(self, index: int, name: str) -> Array:
         """Return a column by its name in any case: shape ``(n_rows, …)``, native byte order.
 
-        Logical columns are bool where every value is stated, else float with NaN. Integers are as they
-        are, unsigned ones and 64-bit identifiers with all their digits, and with their TNULL (see
-        ``numbers``). Rows of different lengths are filled up to the longest with NaN, as float.
+        Logical columns are bool where every value is stated, else float with NaN. Integers are
+        unchanged, including unsigned ones, 64-bit identifiers and TNULL values (see ``numbers``). Rows of
+        different lengths are padded with NaN to the longest, as float.
 
-        astropy builds an object per column first, 0.1 s for the 237 of an SDSS file, so the records are read
-        here as the standard lays them out.
+        astropy first builds an object per column, 0.1 s for the 237 of an SDSS file, so the records are read
+        here directly, as the FITS standard defines them.
         """
         with self._reading(f"column '{name}' of extension {index}"):
             if index not in self._records:
@@ -379,7 +379,7 @@ class FitsFile:
             return np.where(numbers == stored_null * scale + zero, np.nan, numbers)
 
     def _check_size(self, hdu: Any) -> None:
-        # A header may claim anything; astropy would try to allocate it. Only the padding may be missing.
+        # A header may claim any size; astropy would try to allocate it. Only the padding may be missing.
         start = int(hdu.fileinfo()["datLoc"])
         if hdu.size < 0:
             raise ValueError(f"it claims {hdu.size} bytes")
@@ -397,8 +397,8 @@ class FitsFile:
 
         try:
             with warnings.catch_warnings():
-                # A foreign letter in a card, bytes after the last extension, padding left out: sound files
-                # have them. What is really missing is found by ``_check_size``.
+                # Valid files have such faults: a non-ASCII letter in a card, bytes after the last extension,
+                # missing padding. Missing data are found by ``_check_size``.
                 warnings.simplefilter("ignore", AstropyWarning)
                 yield
         except (*_DAMAGE, VerifyError) as error:

@@ -1,4 +1,4 @@
-"""Tables of spectra, whatever their format: columns by the part they play, into spectra."""
+"""Make spectra of tables in any format, from the meaning of their columns."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ from cempstream.processors.spectrum import Flag, Reason, Spectrum
 _LOG = logging.getLogger(__name__)
 _NOTHING = np.zeros(0)
 _TYPICAL_WAVE_AA = 5000.0
-#: What ESO's Phase 3 and the virtual observatory write beside wavelengths in air.
+#: Words by which ESO's Phase 3 and the virtual observatory mark wavelengths in air.
 UCD_OF_AIR = "em.wl;obs.atmos"
-#: Names that change sooner than after so many pixels do not name spectra.
+#: Names that change after fewer pixels than this do not name spectra.
 _SHORTEST_RUN = 10
-#: A mask that rules out more of a file than this was written for the opposite.
+#: A mask that marks more of a file than this as bad probably has the opposite meaning.
 _LARGEST_MASKED_SHARE = 2 / 3
 
 
@@ -61,9 +61,9 @@ class Entry:
     values
         By the layout's names, each of shape ``(n_pix,)``, as the file has them.
     said
-        What the table states of this spectrum alone.
+        What the table states about this spectrum alone.
     spectrum_id
-        None where the file has no name for it.
+        None if the file does not name it.
     """
 
     values: Mapping[str, Array]
@@ -73,18 +73,18 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class GenericTable:
-    """A table of spectra as a reader of one format hands it on.
+    """A table of spectra, the common output of the readers of each format.
 
     Attributes
     ----------
     wave_unit
-        As the file states it beside the column's name; None where it does not.
+        As the file states it, apart from the column's name; None if it does not.
     said
-        What the table states of all its spectra.
+        What the table states about all its spectra.
     flux_unit
-        As the file states it; None where it does not.
+        As the file states it; None if it does not.
     label
-        What tells the table's spectra from those of the file's other tables.
+        Distinguishes the table's spectra from those of other tables in the file.
     flags
         What the reader had to assume.
     """
@@ -99,14 +99,14 @@ class GenericTable:
 
 
 def without_scalars(layout: Layout, dimensions: Mapping[str, int], n_dim: int) -> Layout:
-    """Leave out columns of one value per row beside vectors: the S/N of a spectrum is not that of a pixel.
+    """Leave out columns of one value per row in a table of vectors: the S/N of a spectrum is not per pixel.
 
     Parameters
     ----------
     dimensions
-        Of each column of the layout.
+        Number of dimensions of each column of the layout.
     n_dim
-        That of the flux.
+        Number of dimensions of the flux.
     """
     return replace(
         layout,
@@ -118,15 +118,15 @@ def without_scalars(layout: Layout, dimensions: Mapping[str, int], n_dim: int) -
 def entries_by_name(
     values: Mapping[str, Array], layout: Layout, stated: Mapping[str, Sequence[Any]], n_dim: int = 1
 ) -> list[Entry]:
-    """Cut a table into spectra.
+    """Split a table into spectra.
 
     Parameters
     ----------
     values
-        By the layout's names: vectors, one per row, or columns of a pixel per row. Of these a spectrum ends
-        where the name of the spectrum or of its source changes.
+        By the layout's names: vectors, one per row, or columns with one pixel per row, where a new spectrum
+        starts when the name of the spectrum or of its source changes.
     stated
-        Columns that say something of each row.
+        Columns with information about each row.
     n_dim
         2 for vectors.
     """
@@ -139,12 +139,12 @@ def entries_by_name(
     else:
         starts = [0, *(i for i in range(1, n_rows) if names and names[i] != names[i - 1])]
         if len(starts) * _SHORTEST_RUN > n_rows:
-            starts, names = [0], []  # they number the pixels
+            starts, names = [0], []  # they are pixel numbers
         spans = list(zip(starts, [*starts[1:], n_rows], strict=True))
         cut = {part: [column[start:stop] for start, stop in spans] for part, column in values.items()}
     is_one_each = len(spans) > 1 and len({names[start] for start, _ in spans if names}) == len(spans)
     if name not in ID_NAMES and not is_one_each:
-        names = []  # one spectrum is named by its file, several of one source by their numbers
+        names = []  # one spectrum is named after its file, several of one source are numbered
     return [
         Entry(
             {part: vectors[i] for part, vectors in cut.items()},
@@ -156,7 +156,7 @@ def entries_by_name(
 
 
 def _vector(column: Array, i: int) -> Array:
-    """Return a spectrum's own vector; a grid that stands once serves all."""
+    """Return a spectrum's vector; a single wavelength grid is shared by all."""
     if column.ndim == 1 and column.dtype.kind != "O":
         return column
     return np.asarray(column[i if len(column) > i else 0], dtype=np.float64)
@@ -167,12 +167,12 @@ def _text(cell: object) -> object:
 
 
 def read_table(source: Source, table: GenericTable, options: ReadOptions) -> Iterator[Spectrum | Rejected]:
-    """Make spectra of a table, in its order.
+    """Make spectra of a table, in order.
 
     Raises
     ------
     ValueError
-        Where its unit or medium cannot be understood.
+        Its unit or medium is not understood.
     """
     table = _without_supposed_marks(table)
     layout, n_spec = table.layout, len(table.entries)
@@ -208,7 +208,7 @@ def read_table(source: Source, table: GenericTable, options: ReadOptions) -> Ite
 
 
 def _without_supposed_marks(table: GenericTable) -> GenericTable:
-    """Take a third column of zeros and ones, which has no name, for a mask of unknown sense: for nothing."""
+    """Ignore a third column without a name that holds zeros and ones: a mask of unknown sense."""
     if Flag.COLUMNS_BY_ORDER not in table.flags or not table.layout.noises:
         return table
     name = table.layout.noises[0][0]
@@ -218,7 +218,7 @@ def _without_supposed_marks(table: GenericTable) -> GenericTable:
 
 
 def per_wavelength(values: Mapping[str, Array], layout: Layout) -> dict[str, Array]:
-    """Turn a flux per Hz and its noises into those per Å, up to a factor."""
+    """Convert a flux per Hz and its noises to per Å, up to a constant factor."""
     wave = values[layout.wave]
     if values[layout.flux].shape != wave.shape:
         return dict(values)
@@ -233,14 +233,14 @@ def per_wavelength(values: Mapping[str, Array], layout: Layout) -> dict[str, Arr
 
 
 def tell(source: Source, text: str) -> None:
-    """Say of a file what a person should know and no result can hold; on stderr unless logs go elsewhere."""
+    """Warn about a file, where no result can hold the warning; on stderr unless logs go elsewhere."""
     _LOG.warning("%s", one_line(f"{source.path}: {text}"))
 
 
 def origin_of(
     source: Source, said: Said, spectrum_id: str, *, exposure_size: int | None = None, row: int | None = None
 ) -> Origin:
-    """Return where a spectrum comes from, as far as a header says."""
+    """Return where a spectrum comes from, as far as a header states it."""
     place = position_of(said)
     return Origin(
         spectrum_id=spectrum_id,
@@ -258,7 +258,7 @@ def origin_of(
 
 
 def tell_of_puzzles(source: Source, layout: Layout) -> None:
-    """Name the columns that might be a noise and are not understood."""
+    """Warn about columns that might be a noise and are not understood."""
     names = ", ".join(f"'{name}'" for name in layout.puzzles)
     tell(
         source,
@@ -286,9 +286,9 @@ def row_of(
     Returns
     -------
     TableRow
-        With a fault where the columns differ in length. A noise that says nothing (all NaN, all zero or
-        negative) is none, so that it will be estimated; of several the best that says something is taken. An
-        ``ivar`` of zeros does say something: that all pixels are bad.
+        With a fault where the columns differ in length. A noise without any valid value (all NaN, zero
+        or negative) is ignored and estimated later; of several, the best one with valid values is used. An
+        ``ivar`` of zeros is valid: all pixels are bad.
     """
     wave, flux = values[layout.wave], values[layout.flux]
     for name in layout.names:
@@ -328,10 +328,10 @@ def row_of(
 
 
 def refuse_doubtful_masks(rows: list[TableRow], layout: Layout) -> list[TableRow]:
-    """Refuse the spectra of a file whose mask rules out most of what was measured.
+    """Refuse the spectra of a file whose mask marks most measured pixels as bad.
 
-    ``mask`` and ``quality`` mark bad pixels by most makers' conventions and good ones by some: a file read
-    the wrong way round would be scored on its worst pixels.
+    ``mask`` and ``quality`` mark bad pixels in most conventions and good ones in some: a file read with the
+    wrong one would be scored on its worst pixels.
     """
     names = [
         name
@@ -354,6 +354,6 @@ def refuse_doubtful_masks(rows: list[TableRow], layout: Layout) -> list[TableRow
     fault = (
         Reason.NO_GOOD_PIXELS,
         f"'{names[0]}' marks {n_masked / n_measured:.0%} of the measured pixels as bad; call the column "
-        "'good' where 1 means good, or 'bad' where it is right",
+        "'good' if 1 means good, or 'bad' if the mask is right",
     )
     return [replace(row, fault=row.fault or fault) for row in rows]

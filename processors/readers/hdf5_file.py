@@ -1,8 +1,8 @@
-"""HDF5 files from strangers: nothing outside of the file is opened, and a small file unpacks to little.
+"""Untrusted HDF5 files: nothing outside the file is opened, and the unpacked size is limited.
 
-A dataset may lie in another file (external storage, virtual datasets) and a name may lead to one (external
-links), so that a file could have any other file of this machine read as its flux. And a few kilobytes can
-state a dataset of gigabytes that was never written, or is packed by thousands.
+A dataset may be in another file (external storage, virtual datasets) and a name may point to one (external
+links), so a file could make the reader return any file of this machine as its flux. And a file of a few
+kilobytes can declare a dataset of gigabytes, never written or highly compressed.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import h5py
 
 from cempstream.processors.readers.source import Source, unpacked_limit
 
-#: HDF5 unpacks a chunk whole, however little of it is asked for.
+#: HDF5 always unpacks a whole chunk, even to read a small part.
 _MAX_CHUNK_BYTES = 64 << 20
 
 
 class GuardedFile:
-    """An open HDF5 file of which only what the file itself holds can be read.
+    """An open HDF5 file, from which only data in the file itself can be read.
 
     Attributes
     ----------
     limit_bytes
-        What all datasets that are looked at may unpack to, together.
+        Limit on the unpacked size of all datasets that are read, together.
     """
 
     def __init__(self, source: Source) -> None:
@@ -37,12 +37,12 @@ class GuardedFile:
         self._file.close()
 
     def member(self, *names: str) -> Any:
-        """Return the group or dataset of a name, or of a name in a group; None where there is none.
+        """Return the group or dataset of a name, or of a name in a group; None if there is none.
 
         Raises
         ------
         ValueError
-            Where it lies outside of the file, or unpacks to more than the file can mean.
+            It lies outside the file, or unpacks to more than the limit.
         """
         node: Any = self._file
         for name in names:
@@ -50,7 +50,7 @@ class GuardedFile:
             if link is None:
                 return None
             if not isinstance(link, h5py.HardLink):
-                raise ValueError(f"'{name}' is a link to elsewhere; write the data themselves")
+                raise ValueError(f"'{name}' is a link to another place; write the data themselves")
             node = node[name]
         if isinstance(node, h5py.Dataset):
             self._check("/".join(names), node)

@@ -1,9 +1,8 @@
-"""Spectra as FITS images: IRAF's one-dimensional, ``equispec`` and ``multispec`` files, and others like them.
+"""Spectra as FITS images: IRAF's one-dimensional, ``equispec`` and ``multispec`` files, and similar ones.
 
-An image holds one spectrum, or one per row; planes after the first are bands of the same spectra, which
-``BANDIDn`` names: sky, background, and σ, which is read. Images of the same shape in other extensions may
-hold the noise or a mask. What the header states of medium, frame, resolution, time and place is read as in
-tables.
+An image holds one spectrum, or one per row; planes after the first are bands of the same spectra, named by
+``BANDIDn``: sky, background, and σ, which is read. Images of the same shape in other extensions may hold the
+noise or a mask. Medium, frame, resolution, time and position are read from the header as for tables.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from cempstream.processors.readers.tables import statements
 from cempstream.processors.readers.vocabulary import Layout, MaskSense, NoiseKind, mask_sense, noise_kind
 from cempstream.processors.spectrum import Medium, Spectrum
 
-#: More rows than any spectrograph has fibres: an image of the sky.
+#: An image with more rows than any spectrograph has fibres is an image of the sky.
 _MOST_ROWS = 10_000
 _MOST_VALUES = 1 << 26
 _LEAST_PIXELS = 8
@@ -39,7 +38,7 @@ _UNCALIBRATED_UNITS = ("electron", "count", "photon", "adu")
 
 
 def spectral_image(file: FitsFile) -> int | None:
-    """Return the extension whose image holds spectra; None where there is none."""
+    """Return the extension whose image holds spectra; None if there is none."""
     for index in range(len(file)):
         shape, cards = file.shape(index), file.cards(index)
         if not 1 <= len(shape) <= 3 or shape[-1] < _LEAST_PIXELS or 0 in shape:
@@ -54,7 +53,7 @@ def spectral_image(file: FitsFile) -> int | None:
 
 
 def read_image(file: FitsFile, index: int, options: ReadOptions) -> Iterator[Spectrum | Rejected]:
-    """Read the spectra of an image in the order of its rows."""
+    """Read the spectra of an image, in the order of its rows."""
     cards, image = file.cards(index), file.image(index).astype(np.float64)
     bands = image.reshape((1,) * (3 - image.ndim) + image.shape)
     names = [(cards.text(f"BANDID{i + 1}") or "").lower() for i in range(len(bands))]
@@ -105,7 +104,7 @@ def _rows(arrays: Mapping[str, Array], row: int) -> dict[str, Array]:
 
 
 def _entry(file: FitsFile, cards: Cards, row: int, values: dict[str, Array], n_rows: int) -> Entry:
-    """Return one row; of several each is an aperture, and ``APIDn`` names what was on it."""
+    """Return one row; each of several rows is an aperture, and ``APIDn`` names its target."""
     if n_rows == 1:
         return Entry(values)
     aperture = (cards.text(f"APNUM{row + 1}") or str(row + 1)).split()[0]
@@ -118,7 +117,7 @@ def _entry(file: FitsFile, cards: Cards, row: int, values: dict[str, Array], n_r
 
 
 def _is_iraf(cards: Cards) -> bool:
-    """Say whether the rows of an image are spectra: else it may be one of the sky."""
+    """Return whether the rows of an image are spectra; it may be an image of the sky."""
     kind = (cards.text("CTYPE1") or "").upper()
     system = wat_text(cards, 0).replace(" ", "").lower()
     return (
@@ -154,4 +153,4 @@ def _medium(axis: Axis, cards: Cards) -> Medium | None:
 def _tell_of_unit(file: FitsFile, cards: Cards) -> None:
     unit = cards.text("BUNIT") or ""
     if any(word in unit.lower() for word in _UNCALIBRATED_UNITS):
-        tell(file.source, f"its flux is in '{unit}': take care that the sky is subtracted")
+        tell(file.source, f"its flux is in '{unit}': make sure that the sky is subtracted")

@@ -3,7 +3,7 @@ resolution, and the coadded tables of both arms of medium resolution.
 
 All are heliocentric, in vacuum, with relative flux. Rows of the image: flux, inverse variance, wavelength
 (the continuum-subtracted flux in DR1), AND-mask, OR-mask. The header's class, redshift and signal-to-noise
-are the survey's own conclusions and are not read.
+are the survey's own results and are not read.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from cempstream.processors.readers.fits_file import Cards, FitsFile
 from cempstream.processors.readers.options import ReadOptions
 from cempstream.processors.spectrum import Flag, Spectrum
 
-#: λ/FWHM with the slit masked to two thirds, as all of the survey is (Luo et al. 2015, RAA 15, 1095).
+#: λ/FWHM with the slit masked to two thirds, as in the whole survey (Luo et al. 2015, RAA 15, 1095).
 RESOLVING_POWER = 1800.0
 
-#: Of the medium-resolution survey (Liu et al. 2020, arXiv:2005.07210).
+#: λ/FWHM of the medium-resolution survey (Liu et al. 2020, arXiv:2005.07210).
 MEDIUM_RESOLVING_POWER = 7500.0
-#: Tables of its files: the coadds of both arms, and single exposures by their number.
+#: Tables in its files: the coadds of both arms, and single exposures by number.
 _ARM_TABLE = re.compile(r"COADD_[BR]|[BR]-\d{1,12}")
 
 _IMAGE_ROWS = 5
@@ -34,7 +34,7 @@ _LOG10_START, _LOG10_STEP = 3.5682, 1e-4
 _TABLE_COLUMNS = {"FLUX", "IVAR", "WAVELENGTH"}
 #: A C2 band of a carbon star is 90 pixels long, the telluric A band begins at 7590 Å.
 _LONGEST_FILLED_PIX, _FLANK_PIX, _REDDEST_FILLED_AA = 100, 15, 6800.0
-#: The magnitudes' bands as ``MAGTYPE`` names them, one letter each, some after a prefix.
+#: Bands of the magnitudes in ``MAGTYPE``, one letter each, some after a prefix.
 _BANDS = re.compile(r"(?:MOD|PSF|AUTO)?([a-zA-Z]{1,7})")
 _BRIGHTEST_MAG, _FAINTEST_MAG = 0.0, 30.0
 
@@ -55,7 +55,7 @@ def is_lamost(file: FitsFile) -> bool:
 
 
 def read_lamost(file: FitsFile, options: ReadOptions) -> Iterator[Spectrum | Rejected]:
-    """Read the one spectrum of a LAMOST file of low resolution, or the arms of one of medium resolution."""
+    """Read the spectrum of a LAMOST low-resolution file, or the arms of a medium-resolution one."""
     cards = file.cards()
     arms = _arm_tables(file)
     if arms:
@@ -83,9 +83,9 @@ def read_lamost(file: FitsFile, options: ReadOptions) -> Iterator[Spectrum | Rej
 
 
 def _arm_tables(file: FitsFile) -> dict[str, int]:
-    """Return the tables of a file of medium resolution by arm: the coadds, or else the exposures.
+    """Return the tables of a medium-resolution file by arm: the coadds, or else the exposures.
 
-    A coadd holds all exposures of its arm, which stand in the same file and are left alone.
+    A coadd holds all exposures of its arm; those in the same file are then not read.
     """
     tables = {
         name: index
@@ -143,14 +143,14 @@ def _read_arm(file: FitsFile, index: int) -> tuple[Array, ...]:
 
 
 def bad_pixels(and_mask: Array, ivar: Array) -> Array:
-    """Return where the AND-mask rules a pixel out: it was bad in every exposure, whatever the bit.
+    """Return which pixels the AND-mask marks as bad, with any bit: they were bad in every exposure.
 
     The OR-mask (bad in one exposure at least) is not used: the other exposures are good. A mask over more
-    than half of the pixels that have a variance speaks of the fibre, not of its pixels.
+    than half of the pixels that have a variance is about the fibre, not about its pixels.
     """
     masked = np.asarray(np.nan_to_num(and_mask) != 0)
     if masked.shape != ivar.shape:
-        return masked  # the spectrum is refused, and its sizes are named, when it is built
+        return masked  # building the spectrum refuses it and names the sizes
     measured = ivar > 0
     if np.count_nonzero(masked & measured) > 0.5 * np.count_nonzero(measured):
         return np.zeros_like(masked)
@@ -158,13 +158,13 @@ def bad_pixels(and_mask: Array, ivar: Array) -> Array:
 
 
 def fill_clipped(wave: Array, flux: Array, ivar: Array, and_mask: Array) -> tuple[Array, bool]:
-    """Give the cores of deep lines back the inverse variance that early reductions took from them.
+    """Restore the inverse variance of deep line cores, which early reductions set to 0.
 
-    The files whose third row is not the wavelength (to DR2 at least) have ivar 0, with a clean AND-mask and a
-    sound flux, wherever the flux departs far from the continuum: in 136 of 176 spectra on a fifth and more of
-    Ca II K, in 24 on the CH G band. Short runs of such pixels, below their surroundings and with good pixels
-    on both sides, take the lower ivar of the two sides. Pixels redward of 6800 Å are left: the telluric bands
-    are meant to be out.
+    Files whose third row is not the wavelength (to DR2 at least) have ivar 0, with a clean AND-mask and valid
+    flux, wherever the flux is far from the continuum: in 136 of 176 spectra on a fifth or more of Ca II K, in
+    24 on the CH G band. Short runs of such pixels, below their surroundings and with good pixels on both
+    sides, get the lower ivar of the two sides. Pixels redward of 6800 Å are not changed: the telluric bands
+    are meant to be excluded.
 
     Returns
     -------
@@ -189,7 +189,7 @@ def fill_clipped(wave: Array, flux: Array, ivar: Array, and_mask: Array) -> tupl
 
 
 def _table_index(file: FitsFile) -> int | None:
-    """Return the extension that holds the spectrum as a table; None where an image holds it."""
+    """Return the extension that holds the spectrum as a table; None if an image holds it."""
     index = 1
     if file.has(index) and file.is_table(index) and set(file.columns(index)) >= _TABLE_COLUMNS:
         return index
@@ -202,7 +202,7 @@ def _row(column: Array) -> Array:
 
 
 def _stated_grid(cards: Cards) -> tuple[float, float]:
-    """Return log10 of the first pixel and step as the header states them, else as all releases have them."""
+    """Return log10 of the first pixel and step from the header, else the values of all releases."""
     start, step = cards.number("COEFF0"), cards.number("COEFF1")
     if start is None or step is None or not (3.0 < start < 4.5 and 0 < step < 1e-2):
         return _LOG10_START, _LOG10_STEP
@@ -210,7 +210,7 @@ def _stated_grid(cards: Cards) -> tuple[float, float]:
 
 
 def _wavelengths(cards: Cards, third_row: Array) -> Array:
-    """Return the third row where it holds wavelengths, else those that the header states."""
+    """Return the third row if it holds wavelengths, else those of the header."""
     if third_row.size and third_row[0] > WAVE_LIMITS_AA[0] and np.all(np.diff(third_row) > 0):
         return third_row
     start, step = _stated_grid(cards)
@@ -220,7 +220,7 @@ def _wavelengths(cards: Cards, third_row: Array) -> Array:
 def _origin(file: FitsFile, cards: Cards, *, prefix: str = "spec") -> Origin:
     day, plan = cards.integer("LMJD"), cards.text("PLANID")
     spectrograph, fibre = cards.integer("SPID"), cards.integer("FIBERID")
-    # The survey's own file names are made of these, so a renamed file keeps its id.
+    # The survey's file names consist of these, so a renamed file keeps its id.
     known = day is not None and plan is not None and spectrograph is not None and fibre is not None
     name = f"{prefix}-{day}-{plan}_sp{spectrograph:02d}-{fibre:03d}" if known else file.source.stem
     release = [cards.text("DATA_V"), cards.text("VERSPIPE")]

@@ -1,6 +1,6 @@
-"""Spectra that a program holds: arrays with astropy's units, and the spectra of specutils.
+"""Spectra in memory: arrays with astropy units, and specutils spectra.
 
-Here units are taken off. Nothing of specutils is imported: what has its attributes is read.
+Units are removed here. specutils is not imported: any object with its attributes is read.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ from cempstream.processors.readers.statements import (
 )
 from cempstream.processors.spectrum import FluxUnit, Frame, Medium, Spectrum
 
-#: The unit of absolute fluxes within.
+#: The unit of absolute fluxes inside the package.
 FLUX_UNIT = u.Unit("1e-17 erg / (s cm2 Angstrom)")
 
-#: Power of the flux in each kind of uncertainty that astropy's NDData knows.
+#: Power of the flux in each kind of uncertainty of astropy's NDData.
 _UNCERTAINTY_POWER = {"std": 1, "var": 2, "ivar": -2}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Given:
-    """One spectrum without units, what is said of its wavelengths, and fields that no table has."""
+    """One spectrum without units, the properties of its wavelengths, and fields that tables lack."""
 
     row: TableRow
     medium: Medium | None = None
@@ -61,7 +61,7 @@ def given_arrays(
     mask: Any = None,
     ids: Sequence[str] | str | None = None,
 ) -> list[Given]:
-    """Take the units off arrays.
+    """Remove the units of arrays.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def given_arrays(
         Shape ``(n_pix,)`` or ``(n_spec, n_pix)``. A flux density (per Å, nm, Hz…) is absolute; counts, other
         units and plain numbers are relative.
     error, ivar
-        1σ error or inverse variance, like `flux`; plain numbers are in the flux's own unit. Without either
+        1σ error or inverse variance, like `flux`; plain numbers are in the unit of the flux. Without either
         the noise is estimated from the scatter.
     mask
         True or non-zero where a pixel is bad.
@@ -82,7 +82,7 @@ def given_arrays(
     Raises
     ------
     ValueError
-        A unit or a shape is not what it should be.
+        A unit or a shape is wrong.
     """
     if error is not None and ivar is not None:
         raise ValueError("both 'error' and 'ivar' are given; one of them is enough")
@@ -105,26 +105,26 @@ def given_arrays(
 
 
 def is_specutils(value: object) -> bool:
-    """Say whether something is a spectrum, or a collection of spectra, of specutils."""
+    """Return whether an object is a spectrum or a collection of spectra of specutils."""
     return all(hasattr(value, name) for name in ("spectral_axis", "flux", "uncertainty", "meta"))
 
 
 def given_specutils(spectrum: Any, spectrum_id: str) -> Iterator[Given]:
-    """Take the units off a ``specutils.Spectrum`` or ``Spectrum1D``, or off each of a stack of them.
+    """Remove the units of a ``specutils.Spectrum`` or ``Spectrum1D``, or of each in a stack of them.
 
-    ``meta``, and the FITS header that it may hold, can say ``spectrum_id``, ``survey``, ``object_id``,
+    ``meta``, and the FITS header that it may hold, can give ``spectrum_id``, ``survey``, ``object_id``,
     ``ra``, ``dec``, ``observed_at``, ``medium``, ``frame`` and ``resolving_power``, by these names or those
-    that are usual in headers; ``meta`` of `to_specutils` gives back the whole spectrum.
+    usual in headers; the ``meta`` that `to_specutils` writes restores the whole spectrum.
 
     Parameters
     ----------
     spectrum_id
-        Its name where ``meta`` has none.
+        Its name if ``meta`` has none.
 
     Raises
     ------
     ValueError
-        A unit is not what it should be.
+        A unit is wrong.
     """
     axis = getattr(spectrum, "spectral_axis_index", None)
     if spectrum.flux.ndim > 1:
@@ -158,7 +158,7 @@ def given_specutils(spectrum: Any, spectrum_id: str) -> Iterator[Given]:
 def build_given(given: Sequence[Given], options: ReadOptions) -> list[Spectrum | Rejected]:
     """Make spectra of what was given, in order.
 
-    What they leave open is estimated from all that say the same of their wavelengths, as for a file.
+    What is not given is estimated, as for a file, from all spectra with the same properties of wavelengths.
     """
     groups: dict[tuple[Medium | None, Frame | None], list[int]] = {}
     for i, one in enumerate(given):
@@ -185,7 +185,7 @@ def _row(
     resolving_power: float | Array | None = None,
     contamination: Any = None,
 ) -> TableRow:
-    """Take the units off one spectrum; `noise` is the flux to a `power`."""
+    """Remove the units of one spectrum; `noise` has the unit of the flux to a `power`."""
     wave_aa = _in_angstrom(wave)
     for name, array in (("flux", flux), ("noise", noise), ("mask", mask)):
         if array is not None and np.shape(array) != wave_aa.shape:
@@ -194,13 +194,13 @@ def _row(
     values = _plain(flux) * factor
     ivar = None
     if noise is not None:
-        # An error is turned like the flux: from f_ν to f_λ the factor depends on the wavelength.
+        # An error is converted like the flux: from f_ν to f_λ the factor depends on the wavelength.
         ivar = ivar_of_error(_error_of(_noise_like(noise, flux, power), power) * factor)
         if power > 0 and not ivar.any():
-            ivar = None  # an error that is NaN or zero everywhere says nothing
+            ivar = None  # an error that is NaN or zero everywhere is not a noise
     if not isinstance(wave, u.Quantity):
         try:
-            wave_aa = wavelengths(wave_aa, "wave", None)  # which refuses what looks like nm or a logarithm
+            wave_aa = wavelengths(wave_aa, "wave", None)  # refuses what looks like nm or a logarithm
         except BadTable as error:
             raise ValueError(f"{error}; give them their unit, as in wave * u.nm") from None
     is_bad = None if mask is None else np.asarray(mask) != 0
@@ -230,12 +230,12 @@ def _in_angstrom(wave: Any) -> Array:
             f"the wavelengths are in '{wave.unit}'; it must be a unit of length, such as Angstrom"
         )
     with np.errstate(divide="ignore", invalid="ignore"):
-        # A plain quantity: specutils' own axes turn no frequency into a length without a rest value.
+        # A plain quantity: specutils' axes do not convert a frequency to a length without a rest value.
         return to_float64(u.Quantity(wave.value, wave.unit).to_value(u.AA, equivalencies=u.spectral()))
 
 
 def _flux_scale(flux: Any, wave_aa: Array) -> tuple[FluxUnit, Array | float]:
-    """Return what the flux is and the factor to the units within, per pixel where wavelengths matter."""
+    """Return absolute or relative, and the factor to our units, per pixel if it depends on wavelength."""
     if not isinstance(flux, u.Quantity):
         return "relative", 1.0
     if isinstance(flux.unit, FunctionUnitBase) or flux.unit.is_equivalent(u.mag):
@@ -249,7 +249,7 @@ def _flux_scale(flux: Any, wave_aa: Array) -> tuple[FluxUnit, Array | float]:
 
 
 def _noise_like(noise: Any, flux: Any, power: int) -> Array:
-    """Return a noise as plain numbers in the flux's own unit to a power."""
+    """Return a noise as plain numbers in the flux's unit to a power."""
     if not isinstance(noise, u.Quantity):
         return _plain(noise)
     unit = getattr(flux, "unit", u.dimensionless_unscaled)
@@ -262,13 +262,13 @@ def _noise_like(noise: Any, flux: Any, power: int) -> Array:
 
 
 def _error_of(noise: Array, power: int) -> Array:
-    """Return the 1σ error; what is no positive number marks a bad pixel and stays one."""
+    """Return the 1σ error; a value that is not a positive number marks a bad pixel, and still does."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return noise if power == 1 else np.where(noise > 0, noise, np.nan) ** (1.0 / power)
 
 
 def _uncertainty(spectrum: Any, name: str) -> tuple[Any, int]:
-    """Return the noise of a specutils spectrum and the power of the flux that it is."""
+    """Return the noise of a specutils spectrum and its power of the flux."""
     uncertainty = spectrum.uncertainty
     if uncertainty is None:
         return None, 1
@@ -288,7 +288,7 @@ def _plain(values: Any) -> Array:
 
 
 def _per_spectrum(name: str, values: Any, n_spec: int) -> list[Any]:
-    """Return one row per spectrum; an array of one dimension serves them all."""
+    """Return one row per spectrum; a one-dimensional array is used for all."""
     if values is None:
         return [None] * n_spec
     values = values if isinstance(values, u.Quantity) else np.asarray(values)
@@ -300,7 +300,7 @@ def _per_spectrum(name: str, values: Any, n_spec: int) -> list[Any]:
 
 
 def _said(meta: Mapping[str, Any]) -> Said:
-    """Return what ``meta`` says and, after it, the FITS header that it holds; names in lower case."""
+    """Return the items of ``meta``, then those of its FITS header; names in lower case."""
     header = meta.get("header")
     parts = [meta, *([header] if hasattr(header, "keys") else [])]
     said = {str(key).lower(): part[key] for part in reversed(parts) for key in part if key}
@@ -330,7 +330,7 @@ def _origin(spectrum_id: str, said: Said) -> Origin:
 
 
 def _more(said: Said) -> dict[str, Any]:
-    """Return what ``meta`` of `to_specutils` says and no header does."""
+    """Return what `to_specutils` writes to ``meta`` and no header has."""
     more: dict[str, Any] = {}
     rv_kms, zero_error = said.get("rv_kms"), said.get("wave_zero_error_aa")
     if isinstance(rv_kms, float) and abs(rv_kms) < LIGHT_KMS:
@@ -343,7 +343,7 @@ def _more(said: Said) -> dict[str, Any]:
 
 
 def _resolving_power(said: Said) -> float | Array | None:
-    """Return λ/FWHM, of each pixel where ``meta`` has it so."""
+    """Return λ/FWHM, per pixel if ``meta`` has it so."""
     value = said.get("resolving_power")
     return _plain(value) if np.ndim(value) else power_of(said)  # type: ignore[arg-type]
 

@@ -1,7 +1,7 @@
-"""Many spectra in one ``.npz``: ``wave, flux, ivar`` one after another, and ``offsets`` to where each starts.
+"""Many spectra in one ``.npz``: concatenated ``wave, flux, ivar``, and ``offsets`` where each starts.
 
 Optional: ``ids``, one per spectrum, a mask and ``contamination`` like flux, and the scalars ``medium``,
-``frame``, ``resolving_power`` (or one per spectrum or pixel), ``survey``. Names are those of all tables.
+``frame``, ``resolving_power`` (or one per spectrum or pixel), ``survey``. Names are read as in all tables.
 Equal spectra (flux of shape ``(n_spec, n_pix)``) and a single one need no offsets; ``wave`` may be one grid
 for all. A ``.npy`` holds one spectrum: rows or columns in the order wavelength, flux and error, or records
 with names.
@@ -72,11 +72,11 @@ _DAMAGE = (
 
 
 class _PickledObjects(ValueError):
-    """An array that only unpickling could read."""
+    """An array that could only be read by unpickling."""
 
 
 def read_npz(source: Source, options: ReadOptions) -> Iterator[Spectrum | Rejected]:
-    """Read the spectra of an archive in their order."""
+    """Read the spectra of an archive, in order."""
     arrays = _read_arrays(source)
     said = {
         name: _scalar(array) for name, array in arrays.items() if name in known_keys() and array.size == 1
@@ -107,7 +107,7 @@ def read_npy(source: Source, options: ReadOptions) -> Iterator[Spectrum | Reject
 
 
 def _table(array: Array, options: ReadOptions) -> GenericTable:
-    """Name the columns of an array."""
+    """Return an array as named columns."""
     if array.dtype.names is not None:
         labels, columns = list(array.dtype.names), [array[name].ravel() for name in array.dtype.names]
         is_by_order = False
@@ -135,7 +135,7 @@ def _table(array: Array, options: ReadOptions) -> GenericTable:
 
 
 def _read_arrays(source: Source) -> dict[str, Array]:
-    """Return the arrays that matter, each read once; names in lower case."""
+    """Return the arrays that are needed, each read once; names in lower case."""
     stream: IO[bytes] = BytesIO(source.unpacked) if source.unpacked is not None else source.open()
     with stream, _reading(source), ZipFile(stream) as archive:
         named = {info.filename.removesuffix(".npy").lower(): info for info in archive.infolist()}
@@ -161,12 +161,12 @@ def _read_arrays(source: Source) -> dict[str, Array]:
 
 def _flux(arrays: dict[str, Array]) -> Array:
     layout = layout_of(arrays)
-    assert layout is not None  # _read_arrays saw to it
+    assert layout is not None  # checked by _read_arrays
     return _numbers(arrays, layout.flux)
 
 
 def _layout(arrays: dict[str, Array], n_spec: int) -> Layout:
-    """Say what each array is; one value for a whole spectrum is neither its noise nor its mask."""
+    """Return the meaning of each array; one value for a whole spectrum is neither its noise nor its mask."""
     layout = layout_of(arrays)
     assert layout is not None
     n_flux = arrays[layout.flux].size
@@ -181,7 +181,7 @@ def _layout(arrays: dict[str, Array], n_spec: int) -> Layout:
 
 
 def _read_array(stream: IO[bytes], size: int) -> Array:
-    """Read one ``.npy`` whose header does not claim more than there is; pickled objects are refused."""
+    """Read one ``.npy``; one with pickled objects or shorter than its header states is refused."""
     version = np.lib.format.read_magic(stream)
     read_header = (
         np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -201,7 +201,7 @@ def _scalar(array: Array) -> object:
 
 
 def _numbers(arrays: dict[str, Array], name: str) -> Array:
-    """Return an array as it is: a night of 10,000 spectra is not copied to another type at once."""
+    """Return an array of numbers without a copy: a night of 10,000 spectra is large."""
     if arrays[name].dtype.kind not in "fiub":
         raise ValueError(f"'{name}' holds no numbers")
     return arrays[name]
@@ -245,7 +245,7 @@ def _rows(
             nothing = TableRow(origin, _NOTHING, _NOTHING, None, fault=(Reason.LENGTH_MISMATCH, fault))
             rows.append(nothing)
             continue
-        # One value per spectrum, or else one for all, or a value per pixel.
+        # One value per spectrum, one for all, or one per pixel.
         one_power = power if power is None or power.size != n_spec else power.ravel()[i : i + 1]
         one_power = _cut(one_power, start, stop, flux.size) if one_power is not None else None
         rows.append(
@@ -274,7 +274,7 @@ def _bounds(arrays: dict[str, Array], flux: Array) -> list[tuple[int, int]]:
         edges = np.linspace(0, flux.size, n_spec + 1).astype(np.int64)
     else:
         if arrays["offsets"].dtype.kind not in "iu":
-            raise ValueError("'offsets' are no whole numbers")
+            raise ValueError("'offsets' are not whole numbers")
         edges = arrays["offsets"].ravel().astype(np.int64)
         n_ids = next((arrays[name].size for name in ID_NAMES if name in arrays), None)
         ends_open = edges.size == 0 or edges[-1] < flux.size or n_ids == edges.size
@@ -295,7 +295,7 @@ def _ids(source: Source, arrays: dict[str, Array], n_spec: int) -> list[str]:
 
 
 def _mismatch(values: dict[str, Array], layout: Layout, contamination: Array | None) -> str | None:
-    """Return what keeps arrays from being cut into spectra; only the wavelengths may be one grid for all."""
+    """Return why arrays cannot be cut into spectra; only the wavelengths may be one grid for all."""
     flux = values[layout.flux]
     for name, array in (*values.items(), (_CONTAMINATION, contamination)):
         if array is None:
@@ -322,5 +322,5 @@ def _reading(source: Source) -> Iterator[None]:
         yield
     except _DAMAGE as error:
         raise source.unreadable(
-            f"is a damaged or foreign npz file ({error})", f"write it by numpy.savez; {WANTED}"
+            f"is a damaged or unsupported npz file ({error})", f"write it by numpy.savez; {WANTED}"
         ) from error

@@ -1,4 +1,4 @@
-"""What a caller may say about a file, and what is said of a file that cannot be read."""
+"""Options for reading a file, and the error for a file that cannot be read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cempstream.processors.spectrum import Frame, Medium
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
-    """What the caller knows better than the file; None leaves it to the file, or else to the data.
+    """What the caller states about a file; for None the file's value is used, or else an estimate.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class ReadOptions:
         Of the wavelengths of plain tables, text and archives: ``AA``, ``nm``, ``um``, ``log10(AA)`` …
     columns
         Names of the columns of a text or ``.npy`` table in their order, as ``("wave", "flux", "error")``; a
-        ``-`` for one that is not to be read.
+        ``-`` for a column to skip.
     """
 
     medium: Medium | None = None
@@ -62,18 +62,18 @@ class ReadOptions:
 
 
 class UnreadableFile(FixableError):
-    """A file of which no spectrum can be read; other files are none the worse.
+    """A file of which no spectrum can be read; other files are not affected.
 
     Attributes
     ----------
     path
         As it was given.
     why, remedy
-        What is wrong and what would be right, each a few words for a person.
+        What is wrong and what would be right, in a few words each.
     """
 
     def __init__(self, path: Path, why: str, remedy: str) -> None:
-        # Parsers' messages hold line breaks and whatever rubbish they choked on.
+        # Parsers' messages may hold line breaks and the damaged bytes.
         self.path = path
         self.why = one_line(why)
         self.remedy = one_line(remedy)
@@ -81,5 +81,5 @@ class UnreadableFile(FixableError):
 
 
 def one_line(text: str, *, longest: int = 240) -> str:
-    """Return text as one printable line, cut where it is longer."""
+    """Return text as one printable line, cut to a limited length."""
     return shown(" ".join(text.split()), longest=longest)

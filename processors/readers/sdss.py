@@ -1,7 +1,7 @@
 """SDSS and BOSS spectra: ``spec-PLATE-MJD-FIBER.fits`` with the table of pixels in the first extension.
 
 Heliocentric, in vacuum, 1e-17 erg/s/cm²/Å. SDSS-V's ``mwmStar`` files are plain tables. The second extension
-(redshift, class) serves only for what the observer knew beforehand: object and magnitudes.
+(redshift, class) is used only for what was known before observing: object and magnitudes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from cempstream.processors.spectrum import Spectrum
 _MAPPER_EXTENSIONS = tuple(f"{i}/{site}" for i in ("BOSS", "APOGEE") for site in ("APO", "LCO"))
 _COLUMNS, _OWN_COLUMNS = {"FLUX", "LOGLAM", "IVAR"}, {"AND_MASK", "WDISP"}
 
-#: Bits of SPPIXMASK that say, of every exposure, that a pixel's flux is not to be trusted. What is very bad
-#: has ivar 0 already. Bits on flats and traces mark whole spectra that are usable: BADFLAT (2) is set on 99.7
+#: Bits of SPPIXMASK that mark a pixel's flux as wrong in every exposure. The worst pixels already have ivar
+#: 0. Bits about flats and traces mark whole spectra that are usable: BADFLAT (2) is set on 99.7
 #: % of the pixels of some good ones. (sdss.org, algorithms/bitmasks, SPPIXMASK)
 BAD_BITS = {"FULLREJECT": 18, "NOSKY": 22, "BRIGHTSKY": 23, "REDMONSTER": 28}
 _BAD = np.int64(sum(1 << bit for bit in BAD_BITS.values()))
@@ -38,7 +38,7 @@ _TAI_AHEAD = timedelta(seconds=34)
 
 
 def is_milky_way_mapper(file: FitsFile) -> bool:
-    """Say whether a FITS file is one of SDSS-V's ``mwmStar`` files: a table per instrument and site."""
+    """Return whether a FITS file is an SDSS-V ``mwmStar`` file: a table per instrument and site."""
     return any(name in _MAPPER_EXTENSIONS for name in file.names)
 
 
@@ -51,7 +51,7 @@ def is_sdss(file: FitsFile) -> bool:
 
 
 def read_sdss(file: FitsFile, options: ReadOptions) -> Iterator[Spectrum | Rejected]:
-    """Read the coadded spectrum of an SDSS file; single exposures in the same file are left alone."""
+    """Read the coadded spectrum of an SDSS file; single exposures in the same file are not read."""
     cards = file.cards()
     names = file.columns(1)
     flux, ivar = file.numbers(1, "FLUX").reshape(-1), file.numbers(1, "IVAR").reshape(-1)
@@ -71,7 +71,7 @@ def read_sdss(file: FitsFile, options: ReadOptions) -> Iterator[Spectrum | Rejec
 
 
 def _resolving_power(dispersion_pix: Array) -> Array:
-    """Turn the LSF's σ in pixels of 1e-4 dex into λ/FWHM; pixels without one take their neighbours'."""
+    """Convert the LSF's σ in pixels of 1e-4 dex to λ/FWHM; pixels without a value take their neighbours'."""
     known = np.isfinite(dispersion_pix) & (dispersion_pix > 0.3) & (dispersion_pix < 10)
     if not known.any():
         known, dispersion_pix = np.ones_like(known), np.full(dispersion_pix.size, _TYPICAL_DISPERSION_PIX)
@@ -85,7 +85,7 @@ def _origin(file: FitsFile, cards: Cards) -> Origin:
     known = plate is not None and mjd is not None and fibre is not None
     thing = cards.integer("THING_ID")
     return Origin(
-        # The survey's own file names are made of these, so a renamed file keeps its id.
+        # The survey's file names consist of these, so a renamed file keeps its id.
         spectrum_id=f"spec-{plate:04d}-{mjd}-{fibre:04d}" if known else file.source.stem,
         survey="sdss",
         object_id=f"thing-{thing}" if thing is not None and thing > 0 else None,
@@ -101,7 +101,7 @@ def _origin(file: FitsFile, cards: Cards) -> Origin:
 
 
 def _observed_at(cards: Cards) -> datetime | None:
-    """Return the middle of the observation; BOSS states only the first and last exposure, or the day."""
+    """Return the middle of the observation; BOSS gives only the first and last exposure, or the day."""
     first, last = cards.number("TAI-BEG"), cards.number("TAI-END")
     tai = cards.number("TAI") or (0.5 * (first + last) if first is not None and last is not None else None)
     middle = utc_of_mjd(tai / 86_400) if tai is not None else None
@@ -111,8 +111,8 @@ def _observed_at(cards: Cards) -> datetime | None:
 def _reduced_at(cards: Cards) -> datetime | None:
     """Return when the exposures were added up.
 
-    The card holds the local time of an unnamed place; taken as UTC it is wrong by some hours, which is
-    nothing to spectra that are years old.
+    The card holds the local time of an unnamed place; read as UTC it is wrong by some hours, which does not
+    matter for spectra that are years old.
     """
     try:
         return datetime.strptime(cards.text("SPCOADD") or "", "%a %b %d %H:%M:%S %Y").replace(tzinfo=UTC)
@@ -121,7 +121,7 @@ def _reduced_at(cards: Cards) -> datetime | None:
 
 
 def _photometry(file: FitsFile) -> dict[str, tuple[float, float]]:
-    """Return PSF magnitudes where the file has the row of the photometric catalogue."""
+    """Return PSF magnitudes if the file has the row of the photometric catalogue."""
     if not (file.has(2) and file.is_table(2) and {"PSFMAG", "PSFMAGERR"} <= set(file.columns(2))):
         return {}
     magnitudes, errors = (file.numbers(2, name).reshape(-1) for name in ("PSFMAG", "PSFMAGERR"))

@@ -1,4 +1,4 @@
-"""A file's bytes, unpacked within limits, before anyone asks what they mean."""
+"""A file's bytes, unpacked within limits, before they are interpreted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from zipfile import BadZipFile, ZipFile
 
 from cempstream.processors.readers.options import UnreadableFile
 
-#: Suffixes of packed files; what is packed is known by content, they are only cut off names.
+#: Suffixes of packed files, to remove from names; packing itself is recognised by content.
 PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip", ".z")
 
 _GZIP_MAGIC, _BZIP2_MAGIC, _XZ_MAGIC = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
@@ -27,16 +27,16 @@ _FOREIGN = (
     (b"Rar!", "a rar archive", "unpack it first"),
     (b"%PDF", "a PDF", "give a file of spectra"),
 )
-#: A zip of a .fits.gz is unpacked twice; nothing sound is packed deeper.
+#: A zip of a .fits.gz is unpacked twice; no real file is packed more often.
 _MOST_LAYERS = 2
-#: What the densest setting of xz takes.
+#: Memory that the highest setting of xz needs.
 _XZ_MEMORY_BYTES = 128 << 20
 #: What the unpackers raise on damaged files.
 _DAMAGE = (OSError, RuntimeError, ValueError, zlib.error, lzma.LZMAError, BadZipFile, NotImplementedError)
 
 #: More than any survey's file of spectra unpacks to.
 MAX_UNPACKED_BYTES = 1 << 30
-#: Real spectra pack 2 to 10 times; what packs 200 times and is large is not spectra.
+#: Real spectra compress 2 to 10 times; a large file compressed 200 times is not spectra.
 _MAX_RATIO = 200
 _FREE_BYTES = 64 << 20
 
@@ -48,13 +48,13 @@ class Source:
     Attributes
     ----------
     unpacked
-        The content of a packed file; None where the file itself is to be read.
+        The content of a packed file; None if the file itself is read.
     size
         Bytes of the (unpacked) content.
     packed_size
-        Bytes of the file itself, by which is judged what may come out of it.
+        Bytes of the file itself, which limit the unpacked size.
     head
-        The content's first bytes, by which its format is known.
+        The content's first bytes, by which its format is recognised.
     """
 
     path: Path
@@ -73,12 +73,12 @@ class Source:
 
     @property
     def uri(self) -> str:
-        """How alerts name the file: without the folders of the machine that read it."""
+        """The file's name in alerts, without the folders of the machine that read it."""
         return f"file:{self._name}"
 
     @property
     def _name(self) -> str:
-        # A name may hold bytes that are no text, and what goes into a packet must be.
+        # A name may hold bytes that are not valid text, which a packet requires.
         return self.path.name.encode("utf-8", "replace").decode()
 
     def open(self) -> BinaryIO:
@@ -105,12 +105,12 @@ class Source:
 
 
 def open_source(path: Path) -> Source:
-    """Look at a file and unpack it where it is packed.
+    """Open a file and unpack it if it is packed.
 
     Raises
     ------
     UnreadableFile
-        Where there is no such file, it is empty, may not be read, is damaged or unpacks beyond all measure.
+        There is no such file, or it is empty, not readable, damaged, or unpacks to more than the limit.
     """
     try:
         status = path.stat()
@@ -148,7 +148,7 @@ def unpacked_limit(packed_bytes: int) -> int:
 
 
 def _refuse_foreign(path: Path, head: bytes) -> None:
-    """Say what a file is that is known and not read."""
+    """Refuse a file of a known format that is not read, naming the format."""
     if head[257:262] == b"ustar":
         raise UnreadableFile(path, "is a tar archive, which is not read", "unpack it first: tar -xf")
     for magic, name, remedy in _FOREIGN:
@@ -157,7 +157,7 @@ def _refuse_foreign(path: Path, head: bytes) -> None:
 
 
 def _unpack(path: Path, content: bytes | None, head: bytes, packed_bytes: int) -> bytes | None:
-    """Take one layer of packing off; None where there is none."""
+    """Remove one layer of packing; None if there is none."""
     if not head.startswith((_GZIP_MAGIC, _BZIP2_MAGIC, _XZ_MAGIC, *_ZIP_MAGICS)):
         return None
     limit = unpacked_limit(packed_bytes)
@@ -198,13 +198,13 @@ def _unpack_xz(packed: bytes, limit: int) -> bytes:
 
 
 def _single_member(path: Path, stream: BinaryIO, limit: int) -> bytes | None:
-    """Return the one file of a zip; None where it is an npz, which is a zip of arrays.
+    """Return the only file of a zip; None if it is an npz, which is a zip of arrays.
 
-    Of a file that unpacks to more than the limit one byte more is returned.
+    At most one byte more than the limit is returned.
     """
     try:
         archive = ZipFile(stream)
-    except BadZipFile as error:  # the list of its files stands at its end
+    except BadZipFile as error:  # a zip lists its files at its end
         raise UnreadableFile(path, "is a zip or npz file that is cut off", "fetch it again") from error
     with archive:
         files = [info for info in archive.infolist() if not info.is_dir()]

@@ -1,7 +1,7 @@
-"""What headers state, in every format: medium, frame, resolving power, time, place and names of the source.
+"""Interpret the headers of all formats: medium, frame, resolving power, time, position and source names.
 
-Cards of a FITS file, remarks of a text, parameters of a table and scalars of an archive all arrive as one
-mapping of names in lower case to values.
+Cards of a FITS file, comments of a text, parameters of a table and scalars of an archive all come as one
+mapping from names in lower case to values.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FRAMES: Mapping[str, Frame] = {
     **dict.fromkeys(("rest", "restframe", "stellar", "source"), "rest"),
 }  # fmt: skip
 
-#: λ/Δλ by name; the second group is believed only above a value that no width in Å reaches.
+#: λ/Δλ by name; the second group only counts above a value that no width in Å reaches.
 _POWER_KEYS = (
     "resolving_power", "resolvingpower", "respower", "res_pow", "respow", "spec_res", "specres", "spec_rp",
     "specrp", "spectral_resolving_power", "spectralresolution",
@@ -57,11 +57,11 @@ _PLACE_KEYS = (
     ("ra_obj", "dec_obj"), ("obj_ra", "obj_dec"), ("objra", "objdec"), ("objctra", "objctdec"),
     ("plug_ra", "plug_dec"), ("ra_obs", "dec_obs"),
 )  # fmt: skip
-#: Places of the equinox of 1950 lie half a degree from those of 2000.
+#: Positions of equinox 1950 differ by half a degree from those of 2000.
 _EARLIEST_EQUINOX = 1990.0
 _ANGLE_MARKS = re.compile(r"[:\s]+|[hmsd°′″'\"]\s*")
 
-#: Keys whose numbers are names, too; a ``target`` that is a number is something else.
+#: Keys whose values are names even if they are numbers; a numeric ``target`` is something else.
 _NUMBERED_KEYS = (
     "object_id", "objectid", "obj_id", "objid", "targetid", "target_id", "source_id",
     "gaia_source_id", "gaia_id",
@@ -83,7 +83,7 @@ def medium_of(said: Said) -> Medium | None:
     Raises
     ------
     ValueError
-        Where a word is there and is not one of the two.
+        A medium is stated and is neither of the two.
     """
     vacuum = said.get("vacuum")
     if vacuum is not None:
@@ -102,8 +102,8 @@ def medium_of(said: Said) -> Medium | None:
 def frame_of(said: Said) -> Frame | None:
     """Return the frame of the wavelengths that a header states.
 
-    Every frame of an observer is "observed"; systems of the sky (ICRS, FK5) and words that are not known say
-    nothing of wavelengths.
+    Every observer's frame is "observed"; celestial systems (ICRS, FK5) and unknown words say nothing about
+    wavelengths.
     """
     for key in _FRAME_KEYS:
         word = re.sub(r"[\s_-]", "", str(said.get(key, "")).lower()).removesuffix("frame")
@@ -151,8 +151,8 @@ def observed_at_of(said: Said) -> datetime | None:
 def position_of(said: Said) -> tuple[float, float] | None:
     """Return right ascension and declination in degrees, both or neither.
 
-    Numbers are degrees; ``12:34:56.7``, ``12 34 56.7`` and ``12h34m56.7s`` are hours. Positions of another
-    equinox than that of 2000 are left out.
+    Numbers are degrees; ``12:34:56.7``, ``12 34 56.7`` and ``12h34m56.7s`` are hours. Positions of an
+    equinox other than 2000 are ignored.
     """
     equinox = _number(str(said.get("equinox", "")).strip().upper().lstrip("JB"))
     system = str(said.get("radesys", said.get("radecsys", ""))).strip().upper()
@@ -166,7 +166,7 @@ def position_of(said: Said) -> tuple[float, float] | None:
 
 
 def coordinates_of(ra: object, dec: object) -> tuple[float, float] | None:
-    """Return a pair of coordinates in degrees; None where either is absent or off the sky."""
+    """Return a pair of coordinates in degrees; None if either is absent or out of range."""
     ra_deg, dec_deg = _angle(ra, hours=True), _angle(dec, hours=False)
     if ra_deg is None or dec_deg is None or not (-180.0 <= ra_deg <= 360.0 and -90.0 <= dec_deg <= 90.0):
         return None
@@ -184,7 +184,7 @@ def object_of(said: Said) -> str | None:
 
 
 def wave_unit_stated(said: Said) -> str | None:
-    """Return the unit of wavelength as a header states it, not yet understood."""
+    """Return the unit of wavelength as a header states it, not yet parsed."""
     return next((str(said[key]).strip() for key in _WAVE_UNIT_KEYS if said.get(key)), None)
 
 
@@ -198,13 +198,13 @@ def gaia_source_of(said: Said) -> int | None:
 
 
 def of_all_sources(said: Said) -> Said:
-    """Return what a header states that holds for all of several sources: not the place and name of one."""
+    """Return the statements that hold for all sources of a file: no position or name of a source."""
     of_one = {*(key for pair in _PLACE_KEYS for key in pair), *OBJECT_KEYS, *_GAIA_KEYS}
     return {key: value for key, value in said.items() if key not in of_one}
 
 
 def text_of(value: object) -> str:
-    """Return an identifier as text; a whole number that came as a float is written as one."""
+    """Return an identifier as text; a whole number stored as a float is written without a decimal point."""
     if value is None:
         return ""
     if isinstance(value, bytes):

@@ -26,7 +26,7 @@ from cempstream.processors.spectrum import Spectrum
 
 
 def table_indices(file: FitsFile) -> list[int]:
-    """Return the tables with wavelengths and flux that have rows; where all are empty, none."""
+    """Return the tables that have wavelengths, flux and rows."""
     return [
         index
         for index in range(1, len(file))
@@ -39,16 +39,16 @@ def table_indices(file: FitsFile) -> list[int]:
 def read_fits_table(
     file: FitsFile, index: int, options: ReadOptions, *, label: str = ""
 ) -> Iterator[Spectrum | Rejected]:
-    """Read the spectra of a FITS table in their order.
+    """Read the spectra of a FITS table, in order.
 
     Parameters
     ----------
     label
-        What tells the table's spectra from those of the file's other tables.
+        Distinguishes the table's spectra from those of other tables in the file.
     """
     said = statements(file, index)
     written = {split_unit(name)[0]: name for name in reversed(file.columns(index))}
-    # Every class of PypeIt's data model states what it is; in all of them a mask of 1 is a good pixel.
+    # Each PypeIt file states its data model; in all of them a mask of 1 is a good pixel.
     layout = layout_of(reversed(written), mask_means_good="dmodcls" in said)
     assert layout is not None  # table_indices chose the table
     flux = file.numbers(index, written[layout.flux])
@@ -72,7 +72,7 @@ def read_fits_table(
 
 
 def statements(file: FitsFile, index: int) -> dict[str, object]:
-    """Return the cards that say something, the table's own before those of the primary header."""
+    """Return the cards with a value; those of the table override those of the primary header."""
     own, primary = file.cards(index), file.cards()
     said: dict[str, object] = {}
     for key in known_keys():
@@ -95,7 +95,7 @@ def _numbers(file: FitsFile, index: int, name: str, sense: MaskSense | None) -> 
 
 
 def _stated(file: FitsFile, index: int, written: dict[str, str]) -> dict[str, list[Any]]:
-    """Return the columns that say something of each row."""
+    """Return the columns with information about each row."""
     stated = {}
     for name in (*known_keys(), *ID_NAMES):
         if name in written:

@@ -1,9 +1,9 @@
 """Plain text of one spectrum, or of several one after another: a pixel per row, columns by any separator.
 
-Columns are known by the names in a header line, which may be a remark, or by ``ReadOptions.columns``, or,
-where there is neither, by their order: wavelength, flux and error; the result is then flagged
-``columns_by_order``. Remarks like ``# medium: air`` are believed as cards of a FITS header are. Where a
-column names the spectrum or its source, each run of rows of one name is a spectrum.
+Columns are identified by the names in a header line, which may be a comment, or by ``ReadOptions.columns``,
+or else by their order: wavelength, flux and error; the result is then flagged ``columns_by_order``. Comments
+like ``# medium: air`` count like cards of a FITS header. Where a column names the spectrum or its source,
+each run of rows with one name is a spectrum.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from cempstream.processors.readers.vocabulary import ID_NAMES, MaskSense, is_bad
 from cempstream.processors.spectrum import MAX_PIXELS, Flag, Spectrum
 
 _MAX_TEXT_BYTES = 128 << 20
-#: Each row costs some hundred bytes while it is read.
+#: Each row needs a few hundred bytes of memory while it is read.
 _MAX_ROWS = 4 * MAX_PIXELS
 _REMARK = re.compile(r"([A-Za-z_][A-Za-z0-9_-]{0,40})\s*[:=]\s*(\S.*)")
 _REMARK_MARKS = ("#", "%", ";", "!", "//")
-#: The blank stands for any number of them.
+#: The blank means any number of blanks.
 _DELIMITERS = (",", ";", "\t", " ")
 _MISSING = {
     "", "nan", "null", "none", "na", "n/a", "-", "--", "---", "...", "indef", "masked", "*", "***",
 }  # fmt: skip
-#: 3800,143 of a maker whose decimal mark is the comma.
+#: A number with a decimal comma, such as 3800,143.
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eEdD][+-]?\d+)?", re.ASCII)
 _RULE = set("-=+| \t,;")
 _MOST_PROSE = 100
@@ -45,7 +45,7 @@ _BY_ORDER = ("wavelength", "flux", "error")
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A text table: what its remarks state, its header (None where it has none), and its rows' lines."""
+    """A text table: the statements in its comments, its header or None, and the lines of its rows."""
 
     said: dict[str, str]
     labels: list[str] | None
@@ -59,7 +59,7 @@ def read_text(source: Source, options: ReadOptions) -> Iterator[Spectrum | Rejec
     Raises
     ------
     UnreadableFile
-        Where it is no text, or no table of spectra.
+        It is not text, or not a table of spectra.
     """
     try:
         yield from read_table(source, _table(source, options), options)
@@ -112,7 +112,7 @@ def _table(source: Source, options: ReadOptions) -> GenericTable:
 
 
 def _split_text(source: Source, text: str, options: ReadOptions) -> _Text:
-    """Tell remarks, header and rows apart."""
+    """Split comments, header and rows."""
     said: dict[str, str] = {}
     labels: list[str] | None = None
     delimiter = " "
@@ -138,7 +138,7 @@ def _split_text(source: Source, text: str, options: ReadOptions) -> _Text:
                 said[statement[1].lower()] = statement[2].strip().strip("'\"")
         else:
             rows.append(line)
-        # Prose may stand above a header that is understood; above bare numbers it may be one that is not.
+        # Prose is allowed above a known header; above bare numbers it may be a header that is not understood.
         if prose and not is_headed and (rows or len(prose) > _MOST_PROSE) and options.columns is None:
             raise _headless(prose[0])
         if len(rows) > _MAX_ROWS:
@@ -160,7 +160,7 @@ def _headless(line: str) -> BadTable:
 
 
 def _numeric_delimiter(line: str) -> str | None:
-    """Return what separates the numbers of a line; None where there are not two at least."""
+    """Return what separates the numbers of a line; None if there are fewer than two."""
     for delimiter in _DELIMITERS:
         cells = next(_split_rows([line], delimiter))
         while len(cells) > 2 and not cells[-1].strip():
@@ -185,7 +185,7 @@ def _split_header(line: str) -> tuple[list[str], str] | None:
 
 
 def _split_blanks(line: str) -> list[str]:
-    """Split a header at blanks, but keep a unit in brackets with the name before it."""
+    """Split a header at blanks, keeping a unit in brackets with the name before it."""
     labels: list[str] = []
     depth = 0
     for word in line.split():
@@ -204,12 +204,12 @@ def _split_rows(lines: Sequence[str], delimiter: str) -> Iterator[list[str]]:
 
 
 def _aligned(rows: list[list[str]], width: int, *, may_have_more: bool) -> list[list[str]]:
-    """Return rows as wide as the header; cells that are missing at an end are missing values.
+    """Return rows as wide as the header; cells missing at the end of a row are missing values.
 
     Raises
     ------
     BadTable
-        Where the header and the first row differ, so that no column can be told from its neighbour.
+        Header and first row have different widths, so that columns cannot be identified.
     """
     first = rows[0]
     has_more = any(cell.strip() for cell in first[width:])
@@ -257,7 +257,7 @@ def _numbers(cells: Sequence[str], name: str) -> Array:
 
 
 def _marks(cells: Sequence[str], name: str, sense: MaskSense) -> Array:
-    """Return the cells of a mask as float64, NaN where they are missing."""
+    """Return the cells of a mask as float64, NaN where missing."""
     known: dict[str, float] = {}
     for row, cell in enumerate(cells, start=2):
         if cell in known:

@@ -1,7 +1,7 @@
-"""What the names of columns mean, in every format: one place for all the words that makers of files use.
+"""The meaning of column names in all formats: one place for all the words that files use.
 
-A name is cut into its words: ``ERR_IVAR``, ``flux_ivar`` and ``ivar`` are all an inverse variance of the
-flux, ``wave_err`` and ``sky_sigma`` are not. What a header states is in ``statements``.
+A name is split into words: ``ERR_IVAR``, ``flux_ivar`` and ``ivar`` all mean an inverse variance of the flux,
+``wave_err`` and ``sky_sigma`` do not. Headers are interpreted in ``statements``.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NEUTRAL = {
     "tot", "per", "pix", "pixel", "density", "reduced", "cal", "calibrated", "corr", "corrected", "norm",
     "normalized", "normalised", "1d",
 }  # fmt: skip
-#: Words that tell two fluxes of one table apart; each has a noise of its own.
+#: Words that distinguish two fluxes of one table; each has a separate noise.
 _VARIANTS = {"reduced", "cal", "calibrated", "corr", "corrected", "norm", "normalized", "normalised"}
 _FLUX_WORDS = {"flux", "fluxes", "flam", "flambda", "intensity"}
 _IVAR_WORDS = {"ivar", "invvar", "invariance"}
@@ -53,12 +53,12 @@ _ERROR_WORDS = {
     "uncertainty", "uncertainties", "noise", "rms",
 }  # fmt: skip
 _INVERSE_WORDS = {"inv", "inverse"}
-#: One letter, which is only an error beside the flux: CDS's ``e_flux``.
+#: One letter that means an error only together with the flux: CDS's ``e_flux``.
 _ERROR_LETTERS = {"e", "d"}
 #: Words of columns that may hold a noise in a form that is not known here.
 _PERHAPS_NOISE = {"weight", "weights", "wht", "wgt", "cov", "covar", "covariance", "confidence", "scatter"}
 _NOISE_WORDS = _IVAR_WORDS | _VARIANCE_WORDS | _SNR_WORDS | _ERROR_WORDS
-#: What a noise may belong to that is not the flux.
+#: Quantities other than the flux that a noise may belong to.
 _OTHER_QUANTITIES = _WAVE_WORDS | {
     "sky", "bkg", "bkgd", "background", "cont", "continuum", "model", "rv", "velocity", "res", "resolution",
     "mask", "flag", "flags", "quality", "offset", "disp", "wdisp", "dispersion",
@@ -69,7 +69,7 @@ _BAD_NAMES = {
     "flag", "flags", "andmask", "optmask", "fluxmask", "maskflux", "pixmask", "pixelmask", "dataquality",
     "fluxflag", "fluxquality", "qualityflag", "dqflag", "qualflag",
 }  # fmt: skip
-#: Of these, what a value that is not 0 means is in the word itself.
+#: Words that themselves say what a value other than 0 means.
 CERTAIN_NAMES = {"bad", "badpix", "badpixel", "badpixels", "badmask", "isbad", "bpm"}
 _GOOD_NAMES = {
     "good", "goodpix", "goodpixel", "goodpixels", "goodmask", "isgood", "gpm", "valid", "isvalid",
@@ -82,7 +82,7 @@ _GOOD_WORDS, _BAD_WORDS = {"good", "ok", "valid"}, {"bad", "masked", "rejected",
 
 
 def truth_of(value: object) -> bool | None:
-    """Return the truth that a card or a cell states by a logical, a number or a word; None where none."""
+    """Return the truth value of a logical, a number or a word in a card or cell; None if it has none."""
     if isinstance(value, bool):
         return value
     if isinstance(value, int | float):
@@ -92,7 +92,7 @@ def truth_of(value: object) -> bool | None:
 
 
 def is_bad_cell(text: str, sense: MaskSense) -> bool | None:
-    """Say whether the text of a mask's cell marks a bad pixel; None where it says neither."""
+    """Return whether the text of a mask's cell marks a bad pixel; None if it is not clear."""
     word = text.strip().strip("'\"").lower()
     if word in _GOOD_WORDS or word in _BAD_WORDS:
         return word in _BAD_WORDS
@@ -107,21 +107,21 @@ def is_bad_cell(text: str, sense: MaskSense) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Which columns of a table play which part; names as the table writes them.
+    """The meaning of a table's columns; names as the table writes them.
 
     Attributes
     ----------
     wave, wave_unit, log
-        The wavelengths, and what their name itself states: the unit ('' where none), and ``log10`` or ``ln``
-        where they are logarithms.
+        The column of wavelengths, and what its name states: the unit ('' if none), and ``log10`` or ``ln``
+        for logarithms.
     medium, frame
         What the name of the wavelengths states.
     noises
         Columns of noise, the best first.
     masks
-        Columns that mark pixels, and what a value that is not 0 means.
+        Columns that mark pixels, and what a value other than 0 means.
     puzzles
-        Columns that might be a noise, in a form that is not known.
+        Columns that might be a noise, in an unknown form.
     """
 
     wave: str
@@ -141,14 +141,14 @@ class Layout:
 
 
 def layout_of(names: Iterable[str], *, mask_means_good: bool = False) -> Layout | None:
-    """Say which columns hold what, by their names; None where wavelength or flux is missing.
+    """Return the meaning of columns by their names; None if wavelength or flux is missing.
 
     Parameters
     ----------
     names
-        Without units, in any case.
+        Names of the columns, without units, in upper or lower case.
     mask_means_good
-        Whether the maker's convention for ``mask`` is 1 = good, as PypeIt's is.
+        Whether ``mask`` is 1 for good pixels, as in PypeIt's files.
     """
     names = list(dict.fromkeys(names))
     waves = sorted((rank, i) for i, name in enumerate(names) if (rank := _wave_rank(name)) is not None)
@@ -163,7 +163,7 @@ def layout_of(names: Iterable[str], *, mask_means_good: bool = False) -> Layout 
     if not kinds and len(fluxes) == 1:  # a plain error beside the only flux, which may be normalized
         kinds = [one for one in noises if not {*_words(one[0])} & _VARIANTS]
     order: list[NoiseKind] = ["ivar", "error", "variance", "snr"]
-    # PypeIt tells its masks by the company they keep, also in a table that lost its header.
+    # PypeIt's masks are recognised by the other columns, also in a table without its header.
     mask_means_good = mask_means_good or "wave_grid_mid" in {name.lower() for name in names}
     masks = [(name, sense) for name in names if (sense := mask_sense(name, mask_means_good)) is not None]
     return Layout(
@@ -180,7 +180,7 @@ def layout_of(names: Iterable[str], *, mask_means_good: bool = False) -> Layout 
 
 
 def noise_kind(name: str) -> NoiseKind | None:
-    """Return which kind of noise of the flux a column's name means; None where it means none."""
+    """Return which kind of noise of the flux a column's name means; None if it is not one."""
     words = set(_words(name))
     if words == {"s", "n"} or {"signal", "noise"} <= words:
         return "snr"
@@ -199,7 +199,7 @@ def noise_kind(name: str) -> NoiseKind | None:
 
 
 def mask_sense(name: str, mask_means_good: bool = False) -> MaskSense | None:
-    """Return what a value that is not 0 means in a column of this name; None where it is no mask."""
+    """Return what a value other than 0 means in a column of this name; None if it is not a mask."""
     plain = "".join(_WORD.split(name.strip().lower()))
     if plain in _GOOD_NAMES:
         return "good"
@@ -209,7 +209,7 @@ def mask_sense(name: str, mask_means_good: bool = False) -> MaskSense | None:
 
 
 def _words(name: str) -> list[str]:
-    """Cut a name into its words; ``fluxerr`` and ``eflux`` are two words each."""
+    """Split a name into words; ``fluxerr`` and ``eflux`` are two words each."""
     words: list[str] = []
     for word in _WORD.split(name.strip().lower()):
         rest = word.replace("flux", "", 1) if word != "fluxes" else ""
@@ -221,7 +221,7 @@ def _words(name: str) -> list[str]:
 
 
 def _wave_rank(name: str) -> int | None:
-    """Return how good a column is for the wavelengths, the least the best; None where it holds none."""
+    """Return the rank of a column as the wavelengths, the lowest is best; None if it holds none."""
     words = [word for word in _words(name) if word != "opt"]
     if words == ["spectral", "axis"]:
         return 1
