@@ -232,6 +232,10 @@ class MetricsSettings(Group):
 
     host: str = Field(default="127.0.0.1", description="address of `/metrics`, `/live` and `/ready`")
     port: int = Field(default=9464, ge=0, le=65535, description="their port; 0: any free one")
+    allow_probe: bool = Field(
+        default=False,
+        description="whether `dlq probe` may let a batch through an open breaker",
+    )
 
 
 class BreakerSettings(Group):

@@ -215,7 +215,8 @@ def probe(
                 typer.echo(f"{place}: {answer.read().decode().strip()}")
         except HTTPError as error:
             n_failed += 1
-            typer.echo(f"{place}: {error.code} {error.reason}", err=True)
+            why = "it allows none; start it with CEMP_METRICS__ALLOW_PROBE=true" if error.code == 404 else ""
+            typer.echo(f"{place}: {why or f'{error.code} {error.reason}'}", err=True)
         except OSError as error:  # URLError among them, which holds the reason
             n_failed += 1
             typer.echo(f"{place}: {getattr(error, 'reason', error)}", err=True)

@@ -84,7 +84,8 @@ async def _watch(settings: Settings, timeout_s: float, lookback_s: float, host: 
         port,
         is_live=watching.is_live,
         is_ready=watching.is_ready,
-        on_probe=lambda: None,
+        on_probe=None,
+        port_setting="--port",
     )
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -118,7 +118,7 @@ def start_agent(settings: Settings) -> Agent:
         settings.metrics.port,
         is_live=progress.is_live,
         is_ready=progress.is_ready,
-        on_probe=breaker.probe_now,
+        on_probe=breaker.probe_now if settings.metrics.allow_probe else None,
     )
     health.start()
     notices.started(bundles, provider, f"{health.address}/metrics", shadow.bundle if shadow else None)

@@ -72,7 +72,9 @@ def test_faults_raise_their_alerts_in_time_and_these_clear(
                 CEMP_TEST_STALL_FILE=str(stall_file),
             )
         )
-        poisoned = stack.enter_context(WorkerProcess(kafka.bootstrap, for_poison))
+        poisoned = stack.enter_context(
+            WorkerProcess(kafka.bootstrap, for_poison, CEMP_METRICS__ALLOW_PROBE="true")
+        )
         doomed = stack.enter_context(WorkerProcess(kafka.bootstrap, for_death))
         workers = (stalling, poisoned, doomed)
         for worker in workers:
