@@ -602,7 +602,7 @@ def multispec_cards(spec: str) -> dict[str, str]:
         (multispec_cards("1 1 2 0 0 9 0 1 2 1 0 9 3"), "function type 9"),
         (multispec_cards("1 1 2 0 0 9 0 1 2 1 0 1 4 1"), "in the middle"),
         (multispec_cards("1 1 -1 0 0 9 0 1 2"), "type -1"),
-        (multispec_cards("1 one"), "no numbers"),
+        (multispec_cards("1 one"), "not numbers"),
         ({"CTYPE1": "RA---TAN", "CRVAL1": 10.0, "CDELT1": 0.1}, "RA---TAN"),
     ],
 )  # fmt: skip
