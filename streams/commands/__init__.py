@@ -1,4 +1,4 @@
-"""The command line: one module for each verb, named as the verb.
+"""The command line: one module for each verb, with the verb's name.
 
-Imports all rooms, and alone those of models that train and evaluate; no room imports it.
+Imports all rooms; only it imports those of models that train and evaluate. No room imports it.
 """

@@ -24,7 +24,7 @@ bench_app = typer.Typer(no_args_is_help=True, help="Measure rate, latency and me
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 ProviderOption = Annotated[Provider | None, typer.Option(help="Where the networks run.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="ONNX Runtime's threads.")]
-LayoutOption = Annotated[PixelLayout, typer.Option(help="Whose pixels the packets have.")]
+LayoutOption = Annotated[PixelLayout, typer.Option(help="Survey whose pixels the packets have.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, max=1024, help="Spectra in a batch.")]
 
 
@@ -38,7 +38,7 @@ def bench_pipeline(
     threads: Threads = None,
     provider: ProviderOption = None,
 ) -> None:
-    """Rates of the bare networks and of all around them, without Kafka, and where the time goes."""
+    """Measure the bare networks and the whole pipeline, without Kafka, and show where the time goes."""
     settings = read_settings(models={"provider": provider, "threads": threads}, batch={"size": batch_size})
     with progress_bar() as progress:
         task = progress.add_task("repeats", total=repeats)
@@ -65,12 +65,12 @@ def bench_stream(
     rate: Annotated[
         float, typer.Option(min=1.0, help="Spectra a second at which latency is measured.")
     ] = 100,
-    seconds: Annotated[float, typer.Option(min=1.0, help="For how long.")] = 20,
+    seconds: Annotated[float, typer.Option(min=1.0, help="How long latency is measured.")] = 20,
     batch_size: BatchSize = None,
     threads: Threads = None,
     provider: ProviderOption = None,
 ) -> None:
-    """Rate, CPU, latency, drain and memory from Kafka to Kafka, of one worker as a process of its own."""
+    """Measure rate, CPU, latency, drain and memory of one worker process, from Kafka to Kafka."""
     settings = read_settings(models={"provider": provider, "threads": threads}, batch={"size": batch_size})
     try:
         report = measure_stream(

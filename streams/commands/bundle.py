@@ -1,4 +1,4 @@
-"""``cempstream bundle``: which versions there are, how two differ on a night, and which one is served."""
+"""``cempstream bundle``: list versions, compare two on a night, and choose which one is served."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Root = Annotated[
 
 @bundle_app.command("list")
 def list_bundles(root: Root = None) -> None:
-    """List the versions of every bundle; what a worker serves at its next start is marked."""
+    """List the versions of every bundle, and mark those that a worker serves at its next start."""
     folder = _root(root)
     table = Table(box=None)
     for heading in ("bundle", "", "since", "serves R", "trained on", "MFLOP a spectrum"):
@@ -67,7 +67,7 @@ def compare(
     since: Annotated[datetime | None, time_option("Only from this time on")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Compare a night's scores with those of the shadow that ran beside them, spectrum by spectrum."""
+    """Compare a night's scores with those of the shadow bundle, spectrum by spectrum."""
     settings = read_settings(kafka={"bootstrap": bootstrap})
     shadow, new = _read_scores(settings.kafka, settings.topics.scores_shadow, since)
     if not shadow:
@@ -92,7 +92,7 @@ def compare(
 
 @bundle_app.command()
 def promote(bundle: Annotated[str, typer.Argument(help="NAME/VERSION")], root: Root = None) -> None:
-    """Make a version the one that workers serve, from their next start on."""
+    """Make a version the one that workers serve after their next start."""
     name, slash, version = bundle.partition("/")
     if not slash:
         there = ", ".join(f"{name}/{v}" for v in bundle_versions(_root(root), name)) or "none"
@@ -103,9 +103,9 @@ def promote(bundle: Annotated[str, typer.Argument(help="NAME/VERSION")], root: R
 
 @bundle_app.command()
 def rollback(
-    name: Annotated[str, typer.Argument(help="Name of the bundle, mid for one.")], root: Root = None
+    name: Annotated[str, typer.Argument(help="Name of the bundle, such as mid.")], root: Root = None
 ) -> None:
-    """Take the last promotion back: the version before it is served again."""
+    """Undo the last promotion: the version before it is served again."""
     roll_back_version(_root(root), name)
     _say_active(_root(root), name)
 
@@ -122,7 +122,7 @@ def _say_active(root: Path, name: str) -> None:
 def _read_scores(
     kafka: KafkaSettings, topic: str, since: datetime | None
 ) -> tuple[Mapping[str, ComparedSpectrum], str]:
-    """Return a topic's scores by record, the last of each, and the bundle that made most of them."""
+    """Return a topic's scores by record, the last of each, and the bundle that made most."""
     scores: dict[str, ComparedSpectrum] = {}
     bundles: Counter[str] = Counter()
     for message in read_topic(kafka, topic, since=since):

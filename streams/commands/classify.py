@@ -88,7 +88,7 @@ def classify(
                 rejected.setdefault(result.outcome.reason, []).append(result.outcome.detail)
             write(result)
     n_spec = counts["scored"] + counts["rejected"]
-    if n_spec or len(paths) > 1:  # why the only file cannot be read has been said
+    if n_spec or len(paths) > 1:  # the reason was already printed
         typer.echo(
             f"{n_spec} spectra of {len(paths)} files: {counts['scored']} scored, {counts['rejected']} "
             f"rejected, {counts['candidates']} candidates; {n_unreadable} files unreadable",
@@ -102,7 +102,7 @@ def classify(
 
 @contextmanager
 def _open(out: Path | None) -> Iterator[Callable[[Result], None]]:
-    """Open what takes the results; at a terminal they are printed in the end, when their widths are known."""
+    """Open the output of the results; a terminal gets them at the end, when their widths are known."""
     if out is not None or not sys.stdout.isatty():
         with open_table(out or sys.stdout) as write:
             yield write

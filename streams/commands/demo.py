@@ -1,4 +1,4 @@
-"""``cempstream demo``: a night on a broker of its own, from spectra to alerts, and its accounts."""
+"""``cempstream demo``: a simulated night on its own broker, from spectra to alerts, and its accounts."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def demo(
     n: Annotated[int, typer.Option(min=1, max=2000, help="Simulated spectra.")] = 500,
     rate: Annotated[float, typer.Option(min=1.0, help="Spectra a second.")] = 25.0,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same night.")] = 1,
-    survey: Annotated[str, typer.Option(help="Whose spectra: lamost, sdss or desi.")] = "lamost",
+    survey: Annotated[str, typer.Option(help="Survey of the spectra: lamost, sdss or desi.")] = "lamost",
     mix: Annotated[
-        str, typer.Option(help="What stars: halo (a programme after metal-poor stars) or galaxy.")
+        str, typer.Option(help="Mix of stars: halo (a programme for metal-poor stars) or galaxy.")
     ] = "halo",
     provider: Annotated[Provider | None, typer.Option(help="Where the networks run.")] = None,
     stay: Annotated[
         bool, typer.Option("--stay", help="Keep the stream up for subscribers, until Ctrl-C.")
     ] = False,
 ) -> None:
-    """Stream a simulated night through a worker, watch the alerts, and hold them against the truth."""
+    """Stream a simulated night through a worker, watch the alerts, and compare them with the truth."""
     began_s = time.monotonic()
     end_on_sigterm_too()
     try:
@@ -80,7 +80,7 @@ def _tell(report: Report) -> None:
 
 
 def _stay(stream: LocalStream) -> None:
-    """Keep broker and worker up; Ctrl-C is the way to end them, and no failure."""
+    """Keep broker and worker up; Ctrl-C ends them and is no failure."""
     typer.echo("\nthe stream stays up until Ctrl-C; to subscribe, in another terminal:")
     typer.echo(stream.listen_command("test", "archival"))
     try:

@@ -163,11 +163,11 @@ def requeue(
     to: Annotated[str | None, typer.Option(help="Send to this topic; else where each came from.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All dead letters.")] = False,
     max_attempts: Annotated[
-        int, typer.Option(min=1, help="Leave alone what was sent again this often already.")
+        int, typer.Option(min=1, help="Leave out packets already sent again this often.")
     ] = 3,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, send nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent; send nothing.")] = False,
 ) -> None:
-    """Send packets again as they were; what was scored already gets the same ids."""
+    """Send packets again as they were; one that was already scored keeps its ids."""
     if not (places or reason or from_topic or since or every):
         raise typer.BadParameter("say which: places, --reason, --from, --since or --all")
     for place in places or ():
@@ -202,7 +202,7 @@ def probe(
         option(
             _worker_address,
             "HOST:PORT",
-            "Of a worker's metrics; may be given again; else CEMP_METRICS__HOST and __PORT.",
+            "Address of a worker's metrics; may be given again; else CEMP_METRICS__HOST and __PORT.",
         ),
     ] = None,
 ) -> None:
@@ -217,7 +217,7 @@ def probe(
             n_failed += 1
             why = "it allows none; start it with CEMP_METRICS__ALLOW_PROBE=true" if error.code == 404 else ""
             typer.echo(f"{place}: {why or f'{error.code} {error.reason}'}", err=True)
-        except OSError as error:  # URLError among them, which holds the reason
+        except OSError as error:  # a URLError holds the reason
             n_failed += 1
             typer.echo(f"{place}: {getattr(error, 'reason', error)}", err=True)
     if n_failed:

@@ -21,11 +21,11 @@ _STYLES = {Status.OK: "green", Status.WARN: "yellow", Status.FAIL: "bold red"}
 def doctor(
     bootstrap: Bootstrap = None,
     topic: Annotated[list[str] | None, typer.Option(help="Topic of spectra; may be given again.")] = None,
-    provider: Annotated[Provider | None, typer.Option(help="Where the networks shall run.")] = None,
+    provider: Annotated[Provider | None, typer.Option(help="Where the networks run.")] = None,
     bundle: Annotated[list[str] | None, typer.Option(help="Model bundle; may be given again.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a finding.")] = False,
 ) -> None:
-    """Look at broker, topics, models, provider and clock; status 1 where a worker could not work."""
+    """Check broker, topics, models, provider and clock; exit status 1 if a worker could not work."""
     settings = read_settings(
         kafka={"bootstrap": bootstrap},
         topics={"spectra": tuple(topic) if topic else None},

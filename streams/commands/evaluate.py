@@ -1,4 +1,4 @@
-"""``cempstream evaluate``: one report of all that a bundle can and cannot do."""
+"""``cempstream evaluate``: one report of what a bundle can and cannot do."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def evaluate(
         Path | None, typer.Option(help="Folder of a training run, on whose data small variants are trained.")
     ] = None,
     fit_trees: Annotated[
-        Path | None, typer.Option(help="Fit the baseline of trees anew and write it into this folder.")
+        Path | None, typer.Option(help="Fit the tree baseline again and write it into this folder.")
     ] = None,
     cache: Annotated[
-        Path | None, typer.Option(help="Scored spectra, which are not made twice; <out>/cache.")
+        Path | None, typer.Option(help="Folder of scored spectra, reused by the next run; <out>/cache.")
     ] = None,
     only: Annotated[
-        list[str] | None, typer.Option(help="Write this section alone, by its key; may be given again.")
+        list[str] | None, typer.Option(help="Write only the section of this key; may be given again.")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="A hundredth of the night: a trial.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Trial run with a hundredth of the night.")] = False,
 ) -> None:
     """Evaluate a bundle: one page with plots, and all its numbers as JSON."""
     from cempstream.models.evaluation.evaluate import FULL, QUICK, Evaluation

@@ -41,7 +41,7 @@ SpectraOrAlerts = Annotated[
     typer.Argument(help="Files of spectra or of alerts, or folders of spectra.", show_default=False),
 ]
 
-#: What drawing raises on numbers or names that it cannot draw.
+#: Errors that drawing raises for numbers or names that it cannot draw.
 _PICTURE_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
 
@@ -56,19 +56,19 @@ def explain(
     columns: ColumnsOption = None,
     provider: Annotated[Provider | None, typer.Option(help="Where the networks run.")] = None,
     bundle: Annotated[list[str] | None, typer.Option(help="Model bundle; may be given again.")] = None,
-    candidates: Annotated[bool, typer.Option("--candidates", help="Draw the candidates alone.")] = False,
+    candidates: Annotated[bool, typer.Option("--candidates", help="Draw only the candidates.")] = False,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Draw so many at most, those of the highest p(CEMP).")
+        int | None, typer.Option(min=1, help="Draw at most this many, those of the highest p(CEMP).")
     ] = None,
 ) -> None:
     """Draw spectra with the evidence over wavelength, a page for each, and an index page of them all.
 
-    An alert, as `listen --json` prints it or as an Avro packet, is drawn as it was published; no model is
-    asked.
+    An alert, as `listen --json` prints it or as an Avro packet, is drawn as it was published, without any
+    model.
     """
     options = read_options(medium, frame, resolving_power, survey, wave_unit, columns)
     settings = read_settings(models={"provider": provider, "bundles": tuple(bundle) if bundle else None})
-    load = cache(partial(load_pipeline, settings))  # alerts alone need no models
+    load = cache(partial(load_pipeline, settings))  # alerts need no models
     out.mkdir(parents=True, exist_ok=True)
     paths = expand_paths(files)
     n_bad = 0
@@ -119,7 +119,7 @@ def explain(
 def _drawn(
     folder: Path, findings: Iterable[Finding], taken: set[str], complain: Callable[[str], None]
 ) -> Iterator[IndexRow]:
-    """Draw findings one by one; one that cannot be drawn costs itself alone."""
+    """Draw findings one by one; if one cannot be drawn, the others still are."""
     for finding in findings:
         try:
             page = write_star(folder, unique_stem(finding.spectrum_id, taken), finding)

@@ -31,13 +31,13 @@ _PORT = 9465
 def watch(
     bootstrap: Bootstrap = None,
     timeout_s: Annotated[
-        float, typer.Option(min=1.0, help="Report an exposure to which nothing was added for so long.")
+        float, typer.Option(min=1.0, help="Report an exposure to which nothing was added for this long.")
     ] = 900.0,
     lookback_s: Annotated[
         float, typer.Option(min=0.0, help="How far back to read at the start: longer than an exposure takes.")
     ] = 3600.0,
     host: Annotated[str, typer.Option(help="Where /metrics, /live and /ready listen.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Their port; 0: any free one.")] = _PORT,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Their port; 0 takes any free one.")] = _PORT,
 ) -> None:
     """Read every outcome and publish an event per exposure; one process serves any number of workers."""
     settings = read_settings(kafka={"bootstrap": bootstrap})
@@ -49,11 +49,11 @@ def list_(
     bootstrap: Bootstrap = None,
     since: Annotated[datetime | None, time_option("Only from this time on")] = None,
     incomplete: Annotated[
-        bool, typer.Option("--incomplete", help="Only those that did not become complete.")
+        bool, typer.Option("--incomplete", help="Only those that are not complete.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON lines.")] = False,
 ) -> None:
-    """List the exposures that were reported, each as it was last."""
+    """List the reported exposures, each with its last report."""
     settings = read_settings(kafka={"bootstrap": bootstrap})
     last: dict[tuple[str, str, str], Exposure] = {}
     for event in read_exposures(settings.kafka, settings.topics.exposures, since):

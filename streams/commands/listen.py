@@ -42,18 +42,19 @@ def listen(
         ),
     ] = None,
     until: Annotated[
-        str | None, typer.Option(help=f"When to end: {TIME_FORMS}, which ends where the topics end.")
+        str | None, typer.Option(help=f"When to end: {TIME_FORMS}; now ends where the topics end.")
     ] = None,
     where: Annotated[
         str | None, typer.Option(help='Filter: "p_cemp > 0.95 and snr > 20 and feh < -2".')
     ] = None,
     group: Annotated[
-        str | None, typer.Option(help="Remember under this name what was shown, and go on there next time.")
+        str | None,
+        typer.Option(help="Remember under this name what was shown; the next run continues there."),
     ] = None,
     state: Annotated[
-        Path | None, typer.Option(help="File that remembers what was shown; its repeats are not shown again.")
+        Path | None, typer.Option(help="File that remembers what was shown, so that repeats are not shown.")
     ] = None,
-    number: Annotated[int | None, typer.Option("-n", min=1, help="End after so many alerts.")] = None,
+    number: Annotated[int | None, typer.Option("-n", min=1, help="End after this many alerts.")] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line, with the spectrum.")
     ] = False,
@@ -61,7 +62,7 @@ def listen(
         list[str] | None, typer.Option(help="current, archival, injection or test; may be given again.")
     ] = None,
     file: Annotated[
-        Path | None, typer.Option(help="Read a recorded file (JSON lines, also .gz) and no broker.")
+        Path | None, typer.Option(help="Read a recorded file (JSON lines, also .gz) instead of a broker.")
     ] = None,
     config: Annotated[
         Path | None,
@@ -103,8 +104,8 @@ def listen(
     try:
         with alerts:
             _show_all(alerts, number, _json_line if as_json else _pretty())
-    except BrokenPipeError:  # `listen | head`: the reader has what it wanted
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains as it ends
+    except BrokenPipeError:  # the reader of our output is gone: `listen | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports it at its end
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     if bad:
@@ -148,7 +149,7 @@ def read_properties(path: Path) -> dict[str, str]:
     Raises
     ------
     ValueError
-        A line is neither.
+        A line is not ``name=value``.
     OSError
         The file cannot be read.
     """

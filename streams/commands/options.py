@@ -1,4 +1,4 @@
-"""Options that several verbs share, and what they have in common at the terminal."""
+"""Options and terminal output that several verbs share."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ Bootstrap = Annotated[
     str | None, broker_option("Kafka brokers, host:port[,host:port…]; else CEMP_KAFKA__BOOTSTRAP.")
 ]
 
-OwnBroker = Annotated[str | None, broker_option("Kafka broker, host:port; else one of its own.")]
+OwnBroker = Annotated[str | None, broker_option("Kafka broker, host:port; else an embedded one.")]
 
 
 Files = Annotated[
@@ -66,9 +66,7 @@ WaveUnitOption = Annotated[
 ]
 ColumnsOption = Annotated[
     str | None,
-    typer.Option(
-        "--columns", help="Columns of text in their order: wave,flux,error; - for one to leave out."
-    ),
+    typer.Option("--columns", help="Columns of a text table in order: wave,flux,error; - skips one."),
 ]
 
 
@@ -80,7 +78,7 @@ def read_options(
     wave_unit: str | None = None,
     columns: str | None = None,
 ) -> ReadOptions:
-    """Return what the command line says of the files."""
+    """Return what the command line says about the files."""
     from cempstream.processors.readers import ReadOptions  # it needs astropy, which a subscriber lacks
 
     try:
@@ -97,7 +95,7 @@ def read_options(
 
 
 def progress_bar() -> Progress:
-    """Return a progress bar on stderr, which says nothing where that is no terminal.
+    """Return a progress bar on stderr; it prints nothing if stderr is not a terminal.
 
     Rich also takes a log or a notebook for a terminal when ``FORCE_COLOR`` is set.
     """

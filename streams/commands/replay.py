@@ -56,7 +56,7 @@ def replay(
     ] = None,
     bootstrap: Bootstrap = None,
     topic: Annotated[
-        str | None, typer.Option(help="Where to send files; else CEMP_TOPICS__SPECTRA's first.")
+        str | None, typer.Option(help="Topic to send files to; else the first of CEMP_TOPICS__SPECTRA.")
     ] = None,
     from_topic: Annotated[
         str | None, typer.Option(help="Score a recorded night again: the packets of this topic.")
@@ -64,11 +64,12 @@ def replay(
     start: Annotated[datetime | None, time_option("When the night begins")] = None,
     end: Annotated[datetime | None, time_option("When the night ends, else now")] = None,
     bundle: Annotated[
-        list[str] | None, typer.Option(help="Score the night with this: mid, mid/1.1.0; may be given again.")
+        list[str] | None,
+        typer.Option(help="Bundle that scores the night: mid, mid/1.1.0; may be given again."),
     ] = None,
     against: Annotated[
         list[str] | None,
-        typer.Option(help="Compare --bundle with this one on the night, and publish nothing."),
+        typer.Option(help="Compare --bundle with this bundle on the night, and publish nothing."),
     ] = None,
     report: Annotated[Path | None, typer.Option(help="Write the comparison to this file, as JSON.")] = None,
     rate: Annotated[
@@ -84,7 +85,7 @@ def replay(
     wave_unit: WaveUnitOption = None,
     columns: ColumnsOption = None,
 ) -> None:
-    """Publish the spectra of files as packets, or score a recorded night again, which pages nobody."""
+    """Publish the spectra of files as packets, or score a recorded night again without live alerts."""
     if (files is None) == (from_topic is None):
         raise typer.BadParameter("give files, or --from-topic with --start: one of the two")
     options = read_options(medium, frame, resolving_power, survey, wave_unit, columns)
@@ -159,7 +160,7 @@ async def _send(
 def _read(
     paths: Sequence[Path], options: ReadOptions, tally: ReplayTally, progress: Progress
 ) -> Iterator[Spectrum]:
-    """Read file after file; what is unfit to be sent is counted."""
+    """Read file after file; spectra that cannot be sent are counted."""
     task = progress.add_task("files", total=len(paths))
     for path in paths:
         try:

@@ -1,4 +1,4 @@
-"""``cempstream replay --from-topic``: a recorded night through another bundle, or through two."""
+"""``cempstream replay --from-topic``: score a recorded night with another bundle, or compare two."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def replay_night(
     if tense not in ("archival", "test"):
         raise typer.BadParameter(f"a recorded night is never {tense}; --tense archival marks it")
     if report is not None and not against:
-        raise typer.BadParameter("--report holds a comparison; --against says with which bundle")
+        raise typer.BadParameter("--report is for a comparison; name the other bundle with --against")
     if report is not None and not report.parent.is_dir():
         raise typer.BadParameter(f"{report}: there is no folder {report.parent}")
     settings = _settings(bootstrap, bundle)

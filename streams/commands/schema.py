@@ -1,4 +1,4 @@
-"""``cempstream schema``: show the packets' schemas and what changed between versions."""
+"""``cempstream schema``: show the packet schemas and what changed between versions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from cempstream.schemas.registry import Kind, Version, diff, latest, schema_text
 
 schema_app = typer.Typer(help="Show and compare packet schemas.", no_args_is_help=True)
 
-KindArgument = Annotated[Kind, typer.Argument(help="What the packet is.")]
+KindArgument = Annotated[Kind, typer.Argument(help="Kind of packet.")]
 
 
 @schema_app.command("list")
@@ -22,7 +22,10 @@ def list_() -> None:
 
 @schema_app.command()
 def show(
-    kind: KindArgument, version: Annotated[str | None, typer.Argument(help="Like 1.0; the latest.")] = None
+    kind: KindArgument,
+    version: Annotated[
+        str | None, typer.Argument(help="Version, such as 1.0; the latest if not given.")
+    ] = None,
 ) -> None:
     """Print a schema as published."""
     typer.echo(schema_text(kind, Version.parse(version) if version else latest(kind)).rstrip("\n"))
@@ -31,10 +34,10 @@ def show(
 @schema_app.command("diff")
 def diff_(
     kind: KindArgument,
-    older: Annotated[str, typer.Argument(help="Like 1.0.")],
-    newer: Annotated[str | None, typer.Argument(help="Like 1.1; the latest.")] = None,
+    older: Annotated[str, typer.Argument(help="Such as 1.0.")],
+    newer: Annotated[str | None, typer.Argument(help="Such as 1.1; else the latest.")] = None,
 ) -> None:
-    """Print what changed between two versions; nothing where nothing did."""
+    """Print what changed between two versions; nothing if they are the same."""
     changes = diff(kind, Version.parse(older), Version.parse(newer) if newer else latest(kind))
     if changes:
         typer.echo(changes)

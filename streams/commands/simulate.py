@@ -34,23 +34,23 @@ def simulate(
     ] = "lamost",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same bytes.")] = 1,
     mix: Annotated[
-        str, typer.Option(help="What stars there are: galaxy, halo, or the path of a TOML file.")
+        str, typer.Option(help="Mix of stars: galaxy, halo, or the path of a TOML file.")
     ] = "galaxy",
     stratified: Annotated[
         bool, typer.Option(help="Mostly hard stars, with importance weights in the truth.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Write the night here, as .npz; else to Kafka.")] = None,
     truth: Annotated[
-        Path | None, typer.Option(help="Where the truth goes, .csv or .parquet; else beside the night.")
+        Path | None, typer.Option(help="Where to write the truth, .csv or .parquet; else beside the night.")
     ] = None,
     bootstrap: Bootstrap = None,
-    topic: Annotated[str | None, typer.Option(help="Where to send; else <survey>.spectra.v1.")] = None,
+    topic: Annotated[str | None, typer.Option(help="Topic to send to; else <survey>.spectra.v1.")] = None,
     rate: Annotated[
         float, typer.Option(min=0.0, help="Spectra a second; 0: as fast as they are made.")
     ] = 0.0,
     tense: Annotated[Tense, typer.Option(help="What results are marked as.")] = "test",
     exposure_size: Annotated[
-        int, typer.Option(min=0, help="Spectra of one exposure, to Kafka; 0: they belong to none.")
+        int, typer.Option(min=0, help="Spectra in one exposure, to Kafka; 0 means no exposures.")
     ] = 0,
 ) -> None:
     """Simulate a night of spectra with truth: write it with --out, or publish it."""
@@ -131,7 +131,7 @@ def _to_kafka(
                 # The truth is on disk before the first packet can be scored.
                 truth_file.write(batch.truth)
                 for i, spectrum in enumerate(batch.spectra(), start=n_before):
-                    # Latency counts from here: this is when the spectrum came to be.
+                    # Latency counts from here: this is when the spectrum was made.
                     now = replace(
                         spectrum, reduced_at=datetime.now(UTC), **_exposure(night, i, n, exposure_size)
                     )
@@ -152,7 +152,7 @@ def _to_kafka(
 
 
 def _exposure(night: str, i: int, n: int, size: int) -> dict[str, Any]:
-    """Return what the packet of a night's spectrum number ``i`` of ``n`` says of its exposure."""
+    """Return what the packet of spectrum ``i`` of ``n`` says about its exposure."""
     if size == 0:
         return {}
     first = i - i % size

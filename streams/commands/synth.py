@@ -1,4 +1,4 @@
-"""``cempstream synth``: compute synthetic spectra, and join what was computed."""
+"""``cempstream synth``: compute synthetic spectra, and join the results."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _OTHER_STRATA = ", ".join(name for name in STRATA if name != EVERYTHING)
 def grid(
     n: Annotated[int, typer.Option(min=0, help="Stars over all of label space.")] = 2000,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of the Sobol sequence; 7 continues the shared library.")
+        int, typer.Option(min=0, help="Seed of the Sobol sequence; 7 continues the shared library.")
     ] = 7,
     workers: Annotated[
         int, typer.Option(min=0, help="Synspecs at a time, 0.3 GB each; 0: one for each processor.")
@@ -44,11 +44,11 @@ def grid(
     out: Annotated[Path, typer.Option(help="Folder of the chunks; a stopped run goes on.")] = Path("library"),
     stratum: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=N", help=f"N stars more of a stratum ({_OTHER_STRATA}); may be repeated."),
+        typer.Option(metavar="NAME=N", help=f"N more stars of a stratum ({_OTHER_STRATA}); may be repeated."),
     ] = None,
     given: Annotated[
         list[Path] | None,
-        typer.Option(help="Library that exists: its stars are computed last; may be repeated."),
+        typer.Option(help="Existing library: its stars are computed last; may be repeated."),
     ] = None,
     lines: Annotated[
         LineSet, typer.Option(help="'published' keeps the impossible CH lines, to reproduce old spectra.")
@@ -91,7 +91,7 @@ def mend(
         Path | None, typer.Option(help="Packages, program and line lists; else the user's cache folder.")
     ] = None,
 ) -> None:
-    """Take the impossible CH lines out of published spectra: computes again only what they spoil."""
+    """Remove the impossible CH lines from published spectra; only the parts that they spoil are computed."""
     with _bars() as bars:
         bar = bars.add_task("spectra", total=None)
         try:
@@ -125,7 +125,7 @@ def merge(
     """Join libraries and chunks into one file in the shared library's layout."""
     files = [path for path in sources if path.resolve() != out.resolve()]
     if estimate:
-        # Wants scikit-learn, which only training has.
+        # It needs scikit-learn, which only the training extra has.
         from cempstream.models.synthesis.estimate_mended import merge_estimated
 
         rows = merge_estimated(files, cache or default_cache())

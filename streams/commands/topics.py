@@ -30,9 +30,9 @@ _MOST_REPLICAS = 3
 def create(
     bootstrap: Bootstrap = None,
     topic: Annotated[list[str] | None, typer.Option(help="Topic of spectra; may be given again.")] = None,
-    partitions: Annotated[int, typer.Option(min=1, help="Most workers that can share the stream.")] = 8,
+    partitions: Annotated[int, typer.Option(min=1, help="Partitions: at most one worker each.")] = 8,
     replication: Annotated[
-        int, typer.Option(min=0, help="Copies of each partition; 0: as many as there are brokers, at most 3.")
+        int, typer.Option(min=0, help="Copies of each partition; 0 means one per broker, at most 3.")
     ] = 0,
     retention_days: Annotated[float, typer.Option(min=0.01, help="How long spectra are kept.")] = 7.0,
     alter: Annotated[
@@ -112,9 +112,9 @@ def grant(
     exposures: Annotated[
         list[str] | None, typer.Option(help="User that the watch on exposures connects as.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say the rights, grant none.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the rights, but grant none.")] = False,
 ) -> None:
-    """Grant each user what it needs and no more; for a broker with an authorizer."""
+    """Grant each user the rights that it needs and no more; for a broker with an authorizer."""
     settings = _settings(bootstrap, topic)
     rights = [
         *(
@@ -130,7 +130,7 @@ def grant(
         *(r for user in exposures or () for r in exposure_rights(f"User:{user}", settings.topics)),
     ]
     if not rights:
-        raise typer.BadParameter("say whom: --worker, --subscriber or --exposures with a user's name")
+        raise typer.BadParameter("say for whom: --worker, --subscriber or --exposures with a user's name")
     if not dry_run:
         TopicAdmin(settings.kafka).grant(rights)
     for right in rights:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 def train(
     bundle: Annotated[str, typer.Option(help="Bundle to train.")] = "mid",
-    config: Annotated[Path | None, typer.Option(help="TOML file; the shipped one of the bundle.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file; else the bundle's own.")] = None,
     library: Annotated[
         list[Path] | None,
         typer.Option(help="File or folder of the synthetic library, cleaned; may be given again."),
@@ -22,7 +22,7 @@ def train(
     work: Annotated[Path, typer.Option(help="Spectra and checkpoints; a stopped run goes on.")] = Path(
         "runs"
     ),
-    out: Annotated[Path | None, typer.Option(help="Folder of the bundle; <work>/bundle.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the bundle; else <work>/bundle.")] = None,
 ) -> None:
     """Train and export a model bundle."""
     from cempstream.models.training.config import CONFIGS, read_config
@@ -69,13 +69,13 @@ def train(
 
 
 def _command(bundle: str, config: Path, library: list[Path]) -> str:
-    """Return the command that makes the bundle again, for its card: files by name, without their folders."""
+    """Return the command that makes the bundle again, for its card: file names without their folders."""
     files = [argument for file in library for argument in ("--library", file.name)]
     return shlex.join(["cempstream", "train", "--bundle", bundle, "--config", config.name, *files])
 
 
 class _Board:
-    """One bar per stage."""
+    """One progress bar per stage."""
 
     def __init__(self, bars: Progress) -> None:
         self._bars = bars

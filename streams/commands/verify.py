@@ -1,4 +1,4 @@
-"""``cempstream verify``: is an alert what its bundle says of its spectrum?"""
+"""``cempstream verify``: does an alert agree with what its bundle says about its spectrum?"""
 
 from __future__ import annotations
 
@@ -34,16 +34,17 @@ def verify(
     ],
     bootstrap: Bootstrap = None,
     topic: Annotated[
-        list[str] | None, typer.Option(help="Where an id is looked for; else the alert topics.")
+        list[str] | None, typer.Option(help="Topic in which an id is searched; else the alert topics.")
     ] = None,
     since: Annotated[datetime | None, time_option("Look for an id from this time on")] = None,
     provider: Annotated[Provider | None, typer.Option(help="Where the networks run.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object an alert.")] = False,
 ) -> None:
-    """Score an alert's spectrum again with its own bundle: score, parameters and attribution must come back.
+    """Score an alert's spectrum again with its own bundle: score, parameters and attribution must be the
+    same.
 
-    Ends with 0 where all are confirmed, 1 where a number differs, 3 where an alert cannot be verified (its
-    bundle is not here, or another one; it carries no spectrum).
+    Exit status 0 if all are confirmed, 1 if a number differs, 3 if an alert cannot be verified (its bundle is
+    missing or different, or it carries no spectrum).
     """
     settings = read_settings(kafka={"bootstrap": bootstrap}, models={"provider": provider})
     if Path(alert).is_file():
@@ -94,13 +95,13 @@ def _from_file(path: Path) -> Iterator[Alert]:
 def _from_topics(
     settings: Settings, wanted: str, topics: list[str] | None, since: datetime | None
 ) -> Iterator[Alert]:
-    """Find the newest alert of every bundle under an id: a repeat says the same as the first."""
+    """Find the newest alert of every bundle with an id; repeats are the same as the first."""
     found: dict[str, Alert] = {}
     text = wanted.encode()
     for topic in topics or (settings.topics.alerts, settings.topics.alerts_archival):
         for message in read_topic(settings.kafka, topic, since=since):
             packet = message.value() or b""
-            if text not in packet:  # Avro holds texts as they are: most alerts need no decoding
+            if text not in packet:  # Avro stores text as it is, so most alerts need no decoding
                 continue
             try:
                 alert = decode_alert(packet)

@@ -30,11 +30,12 @@ def worker(
     provider: Annotated[Provider | None, typer.Option(help="Where the networks run.")] = None,
     bundle: Annotated[list[str] | None, typer.Option(help="Model bundle; may be given again.")] = None,
     shadow: Annotated[
-        str | None, typer.Option(help="Bundle that scores beside it, to a topic of its own, alerting nobody.")
+        str | None,
+        typer.Option(help="Second bundle, scoring to a separate topic, without alerts."),
     ] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Port of /metrics, /live and /ready.")] = None,
 ) -> None:
-    """Score spectra as they appear. Everything else is set by the environment: CEMP_<GROUP>__<FIELD>."""
+    """Score spectra as they arrive. Other settings come from the environment: CEMP_<GROUP>__<FIELD>."""
     settings = read_settings(
         kafka={"bootstrap": bootstrap},
         topics={"spectra": topic or None},

@@ -1,4 +1,4 @@
 """The subscriber: a client of the alert stream with its filters, and alerts in files.
 
-Imports ``kafka.places`` alone, and no more than the base install has.
+Imports only ``kafka.places``, and nothing beyond the base install.
 """

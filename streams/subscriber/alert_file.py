@@ -1,4 +1,4 @@
-"""Alerts from a recorded file, with the interface of a stream."""
+"""Alerts from a recorded file, with the interface of `AlertStream`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class AlertFile:
         The file, also gzipped.
     start, until
         Keep alerts published at or after, and before, these times (ISO 8601 or datetime); ``"earliest"`` and
-        ``"now"``, as of a stream, keep all.
+        ``"now"`` keep all.
     where, tenses, on_error, n_remembered
         As for `AlertStream`.
 
@@ -37,7 +37,7 @@ class AlertFile:
     ValueError
         `start`, `until` or `where` cannot be understood.
     OSError
-        From iterating: the file cannot be read.
+        The file cannot be read; raised while iterating.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class AlertFile:
         self._messages: Iterator[tuple[int, bytes]] = iter(())
 
     def open(self) -> None:
-        """Open the file; iterating and ``with`` do it by themselves."""
+        """Open the file; iterating and ``with`` call this."""
         if self._file is None:
             self._file = _open(self.path)
             self._messages = _messages(self._file)
@@ -103,12 +103,12 @@ class AlertFile:
 
 
 def holds_alerts(path: Path) -> bool:
-    """Say whether a file seems to hold alerts, by its first bytes: JSON, or the Avro packet of an alert."""
+    """Say whether a file's first bytes look like alerts: JSON, or the Avro packet of an alert."""
     try:
         with _open(path) as file:
             head = file.read(1024)
     except (OSError, EOFError, zlib.error):
-        return False  # whoever reads it says what is wrong
+        return False  # its reader will say what is wrong
     known = kind_and_version(int.from_bytes(head[1:HEADER_BYTES])) if head[:1] == b"\0" else None
     return head.lstrip().startswith(b"{") or (known is not None and known[0] is Kind.ALERT)
 
@@ -122,7 +122,8 @@ def _open(path: Path) -> IO[bytes]:
 def _messages(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     """Yield the messages of a file with their line's number.
 
-    A zero byte begins a packet; a brace alone on its line, one alert over many lines, as jq prints it.
+    A zero byte begins an Avro packet. A brace alone on its line begins an alert over many lines, as jq writes
+    it.
     """
     first = file.readline()
     if first[:1] == b"\0" or first.strip() == b"{":

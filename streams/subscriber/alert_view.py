@@ -1,4 +1,4 @@
-"""An alert for a person at a terminal: one panel, the facts that decide a follow-up."""
+"""An alert at a terminal: one panel with the facts that decide a follow-up."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cempstream.processors.spectrum import Flag
 from cempstream.schemas.alert import Alert
 from cempstream.streams.wording import flag_text, probability_text, sexagesimal, subclass_text
 
-#: Bands that contribute less are not worth a person's time.
+#: Bands that contribute less are not shown.
 _LEAST_SHARE = 0.05
 _MISSING = "–"
 _LONGEST_NAME = 60
@@ -23,7 +23,7 @@ _TENSE_STYLES = {"current": "green", "archival": "blue"}
 
 
 def alert_panel(alert: Alert) -> Panel:
-    """Return the panel of an alert: name and probability in its frame, position, star and bands within."""
+    """Return the panel of an alert: name and probability in its frame; position, star and bands inside."""
     latency_s = (alert.published_at - alert.reduced_at).total_seconds()
     where = sexagesimal(alert.ra, alert.dec)
     magnitudes = "  ".join(f"{band} {mag.mag:.1f}" for band, mag in list(alert.photometry.items())[:3])
@@ -39,7 +39,7 @@ def alert_panel(alert: Alert) -> Panel:
     name = shown(alert.name, longest=_LONGEST_NAME)
     kind = "" if alert.alert_type == "initial" else f"{alert.alert_type} {alert.revision} "
     return Panel(
-        # Text, not a string: [Fe/H] would be taken for a style
+        # Text, not a string: Rich would take [Fe/H] for a style
         Text("\n".join(map(shown, lines))),
         title=Text(
             f"{kind}{name}   p {probability_text(alert.p_cemp)}   {_most_probable(alert)}",

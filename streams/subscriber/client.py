@@ -5,8 +5,9 @@
             point_the_telescope_at(alert.ra, alert.dec)
             alert.ack()
 
-Delivery is at least once: what a named group did not acknowledge comes again. A repeat of what was
-acknowledged is known by its ``alert_id`` and dropped, also after a restart where ``state`` names a file.
+Delivery is at least once: alerts that a named group did not acknowledge come again. A repeat of an
+acknowledged alert is recognised by its ``alert_id`` and dropped, also after a restart if ``state`` names a
+file.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ logger = logging.getLogger(__name__)
 ALERTS_TOPIC = "cemp.alerts.v1"
 
 _POLL_S = 0.25
-#: So long after `until` the broker may still bring what was sent before it.
+#: For this long after `until` the broker may still deliver messages sent before it.
 _GRACE = timedelta(seconds=2)
 _NEW_PARTITIONS_EVERY_S = 60.0
 _COMMITTED_TIMEOUT_S = 15.0
@@ -60,18 +61,18 @@ _OURS = (
 
 
 class _Partition:
-    """How far one partition has been read and dealt with.
+    """How far one partition has been read and acknowledged.
 
     Attributes
     ----------
     not_before_ms
-        Messages of an earlier time are passed over.
+        Messages of an earlier time are skipped.
     is_at_end
-        Nothing was there behind the last message.
+        There was nothing after the last message.
     is_over
         `until` has been reached.
     unacknowledged
-        Offsets of alerts that were handed out, in their order.
+        Offsets of alerts handed out and not acknowledged, in order.
     """
 
     def __init__(self, not_before_ms: int = 0) -> None:
@@ -79,12 +80,12 @@ class _Partition:
         self.is_at_end = False
         self.is_over = False
         self.next_offset: int | None = None
-        # Linked, so that the first is found at once however many before it were removed.
+        # Linked, so that the first is found at once, however many before it were removed.
         self.unacknowledged: OrderedDict[int, None] = OrderedDict()
 
     @property
     def resume_at(self) -> int | None:
-        """The offset from which another member of the group would have to read; None before the first."""
+        """Offset from which another member of the group would have to read; None before the first message."""
         return next(iter(self.unacknowledged), self.next_offset)
 
 
@@ -99,24 +100,24 @@ class AlertStream:
         Topics of alerts, Avro or JSON.
     start
         ``"earliest"``, ``"latest"``, a time (ISO 8601 or datetime: what was published since), or ``-100``
-        for the last hundred messages. A named group starts so the first time only (with ``-100`` in every
-        partition), later behind what it has acknowledged.
+        for the last hundred messages. A named group starts there only the first time (with ``-100`` in every
+        partition), later after what it has acknowledged.
     until
-        A time at which to end, ``"now"`` to end where the topics end, or None to wait for ever.
+        A time at which to end, ``"now"`` to end where the topics end, or None to wait forever.
     where
         Filter, for example ``"p_cemp > 0.95 and snr > 20"``.
     group
         Name under which alerts are acknowledged, and shared between its readers. Without one a reader gets
-        everything and the broker remembers nothing.
+        every alert, and the broker remembers nothing.
     tenses
         Which alerts; injections and tests are left out unless asked for.
     on_error
         ``"raise"`` an `UndecodableError`, or a function that is given each `Undecodable`.
     n_remembered
-        How many alerts back a repeat is known as one.
+        How many of the latest alerts are remembered, to recognise repeats.
     state
-        File that remembers which alerts were acknowledged, so that their repeats are dropped after a restart
-        as well; made where there is none. Readers of one group may share it.
+        File that remembers which alerts were acknowledged, so that repeats are also dropped after a restart;
+        created if absent. Readers of one group may share it.
     config
         More of librdkafka's configuration: ``security.protocol``, ``sasl.username`` and so on.
 
@@ -125,7 +126,7 @@ class AlertStream:
     ValueError
         `bootstrap`, `start`, `until`, `where` or `config` cannot be understood.
     StreamError
-        From opening and iterating: broker, topic or permission is missing.
+        Broker, topic or permission is missing; raised when opening and iterating.
     """
 
     def __init__(
@@ -149,9 +150,9 @@ class AlertStream:
         self._group = group
         self._sieve = AlertSieve(where, tenses, on_error)
         self._acknowledged = AlertMemory(state, n_remembered)
-        #: Alerts that were handed out and not acknowledged yet, and where each came from.
+        #: Alerts handed out and not acknowledged yet, and where each came from.
         self._handed_out: dict[str, Place] = {}
-        #: Nobody has to acknowledge where nothing keeps it: what was handed out is dealt with.
+        #: Without a group or a file nothing keeps an acknowledgement: an alert handed out is done.
         self._is_handing_out_enough = group is None and state is None
         self._config = _consumer_config(bootstrap, group, config or {})
         self._consumer: Consumer | None = None
@@ -163,7 +164,7 @@ class AlertStream:
         self._problem: KafkaError | None = None
 
     def open(self) -> None:
-        """Connect and find where to start; iterating and ``with`` do it by themselves."""
+        """Connect and find where to start; iterating and ``with`` call this."""
         if self._consumer is not None or self._is_closed:
             return
         self._points = starting_points(self._config, self.topics, self._start)
@@ -222,31 +223,31 @@ class AlertStream:
         raise StopIteration
 
     def _is_repeat(self, alert_id: str) -> bool:
-        """Whether an alert was acknowledged, or stands in the caller's hands and is kept for the group.
+        """Whether an alert was acknowledged, or is handed out now from a partition that we still have.
 
-        One that was handed out and then taken from us with its partition is no repeat: it comes again because
-        it was not acknowledged.
+        One that was handed out before its partition was taken from us is no repeat: it comes again because it
+        was not acknowledged.
         """
         return alert_id in self._acknowledged or alert_id in self._handed_out
 
     def _acknowledge(self, alert_id: str, place: Place, offset: int) -> None:
-        if self._is_closed:  # what is not told to the broker must not be remembered either
+        if self._is_closed:  # what the broker is not told must not be remembered either
             return
         self._acknowledged.add(alert_id)
         self._handed_out.pop(alert_id, None)
-        if place in self._partitions:  # else it belongs to another reader of the group by now
+        if place in self._partitions:  # else another reader of the group has it now
             self._partitions[place].unacknowledged.pop(offset, None)
             self._store(place)
 
     def _store(self, place: Place) -> None:
-        """Let librdkafka commit, within a second, how far this partition has been dealt with."""
+        """Let librdkafka commit, within a second, how far this partition is acknowledged."""
         resume_at = self._partitions[place].resume_at
         if self._group is None or self._consumer is None or resume_at is None:
             return
         try:
             self._consumer.store_offsets(offsets=[TopicPartition(*place, resume_at)])
         except KafkaException as error:
-            if error.args[0].code() != KafkaError._STATE:  # taken from us in this moment
+            if error.args[0].code() != KafkaError._STATE:  # it has just been taken from us
                 raise
 
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -257,7 +258,7 @@ class AlertStream:
         starts = []
         for part in partitions:
             place = (part.topic, part.partition)
-            # A partition that did not exist when we started is new from its first message on.
+            # A partition created after we started is read from its first message.
             starts.append(
                 TopicPartition(*place, known.get(place, points.offsets.get(place, OFFSET_BEGINNING)))
             )
@@ -275,7 +276,7 @@ class AlertStream:
         }
 
     def _read(self, consumer: Consumer) -> Iterator[Message]:
-        """Yield the messages within the range asked for, and end where it ends."""
+        """Yield the messages within the range asked for, then end."""
         if isinstance(self._start, int) and self._group is None:
             yield from self._last_messages(consumer, -self._start)
         looked_at_s = time.monotonic()
@@ -290,7 +291,7 @@ class AlertStream:
                 looked_at_s = time.monotonic()
 
     def _last_messages(self, consumer: Consumer, n_last: int) -> Iterator[Message]:
-        """Yield the newest `n_last` of all partitions, in the order of their times, then what came since."""
+        """Yield the newest `n_last` of all partitions in the order of their times, then newer ones."""
         ends = self._points.ends
         unfinished = {place for place, offset in self._points.offsets.items() if offset < ends[place]}
         newest: list[tuple[int, Place, int, Message]] = []
@@ -314,7 +315,7 @@ class AlertStream:
         yield from since
 
     def _is_wanted(self, consumer: Consumer, message: Message) -> bool:
-        """Take note of errors and of the ends of partitions; say whether this is a message within range."""
+        """Note errors and ends of partitions; say whether this is a message within the range."""
         error = message.error()
         if error is not None and error.code() != KafkaError._PARTITION_EOF:
             self._note(error)
@@ -343,7 +344,7 @@ class AlertStream:
     def _take_new_partitions(self, consumer: Consumer) -> None:
         try:
             places = partitions_of(consumer, self.topics)
-        except StreamError as error:  # the broker is away; it is asked again
+        except StreamError as error:  # the broker is not reachable; it is asked again
             logger.warning("%s", error)
             return
         new = [place for place in places if place not in self._partitions]
@@ -353,7 +354,7 @@ class AlertStream:
             consumer.incremental_assign([TopicPartition(*place, OFFSET_BEGINNING) for place in new])
 
     def _note(self, error: KafkaError) -> None:
-        """Keep an error that waiting does not mend; librdkafka reconnects by itself after the others."""
+        """Keep an error that waiting does not fix; after the others librdkafka reconnects by itself."""
         if self._group is None and is_about_a_group(error):
             return
         if error.fatal() or error.code() in HOPELESS:
@@ -373,11 +374,11 @@ def _consumer_config(bootstrap: str, group: str | None, more: Mapping[str, Any])
         if name in more:
             raise ValueError(f"'{name}' is set by the stream itself and cannot stand in config")
     return {
-        "auto.offset.reset": "earliest",  # what the broker has dropped meanwhile cannot be helped
+        "auto.offset.reset": "earliest",  # if the broker has deleted that offset meanwhile
         "auto.commit.interval.ms": 1000,
         **more,
         "bootstrap.servers": bootstrap,
-        # Without a group librdkafka still wants a name; a broker that refuses it is not listened to.
+        # Without a group librdkafka still needs a name; a broker's refusal of it is ignored.
         "group.id": group or f"cempstream-{uuid4()}",
         "enable.auto.commit": group is not None,
         "enable.auto.offset.store": False,

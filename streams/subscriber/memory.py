@@ -1,4 +1,4 @@
-"""Which alerts have been dealt with, so that a repeat is known as one; in a file, also after a restart."""
+"""Which alerts were acknowledged, to recognise repeats; kept in a file, also after a restart."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from threading import Lock
 
 from cempstream.errors import FixableError
 
-#: Enough to know every repeat of a worker's restart.
+#: Enough to recognise every repeat after a worker's restart.
 N_REMEMBERED = 20_000
 
 _LOCKED_TIMEOUT_S = 10.0
 
 
 class MemoryFileError(FixableError, ValueError):
-    """The file given as a memory is none."""
+    """The file given for the memory is not one."""
 
 
 class AlertMemory:
-    """The ids of the latest alerts that were dealt with.
+    """The ids of the latest acknowledged alerts.
 
     Readers of one group may share a file.
 
     Parameters
     ----------
     path
-        File that keeps the ids (SQLite), made where there is none; None remembers until the process ends.
+        SQLite file that keeps the ids, created if absent; None remembers until the process ends.
     n_remembered
         How many ids are kept.
 
@@ -45,7 +45,7 @@ class AlertMemory:
                 name, timeout=_LOCKED_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
             self._ids.execute("PRAGMA journal_mode = WAL")
-            self._ids.execute("PRAGMA synchronous = NORMAL")  # of a power cut, repeats are the worst
+            self._ids.execute("PRAGMA synchronous = NORMAL")  # a power cut costs no more than repeats
             self._ids.execute(
                 "CREATE TABLE IF NOT EXISTS acknowledged (n INTEGER PRIMARY KEY, alert_id TEXT UNIQUE)"
             )
@@ -61,9 +61,9 @@ class AlertMemory:
             return found.fetchone() is not None
 
     def add(self, alert_id: str) -> None:
-        """Remember an alert, and forget the one that is too long ago."""
+        """Remember an alert, and forget the oldest beyond `n_remembered`."""
         with self._lock:
-            # Replaced, so that an alert that keeps coming stays among the latest.
+            # Replaced, so that an alert that is repeated stays among the latest.
             row = self._ids.execute("REPLACE INTO acknowledged (alert_id) VALUES (?)", (alert_id,))
             self._ids.execute(
                 "DELETE FROM acknowledged WHERE n <= ?", ((row.lastrowid or 0) - self._n_remembered,)

@@ -1,4 +1,4 @@
-"""From a message to an alert that a subscriber asked for, or to none: what all sources of alerts share."""
+"""Decode messages and keep the alerts that a subscriber asked for; all sources of alerts use it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ TENSES = ("current", "archival")
 
 @dataclass(frozen=True, slots=True)
 class Undecodable:
-    """A message that is no alert we can read; it is never passed over in silence.
+    """A message that cannot be read as an alert; it is never skipped silently.
 
     Attributes
     ----------
     source, partition, offset
-        Topic and place; of a file its name, 0 and the line's number.
+        Topic and place; for a file its name, 0 and the line's number.
     """
 
     source: str
@@ -38,7 +38,7 @@ class Undecodable:
 
 
 class UndecodableError(FixableError, ValueError):
-    """Raised for an `Undecodable`; whoever iterates on comes to the next message.
+    """Raised for an `Undecodable`; to iterate on gives the next message.
 
     Attributes
     ----------
@@ -51,14 +51,14 @@ class UndecodableError(FixableError, ValueError):
         self.undecodable = undecodable
 
 
-#: Raise an `UndecodableError`, or give each `Undecodable` to a function.
+#: Raise an `UndecodableError`, or call a function with each `Undecodable`.
 OnError: TypeAlias = Literal["raise"] | Callable[[Undecodable], None]
 
 
 class AlertSieve:
-    """Read messages, keep the tenses asked for and what passes the filter.
+    """Read messages, and keep those of the tenses asked for that pass the filter.
 
-    Repeats are for the source to drop: it knows what was dealt with.
+    The source drops repeats: it knows what was acknowledged.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """Where a subscriber starts: from a time, from either end, or some messages back.
 
-The end of a partition is taken from the high watermark that Fetch returns, and a message's own time decides
-whether it belongs to a time range: not every broker answers ListOffsets rightly, neither for the end nor for
-a time, but what it answers for a time is never too late.
+The end of a partition is the high watermark that Fetch returns, and a message's own time decides whether it
+is in a time range. Not every broker answers ListOffsets correctly, neither for the end nor for a time; but
+its answer for a time is never too late.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class StartingPoints:
     ends
         Where each partition ended when asked.
     not_before_ms
-        Messages of an earlier time are to be left out, milliseconds since 1970.
+        Messages of an earlier time are left out, milliseconds since 1970.
     """
 
     offsets: Mapping[Place, int]
@@ -55,7 +55,7 @@ class StartingPoints:
 
 
 def starting_points(config: Mapping[str, Any], topics: Iterable[str], start: Start) -> StartingPoints:
-    """Ask the broker where to start, with a consumer of its own that belongs to no group.
+    """Ask the broker where to start, with a separate consumer that belongs to no group.
 
     Raises
     ------
@@ -71,7 +71,7 @@ def starting_points(config: Mapping[str, Any], topics: Iterable[str], start: Sta
         consumer.poll(0)  # this is what calls error_cb
         if isinstance(error, NoBroker):
             raise no_broker(config["bootstrap.servers"], errors) from error
-        if errors:  # the reason behind a silence: not allowed, wrong password
+        if errors:  # why it did not answer: not allowed, wrong password
             raise StreamError(f"{error}: {errors[0].str()}") from error
         raise
     finally:

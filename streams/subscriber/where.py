@@ -1,8 +1,8 @@
 """The subscriber's filter: ``p_cemp > 0.95 and snr > 20 and survey in ("lamost", "desi")``.
 
-The text is in Python's grammar for comparisons, read with `ast` and turned into closures node by node;
-whatever is not listed here is refused with a message, and nothing is ever evaluated as code. Types are
-checked when the filter is made, not when the first alert comes.
+The text has Python's grammar for comparisons. It is read with `ast` and turned into closures node by node;
+anything not listed here is refused with a message, and nothing is ever evaluated as code. Types are checked
+when the filter is made, not when the first alert comes.
 
 A comparison with a value that an alert does not have (no magnitude in that band, NaN) does not hold.
 """
@@ -67,7 +67,7 @@ _TEXTS = (
     *("bundle", "alert_id", "record_id", "alert_type", "alert_tense"),
 )
 
-#: Every name that a filter may use; ``mag_<band>`` and ``line_<index>`` come on top.
+#: Every name that a filter may use, besides ``mag_<band>`` and ``line_<index>``.
 FIELDS: Mapping[str, _Term] = {
     **{name: _Term(_Type.NUMBER, _attribute(path or name)) for name, path in _NUMBERS.items()},
     **{name: _Term(_Type.TEXT, _attribute(name)) for name in _TEXTS},
