@@ -1,4 +1,4 @@
-"""Read what leaves a stream while it leaves it, with the time at which each message came."""
+"""Read a stream's output as it is written, with the time at which each message came."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Arrival:
 
 
 class Arrivals:
-    """Collect the messages of some topics in a thread, from their beginning on.
+    """Collect the messages of some topics in a thread, from their beginning.
 
     Raises
     ------
     KafkaException
-        From `take`: the broker refused or went.
+        From `take`: the broker refused or is gone.
     """
 
     def __init__(self, kafka: KafkaSettings, topics: tuple[str, ...]) -> None:
@@ -57,7 +57,7 @@ class Arrivals:
         self._thread = threading.Thread(target=self._read, name="arrivals", daemon=True)
 
     def take(self) -> list[Arrival]:
-        """Return what came since the last call."""
+        """Return the messages that came since the last call."""
         with self._lock:
             if self._error is not None:
                 raise self._error
@@ -72,7 +72,7 @@ class Arrivals:
             return sum(self._counts[topic] for topic in topics)
 
     def wait_for(self, n_messages: int, topics: tuple[str, ...], timeout_s: float) -> bool:
-        """Wait until so many messages have come; False where the time is up first."""
+        """Wait until this many messages have come; False if the time is up first."""
         deadline_s = time.monotonic() + timeout_s
         while self.count(*topics) < n_messages:
             if time.monotonic() > deadline_s:

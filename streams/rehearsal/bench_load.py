@@ -1,4 +1,4 @@
-"""Packets to measure with: a bundle's own templates on a survey's pixels, with velocities and noise."""
+"""Packets for measurements: a bundle's own templates on a survey's pixels, with velocities and noise."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SNR = 30.0
 _RV_SCATTER_KMS = 100.0
 _BAD_SHARE = 0.005
 
-#: Share of spectra of carbon-rich templates; an alert costs fifty times what a score does, and is rare.
+#: Share of spectra of carbon-rich templates; alerts are rare, but one costs fifty times what a score does.
 _CARBON_SHARE = 0.01
 _CARBON_RICH = 0.5
 
@@ -46,7 +46,7 @@ _PIXELS = {
 
 
 def load_spectra(bundle: Bundle, n_spec: int, layout: PixelLayout, *, seed: int = 1) -> list[Spectrum]:
-    """Return spectra of the templates' stars: nothing to judge a model by, but all that it takes to run one.
+    """Return spectra of the templates' stars: enough to run a model, but not to judge one.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def load_spectra(bundle: Bundle, n_spec: int, layout: PixelLayout, *, seed: int 
     pixels = _PIXELS[layout]
     wave = pixels.grid.wave
     log_wave, log_template = np.log(wave), np.log(bundle.card.grid.grid.wave)
-    # Hot stars and M dwarfs have no labels; they are few in a survey of metal-poor stars.
+    # Hot stars and M dwarfs have no labels; a survey of metal-poor stars has few of them.
     bank, cfe = bundle.templates.norm, bundle.templates.labels[:, 3]
     rich, others = np.flatnonzero(cfe > _CARBON_RICH), np.flatnonzero(cfe <= _CARBON_RICH)
     now = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""Measure the pipeline against the bare networks: what everything around them costs, and where it goes."""
+"""Measure the pipeline against the bare networks: what everything around them costs, stage by stage."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WARM_UP_BATCHES = 3
 
 @dataclass(frozen=True, slots=True)
 class StageCost:
-    """What one stage takes, in µs a spectrum.
+    """The time of one stage, in µs a spectrum.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class PipelineReport:
     Attributes
     ----------
     bare
-        The four graphs chained on inputs that lie ready.
+        The four graphs chained, on prepared inputs.
     pipeline
         Packets to outcomes.
     with_outputs
@@ -86,7 +86,7 @@ class PipelineReport:
 def measure_pipeline(
     settings: Settings, layout: PixelLayout, *, n_batches: int, repeats: int, on_repeat: Callable[[], None]
 ) -> PipelineReport:
-    """Measure; the three take turns batch by batch, so that a busy machine is unjust to none of them."""
+    """Measure; the three take turns batch by batch, so that a busy machine slows all of them alike."""
     machine = this_machine()
     keep_freed_memory()
     clock = StageClock()
@@ -148,7 +148,7 @@ def measure_pipeline(
 
 
 class StageClock:
-    """Adds up what the stages take, and what of it the networks take."""
+    """Adds up the time of the stages, and the networks' part of it."""
 
     def __init__(self) -> None:
         self.total_s: defaultdict[str, float] = defaultdict(float)
@@ -212,7 +212,7 @@ def _prepare(chain: ProcessorChain, packets: Sequence[bytes]) -> tuple[Array, Ar
 
 
 def _run_graphs(chain: ProcessorChain, inputs: tuple[Array, Array]) -> None:
-    """Run what any program around these networks must run: inputs in, four graphs, results back."""
+    """Run what any program with these networks must run: inputs in, four graphs, results out."""
     denoise, features = chain.denoise.graph, chain.extract.graph
     norm, ivar = denoise.put(inputs[0]), denoise.put(inputs[1])
     clean = denoise(norm=norm, ivar=ivar)["clean"]

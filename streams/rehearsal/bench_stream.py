@@ -43,9 +43,9 @@ class Latency:
     Attributes
     ----------
     published_p50_s, published_p99_s
-        To the worker's handing its score to the broker.
+        Until the worker publishes its score.
     received_p50_s, received_p99_s
-        To a subscriber's having it.
+        Until a subscriber has it.
     """
 
     rate: float
@@ -68,7 +68,7 @@ class StreamReport:
     cpu_s_per_1000
         The worker's CPU seconds for 1,000 spectra, over all bursts.
     drain_s
-        That time, each burst's and the median.
+        That time, of each burst and the median.
     memory_mib, memory_peak_mib
         The worker's resident memory after the last burst, and at most.
     n_in, n_scored, n_dead

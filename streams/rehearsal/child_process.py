@@ -11,17 +11,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-# The shell becomes the command (`exec`), so its process id is the child's. Beside it waits a watcher whose
-# standard input is a pipe that only we hold open: the end of that pipe, however we died, kills the child;
-# a line on it says that the child is gone already. Unlike PR_SET_PDEATHSIG this knows no threads (there,
-# the signal comes when the *thread* that forked ends) and also works on macOS.
+# The shell becomes the command (`exec`), so its process id is the child's. Beside it runs a watcher whose
+# standard input is a pipe that only we hold open. When that pipe closes, however we died, it kills the child;
+# a line on the pipe says that the child has already ended. PR_SET_PDEATHSIG would send its signal when the
+# *thread* that forked ends, and does not exist on macOS.
 _GUARD = 'exec 3<&0 </dev/null; { read -r _ <&3 || kill -9 $$; } >/dev/null 2>&1 & exec "$@" 3<&-'
 
 _LOG_TAIL_BYTES = 2_000
 
 
 class ChildProcess:
-    """Run a command, away from the terminal's Ctrl-C, and end it when its parent ends.
+    """Run a command that the terminal's Ctrl-C does not reach, and end it when its parent ends.
 
     Use it as a context manager, or call `stop`.
 
@@ -79,7 +79,7 @@ class ChildProcess:
             return ""
         handle = self._log.fileno()
         size = os.fstat(handle).st_size
-        # pread, because seek would move the place where the command writes: it shares our file offset
+        # pread, because seek would move the place where the command writes: both share one file offset
         tail = os.pread(handle, _LOG_TAIL_BYTES, max(0, size - _LOG_TAIL_BYTES))
         return tail.decode(errors="replace").strip()
 
@@ -98,7 +98,7 @@ class ChildProcess:
         self._process.send_signal(number)
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Ask the command to end, kill it after `timeout_s`; harmless when it has ended."""
+        """Ask the command to end and kill it after `timeout_s`; harmless when it has ended."""
         self._process.terminate()
         try:
             self._process.wait(timeout_s)
@@ -117,9 +117,9 @@ class ChildProcess:
         assert pipe is not None, "opened by the constructor"
         if not pipe.closed:
             try:
-                pipe.write(b"\n")  # the watcher leaves without killing: the id may be somebody else's by now
+                pipe.write(b"\n")  # the watcher ends without killing: another process may have the id now
                 pipe.close()
-            except BrokenPipeError:  # the watcher went first
+            except BrokenPipeError:  # the watcher ended first
                 pass
         self._log.close()
 
@@ -134,12 +134,12 @@ class ChildProcess:
 
 @contextmanager
 def unheard_ctrl_c() -> Iterator[None]:
-    """Let Ctrl-C wait until the block ends; a process that is started within never hears it.
+    """Let Ctrl-C wait until the block ends; a process started within the block never gets it.
 
-    For children that `multiprocessing` starts: they stay in the terminal's process group, and a handler of
-    their own would come only after they have imported what they run. A blocked signal is inherited.
+    For children of `multiprocessing`: they stay in the terminal's process group, and could set a handler only
+    after they have imported what they run. A blocked signal is inherited.
     """
-    # It would unblock the signal again when the first child needs it.
+    # Started now: with the first child it would unblock the signal again.
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

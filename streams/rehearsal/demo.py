@@ -1,4 +1,4 @@
-"""A demonstration: a simulated night through a worker, its alerts, its pictures and its accounts."""
+"""The demonstration: a simulated night through a worker, with alerts, pictures and accounts."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ from cempstream.streams.rehearsal.patience import Patience
 #: However many spectra the files hold, the feed takes no longer than this.
 _LONGEST_FEED_S = 40.0
 _TICK_S = 0.2
-#: Those who draw load Matplotlib first and give way to the worker: on a busy machine that takes minutes.
+#: The drawing processes load Matplotlib first and run at low priority: on a busy machine that takes minutes.
 _FIRST_PICTURE_S = 900.0
 _LEAST_RECALL = 0.5
-#: Of fewer CEMP stars chance may hide half.
+#: With fewer CEMP stars recall is a matter of chance.
 _FEWEST_CEMP = 10
 
 
@@ -48,8 +48,8 @@ class Night:
     Attributes
     ----------
     prior
-        The worker's. It is not the mix's own fraction of CEMP stars: a programme after metal-poor stars
-        has more of the carbon-normal ones as well, and those are what a CEMP star is mistaken for.
+        The worker's. It is not the mix's own fraction of CEMP stars: a programme for metal-poor stars also
+        has more carbon-normal ones, and those are the stars that a CEMP star is confused with.
     """
 
     survey: str
@@ -73,9 +73,9 @@ class Report:
     facts
         Name and value, for a person.
     remarks
-        What is less than it could be, and no failure: pictures that were not drawn.
+        Shortcomings that are no failure: pictures that were not drawn.
     failures
-        What must not be.
+        What must not happen.
     """
 
     facts: tuple[tuple[str, str], ...]
@@ -87,7 +87,7 @@ class Report:
 def rehearse(night: Night, began_s: float) -> Iterator[tuple[Report, LocalStream]]:
     """Run the night from the broker's start to the index page; the stream stays up while the block runs.
 
-    Every wait goes on as long as something moves: a slow machine takes longer, and fails nothing.
+    Every wait lasts as long as something moves: a slow machine takes longer, but does not fail.
 
     Parameters
     ----------
@@ -104,7 +104,7 @@ def rehearse(night: Night, began_s: float) -> Iterator[tuple[Report, LocalStream
     worker_settings = {
         "CEMP_POLICY__PRIOR": str(night.prior),
         "CEMP_MODELS__PROVIDER": night.provider.value,
-        # A demonstration shows every dead letter; it does not stop because of them.
+        # A demonstration shows dead letters; it does not stop because of them.
         "CEMP_BREAKER__SHARE": "1.0",
     }
     log_path = night.out / "worker.log"
@@ -156,7 +156,7 @@ def rehearse(night: Night, began_s: float) -> Iterator[tuple[Report, LocalStream
 def _finish(
     night: Night, ledger: Ledger, painter: Painter, stream: LocalStream, n_unfit: int, began_s: float
 ) -> Report:
-    """Close the books and write the index page."""
+    """Check the accounts and write the index page."""
     quality = ledger.quality()
     rows = painter.rows()
     reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(ledger.dead_reasons.items()))
@@ -190,7 +190,7 @@ def _finish(
 
 
 def verdict(ledger: Ledger, n_pictures: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return what is worth a remark, and what failed: only accounts that do not balance, and a low recall."""
+    """Return remarks and failures; only accounts that do not balance and a low recall are failures."""
     remarks, failures = [], []
     if unaccounted := ledger.unaccounted():
         failures.append(f"{len(unaccounted)} spectra are unaccounted for: {', '.join(unaccounted[:5])}")
@@ -213,9 +213,9 @@ def _percent(share: float) -> str:
 
 
 class Feed:
-    """Send the night's spectra at a steady rate, in a thread of its own.
+    """Send the night's spectra at a steady rate, in a separate thread.
 
-    Each is stamped as reduced when it is sent: from there its latency counts.
+    Each is stamped as reduced when it is sent: its latency counts from there.
     """
 
     def __init__(
@@ -235,7 +235,7 @@ class Feed:
         return self._thread.is_alive()
 
     def check(self) -> None:
-        """Raise what ended the feed before its time."""
+        """Raise the error that ended the feed early."""
         if self._error is not None:
             raise self._error
 

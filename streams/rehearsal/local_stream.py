@@ -1,4 +1,4 @@
-"""A whole stream for a demonstration or a measurement: a broker, topics of its own and one worker."""
+"""A whole stream for a demonstration or a measurement: a broker, new topics and one worker."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cempstream.streams.settings import KafkaSettings, TopicSettings, read_setti
 
 _PARTITIONS = 2
 
-#: The embedded broker's group join takes half the session timeout.
+#: Joining a group takes half the session timeout on the embedded broker.
 _EMBEDDED_SESSION = {"CEMP_KAFKA__SESSION_TIMEOUT_S": "6", "CEMP_KAFKA__HEARTBEAT_INTERVAL_S": "1.5"}
 _SESSION = {"CEMP_KAFKA__SESSION_TIMEOUT_S": "10", "CEMP_KAFKA__HEARTBEAT_INTERVAL_S": "3"}
 
@@ -35,7 +35,7 @@ class LocalStream:
     purpose
         First part of the topics' names.
     bootstrap
-        A Kafka broker to use, with topics of a new name, deleted at the end; None: the embedded one.
+        A Kafka broker to use, with new topics that are deleted at the end; None means the embedded broker.
     worker_settings
         ``CEMP_<GROUP>__<FIELD>`` to value, for the worker.
     worker_log
@@ -92,7 +92,7 @@ class LocalStream:
             self.kafka = read_settings(kafka={"bootstrap": bootstrap}).kafka
             admin = TopicAdmin(self.kafka)
             if self._bootstrap is not None:
-                admin.metadata()  # says plainly where no broker answers; creating topics would only time out
+                admin.metadata()  # reports a missing broker plainly; creating topics would only time out
             plans = plan_topics(self.topics, n_partitions=_PARTITIONS, replication=1, retention_days=1)
             admin.create(plans)
             if self._bootstrap is not None:
@@ -119,7 +119,7 @@ class LocalStream:
 
 
 def topic_environment(topics: TopicSettings) -> dict[str, str]:
-    """Return topics as a process's environment names them."""
+    """Return the environment variables that name the topics."""
     return {
         f"CEMP_TOPICS__{name.upper()}": value if isinstance(value, str) else json.dumps(value)
         for name, value in topics.model_dump().items()
@@ -127,7 +127,7 @@ def topic_environment(topics: TopicSettings) -> dict[str, str]:
 
 
 def _own_program() -> list[str]:
-    """Return how the running command is called: its name alone where the shell would find this very one."""
+    """Return how to call the running command: its name if the shell finds the same file, else its path."""
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
         return [sys.executable, "-m", "cempstream"]

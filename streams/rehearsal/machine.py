@@ -1,4 +1,4 @@
-"""What a measurement was made on: without it a rate says nothing."""
+"""The machine of a measurement: without it a rate says nothing."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Machine:
     cores
         Cores that this process may use.
     load_1min
-        Load average when the measurement began: above zero, others were at work.
+        Load average when the measurement began: above zero, other processes were running.
     blas_threads
-        What the environment says of numpy's threads; empty: as many as there are cores.
+        numpy's threads as the environment sets them; empty means one per core.
     """
 
     cores: int

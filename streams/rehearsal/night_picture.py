@@ -1,4 +1,4 @@
-"""A night on one picture, as Prometheus recorded it: was all scored, in time, and what failed.
+"""A night on one picture, as Prometheus recorded it: was everything scored, was it in time, what failed?
 
 Colours are those of Okabe & Ito (2008), one meaning each on all panels.
 """
@@ -23,7 +23,7 @@ _ORANGE, _SKY, _GREEN, _BLUE, _VERMILION, _PURPLE = (
     "#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7",
 )  # fmt: skip
 
-#: For curves that are told apart by a label.
+#: For curves that differ in a label.
 _CYCLE = (_VERMILION, _PURPLE, _ORANGE, _SKY, _BLACK, _GREY)
 
 _SIZE_IN = (13.0, 8.6)
@@ -35,14 +35,14 @@ _LOG_RANGE = 50.0
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """An expression on a panel.
+    """A Prometheus expression on a panel.
 
     Attributes
     ----------
     label
         Legend; ``{name}`` stands for the value of a label.
     colour
-        None: the curves take the cycle's, in order.
+        None takes the colours of the cycle, in order.
     """
 
     expr: str
@@ -58,7 +58,7 @@ class Panel:
     Attributes
     ----------
     limit
-        What should not be passed, in the panel's unit; drawn as a dotted line.
+        Value that should not be exceeded, in the panel's unit; drawn as a dotted line.
     """
 
     title: str
@@ -127,7 +127,7 @@ def save_night(
     draw_night(prometheus, begin_s, end_s, title, cemp_share=cemp_share).savefig(path, format="png")
 
 
-@rc_context({"text.parse_math": False})  # labels hold names of topics and workers, no formulas
+@rc_context({"text.parse_math": False})  # labels hold names of topics and workers, not formulas
 def draw_night(
     prometheus: PrometheusServer,
     begin_s: float,
@@ -141,8 +141,8 @@ def draw_night(
     Parameters
     ----------
     cemp_share
-        True fraction of CEMP stars among the spectra where it is known, of a simulated night: their number
-        is drawn beside the candidates'.
+        True fraction of CEMP stars among the spectra of a simulated night; their number is drawn beside the
+        candidates'. None if unknown.
     """
     step_s = max(float(SCRAPE_S), (end_s - begin_s) / _MAX_STEPS)
     figure = Figure(figsize=_SIZE_IN, dpi=_DPI, layout="constrained")

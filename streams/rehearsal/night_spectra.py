@@ -27,7 +27,7 @@ class NightSpectrum:
     tense
         ``test`` for simulated spectra, ``archival`` for those of files.
     is_cemp
-        The truth, None where nobody knows it.
+        The truth; None where it is not known.
     kind
         What the source is, as the simulator names it; empty for files.
     """
@@ -40,14 +40,14 @@ class NightSpectrum:
 
 @dataclass(frozen=True, slots=True)
 class FileSpectra:
-    """What was found in files: the spectra, and a line for each that is unfit or file that is unreadable."""
+    """The spectra of files, and a line for each unfit spectrum and each unreadable file."""
 
     spectra: tuple[NightSpectrum, ...]
     complaints: tuple[str, ...]
 
 
 def simulate_spectra(survey: str, mix: Mix, n_spec: int, seed: int) -> list[NightSpectrum]:
-    """Simulate a survey's spectra with truth; none of these stars was trained on, for each is drawn anew."""
+    """Simulate a survey's spectra with truth; every star is newly drawn, so none was trained on."""
     night = []
     for batch in simulate(load_profile(survey), n_spec, seed, mix):
         truth = zip(batch.truth["is_cemp"].tolist(), batch.truth["kind"].tolist(), strict=True)

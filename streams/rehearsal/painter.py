@@ -1,4 +1,4 @@
-"""Draw the alerts' pictures while the night goes on, in processes that leave the worker its share."""
+"""Draw the alerts' pictures during the night, in processes of low priority."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Painter:
         self._folder = folder
         self._taken = {Path(INDEX).stem}
         self._jobs: list[tuple[AlertSeen, AsyncResult[str]]] = []
-        with unheard_ctrl_c():  # we hear it, and end them
+        with unheard_ctrl_c():  # this process gets it, and ends them
             # Spawned, not forked: this process has threads.
             self._pool = get_context("spawn").Pool(_PROCESSES, initializer=os.nice, initargs=(_NICENESS,))
 
@@ -44,7 +44,7 @@ class Painter:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing waits to be drawn."""
+        """Whether no picture waits to be drawn."""
         return self.n_done == len(self._jobs)
 
     def draw(self, seen: AlertSeen) -> None:
@@ -58,7 +58,7 @@ class Painter:
         Raises
         ------
         Exception
-            Whatever drawing raised: a picture that cannot be drawn is a bug.
+            The error of drawing: a picture that cannot be drawn is a bug.
         """
         rows = [
             index_row(finding_of_alert(seen.alert), job.get(), _TRUTH[seen.is_cemp], seen.latency_s)

@@ -1,21 +1,21 @@
-"""How long to wait for what others do: as long as it moves."""
+"""How long to wait for something: as long as it makes progress."""
 
 from __future__ import annotations
 
 import time
 
 _LIMIT_S = 120.0
-#: A look counts no more than this, so that a laptop that slept, or a night that was suspended, is not late.
+#: The time between two looks counts at most this much, so that a suspended laptop or process is not late.
 _LONGEST_LOOK_S = 1.0
 
 
 class Patience:
-    """Is over when nothing has moved for a while.
+    """Runs out when nothing has moved for a while.
 
     Parameters
     ----------
     limit_s
-        How long nothing may move.
+        How long there may be no progress.
     """
 
     def __init__(self, limit_s: float = _LIMIT_S) -> None:
@@ -25,7 +25,7 @@ class Patience:
         self._progress: tuple[object, ...] = ()
 
     def is_over(self, *progress: object) -> bool:
-        """Note how far things are, and say whether they have stood still for too long."""
+        """Note the progress so far, and say whether there was none for too long."""
         now_s = time.monotonic()
         self._still_s += min(now_s - self._looked_s, _LONGEST_LOOK_S)
         self._looked_s = now_s

@@ -1,4 +1,4 @@
-"""A Prometheus of our own on the loopback address, with the rules of ``deploy/``, and its HTTP API."""
+"""A local Prometheus with the rules of ``deploy/``, and its HTTP API."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from cempstream.processors.grid import Array
 from cempstream.streams.rehearsal.child_process import ChildProcess
 from cempstream.streams.rehearsal.embedded import free_port
 
-#: Rules and their configuration are part of the project, not of the package: a checkout has them.
+#: The rules are in a checkout of the project, not in the package.
 PROMETHEUS_FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "prometheus"
 
 #: As in ``deploy/prometheus/prometheus.yml``; a test compares.
@@ -34,7 +34,7 @@ _ANSWER_TIMEOUT_S = 20.0
 
 
 class MonitorError(FixableError, RuntimeError):
-    """Prometheus cannot be started here or refuses a question; the message says what to do."""
+    """Prometheus cannot be started here or refuses a query; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,7 +48,7 @@ class Curve:
     time_s
         Unix time, shape ``(n,)``.
     value
-        NaN where an expression had no meaning, 0 / 0 for one; shape ``(n,)``.
+        NaN where the expression is not defined, such as 0 / 0; shape ``(n,)``.
     """
 
     labels: Mapping[str, str]
@@ -64,11 +64,11 @@ class PrometheusServer:
     folder
         Where its configuration, data and log go.
     targets
-        ``host:port`` of what is scraped, by the job that the rules know it by: ``cempstream`` are workers.
+        ``host:port`` to scrape, by the job name in the rules; workers are ``cempstream``.
     source
         Folder with ``rules/``.
     scrape_s, evaluation_s
-        How often it asks, and how often it evaluates the rules.
+        How often it scrapes, and how often it evaluates the rules.
 
     Raises
     ------
@@ -89,7 +89,7 @@ class PrometheusServer:
         rules = find_rules(source)
         folder.mkdir(parents=True, exist_ok=True)
         self._address = f"127.0.0.1:{free_port()}"
-        # JSON is YAML: no library is needed to write it.
+        # JSON is valid YAML, so no library is needed to write it.
         config = folder / "prometheus.json"
         config.write_text(json.dumps(_configuration(targets, rules, scrape_s, evaluation_s), indent=2))
         self._command = (
@@ -104,7 +104,7 @@ class PrometheusServer:
 
     @property
     def url(self) -> str:
-        """Where a person looks at it."""
+        """Its web page."""
         return f"http://{self._address}"
 
     def start(self) -> None:
@@ -122,12 +122,12 @@ class PrometheusServer:
             time.sleep(0.1)
 
     def check(self) -> None:
-        """Raise `MonitorError` where it has ended."""
+        """Raise `MonitorError` if it has ended."""
         if self._process is not None and not self._process.is_running:
             raise MonitorError(f"Prometheus has ended: {self._process.log_tail()}")
 
     def stop(self) -> None:
-        """End it; its data stay in the folder."""
+        """End it; the data stay in the folder."""
         if self._process is not None:
             self._process.stop(timeout_s=_STOP_TIMEOUT_S)
 
@@ -137,7 +137,7 @@ class PrometheusServer:
         return [(_labels(series["metric"]), float(series["value"][1])) for series in found]
 
     def query_range(self, expr: str, begin_s: float, end_s: float, step_s: float) -> list[Curve]:
-        """Return an expression from one Unix time to another."""
+        """Return the series of an expression from one Unix time to another."""
         found = self.ask(
             "/api/v1/query_range", query=expr, start=f"{begin_s:.3f}", end=f"{end_s:.3f}", step=f"{step_s:g}"
         )["result"]
@@ -151,7 +151,7 @@ class PrometheusServer:
         ]
 
     def firing(self) -> set[tuple[str, str]]:
-        """Return the alerts that fire now, each as its name and its instance; '' where it has none."""
+        """Return the alerts that fire now, each as its name and its instance, '' if it has none."""
         return {
             (alert["labels"]["alertname"], alert["labels"].get("instance", ""))
             for alert in self.ask("/api/v1/alerts")["alerts"]
@@ -166,12 +166,12 @@ class PrometheusServer:
                     yield f"{rule['name']}: {rule['lastError']}"
 
     def ask(self, path: str, **parameters: str) -> Any:
-        """Return the data of an answer.
+        """Send a query and return the data of the answer.
 
         Raises
         ------
         MonitorError
-            It refuses the question, or does not answer.
+            It refuses the query, or does not answer.
         """
         try:
             with urlopen(f"{self.url}{path}?{urlencode(parameters)}", timeout=_ANSWER_TIMEOUT_S) as answer:

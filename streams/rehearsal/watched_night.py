@@ -1,4 +1,4 @@
-"""A night as its operator watches it: a worker, a simulated feed, Prometheus, and all on one picture."""
+"""A night as an operator sees it: a worker, a simulated feed, Prometheus, and one picture of all."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ _SAY_EVERY_S = 15.0
 
 _EXPOSURE_SIZE = 250
 
-#: One packet of so many is malformed: well below what raises an alert.
+#: One packet of this many is malformed: far fewer than raise an alert.
 _MALFORMED_EVERY = 50
 
-#: What the last scrape has seen, the last evaluation has recorded.
+#: Time in which the rules' last evaluation has recorded the last scrape.
 _SETTLE_S = 2.0 * SCRAPE_S + EVALUATION_S
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the night is like."""
+    """The parameters of the night."""
 
     survey: str
     mix: str
@@ -65,12 +65,12 @@ def watch_night(plan: Plan, stream: LocalStream, *, stay: bool) -> None:
     Parameters
     ----------
     stay
-        Keep all up after the feed, until an interrupt.
+        Stay up after the feed, until an interrupt.
 
     Raises
     ------
     WorkerFailed, MonitorError
-        A process did not start, or ended before its time.
+        A process did not start, or ended early.
     """
     _say("broker", f"{stream.broker_name} at {stream.kafka.bootstrap}")
     mix = load_mix(plan.mix)
@@ -120,7 +120,7 @@ def watch_night(plan: Plan, stream: LocalStream, *, stay: bool) -> None:
 def _wait_while(
     goes_on: Callable[[], bool], check: Callable[[], None], stream: LocalStream, prometheus: PrometheusServer
 ) -> None:
-    """Wait, see that everything runs, and say now and then how the night goes."""
+    """Wait, check that everything runs, and print the night's progress now and then."""
     said_s = time.monotonic()
     while goes_on():
         check()
@@ -150,7 +150,7 @@ def _feed_command(plan: Plan, stream: LocalStream) -> list[str]:
         "survey": plan.survey,
         "mix": plan.mix,
         "seed": plan.seed,
-        "tense": "current",  # as tonight's, of which the objective speaks; the topic is this night's own
+        "tense": "current",  # the latency objective covers no other tense; the topic is this night's own
         "topic": stream.source,
         "bootstrap": stream.kafka.bootstrap,
         "truth": plan.out / "truth.csv",
@@ -170,7 +170,7 @@ def _exposure_watch(plan: Plan, stream: LocalStream, port: int) -> ChildProcess:
 
 
 class Malformed:
-    """Send packets that cannot be scored, as every night has a few, in a thread of its own.
+    """Send packets that cannot be scored, as every night has a few, in a separate thread.
 
     Parameters
     ----------

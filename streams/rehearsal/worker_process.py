@@ -1,4 +1,4 @@
-"""A worker as a process of its own, as it runs in production, watched from outside."""
+"""A worker as a separate process, as it runs in production, watched from outside."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cempstream.streams.rehearsal.embedded import free_port
 
 _POLL_S = 0.1
 _SAY_EVERY_S = 15.0
-#: Loading takes seconds, on a busy machine minutes; an end of the process is noticed at once.
+#: Loading takes seconds, on a busy machine minutes; the end of the process is noticed at once.
 _READY_TIMEOUT_S = 600.0
 _STOP_TIMEOUT_S = 30.0
 
@@ -30,14 +30,14 @@ class WorkerFailed(FixableError, RuntimeError):
 
 
 class WorkerProcess:
-    """``cempstream worker`` as a child, settings by its environment.
+    """``cempstream worker`` as a child process, with settings in its environment.
 
     Parameters
     ----------
     settings
         ``CEMP_<GROUP>__<FIELD>`` to its value; they win over the environment's.
     log_path
-        Where its log is kept; None: in memory, as far as `WorkerFailed` quotes it.
+        File of its log; None keeps a temporary one, whose end `WorkerFailed` quotes.
     """
 
     def __init__(self, settings: Mapping[str, str], log_path: Path | None = None) -> None:
@@ -49,7 +49,7 @@ class WorkerProcess:
         )
 
     def wait_ready(self, timeout_s: float = _READY_TIMEOUT_S) -> None:
-        """Return once it consumes; say now and then that it does not yet.
+        """Return once it consumes; until then print now and then that it still starts.
 
         Raises
         ------
@@ -64,16 +64,16 @@ class WorkerProcess:
                 raise WorkerFailed(f"the worker is not ready after {timeout_s:g} s: {self._log()}")
             if now_s - said_s > _SAY_EVERY_S:
                 said_s = now_s
-                typer.echo(f"the worker still starts, for {now_s - began_s:.0f} s now", err=True)
+                typer.echo(f"the worker is still starting, for {now_s - began_s:.0f} s now", err=True)
             time.sleep(_POLL_S)
 
     def check(self) -> None:
-        """Raise `WorkerFailed` where it has ended."""
+        """Raise `WorkerFailed` if it has ended."""
         if not self._process.is_running:
             raise WorkerFailed(f"the worker ended with status {self._process.returncode}: {self._log()}")
 
     def metric(self, name: str) -> float:
-        """Return a metric, summed over its labels; 0 where it is not there."""
+        """Return a metric, summed over its labels; 0 if absent."""
         lines = (line for line in self._get("/metrics")[1].splitlines() if line.startswith(name))
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line[len(name)] in " {")
 
@@ -84,7 +84,7 @@ class WorkerProcess:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def memory_bytes(self) -> tuple[int, int]:
-        """Return resident memory, now and at most so far."""
+        """Return resident memory, now and its maximum so far."""
         values = {
             name: int(value.split()[0]) * 1024
             for name, _, value in (line.partition(":") for line in self._proc("status").splitlines())
@@ -104,7 +104,7 @@ class WorkerProcess:
     ) -> None:
         if kind is None:
             self.stop()
-        else:  # interrupted or failed: nobody waits for its last spectra
+        else:  # interrupted or failed: its last spectra are not needed
             self._process.kill()
 
     def _proc(self, name: str) -> str:
@@ -115,7 +115,7 @@ class WorkerProcess:
         return " / ".join(lines[-3:]) or "it printed nothing"
 
     def _get(self, path: str) -> tuple[int, str]:
-        """Ask its health server; status 0 where nothing answers."""
+        """Ask its health server; status 0 if nothing answers."""
         try:
             with urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
