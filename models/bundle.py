@@ -1,4 +1,4 @@
-"""A model bundle read from its folder: nothing is served that its card does not describe."""
+"""Read a model bundle from its folder; only files that its card describes are served."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ class TemplateBank:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
-    """A bundle whose files are those of its card.
+    """A bundle whose files match its card.
 
     Attributes
     ----------
     graphs
-        The bytes of each ONNX file by the graph's name: what was hashed is what runs.
+        The bytes of each ONNX file by the graph's name, so that the hashed bytes are the ones that run.
     """
 
     folder: Path
@@ -62,17 +62,17 @@ class Bundle:
 
     @property
     def name(self) -> str:
-        """Name and version, as it stands in every result."""
+        """Name and version, as in every result."""
         return f"{self.card.name}-{self.card.version}"
 
 
 def require_models(folder: Path) -> None:
-    """Check that a folder of the shipped models is there; a release has them in a distribution apart.
+    """Check that a folder of the shipped models is there; a release has them in a separate distribution.
 
     Raises
     ------
     BundleError
-        The worker's extra was not installed; the message says how it is.
+        The worker's extra is not installed; the message says how to install it.
     """
     if not folder.is_dir():
         needed = f"cempstream-models=={version('cempstream')}"
@@ -80,13 +80,13 @@ def require_models(folder: Path) -> None:
 
 
 def load_bundle(folder: Path) -> Bundle:
-    """Read a bundle and hold it against its card.
+    """Read a bundle and check it against its card.
 
     Raises
     ------
     BundleError
-        Where the card is missing or wrong, a file is missing or another one than the card describes, a graph
-        has other inputs or outputs, or an ONNX file lies there that the card does not name.
+        The card is missing or wrong, a file is missing or differs from the card, a graph has other inputs or
+        outputs, or there is an ONNX file that the card does not name.
     """
     card = _read_card(folder / CARD_FILE)
     graphs = {name: _read(folder / graph.file, graph.sha256) for name, graph in card.graphs.items()}

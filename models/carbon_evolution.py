@@ -1,7 +1,7 @@
-"""Carbon that a giant has lost to its own CN cycle, by interpolation of Placco et al. 2014.
+"""Carbon that a giant has lost to the CN cycle, interpolated from Placco et al. 2014.
 
 On the upper red-giant branch mixing turns carbon into nitrogen; Placco et al. (2014, ApJ 797, 21) computed
-how much [C/Fe] must be raised to restore what the star was born with, and list it for 616 metal-poor stars.
+how much [C/Fe] must be raised to give the star's value at birth, and list it for 616 metal-poor stars.
 ``placco2014_correction.csv`` is a smooth fit to that list on a small grid (``training/carbon_table.py``).
 """
 
@@ -18,9 +18,9 @@ TABLE_NAME = "placco2014_correction.csv"
 
 
 def carbon_correction(logg: Array, feh: Array, cfe: Array) -> Array:
-    """Return what is to be added to [C/Fe], in dex, never negative.
+    """Return the correction to add to [C/Fe], in dex, never negative.
 
-    Trilinear in log g, [Fe/H] and [C/Fe]; beyond the table's edge its edge holds. Zero above log g = 3.
+    Trilinear in log g, [Fe/H] and [C/Fe]; outside the table the edge value is used. Zero above log g = 3.
 
     Returns
     -------

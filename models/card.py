@@ -1,4 +1,4 @@
-"""The card of a model bundle: what its files are, what they were made from, and how far to trust them."""
+"""The card of a model bundle: what its files are, what they were made from, and their limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
 class _Part(BaseModel):
-    """A frozen part of a card; a field that nobody knows is an error."""
+    """A frozen part of a card; an unknown field is an error."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -34,7 +34,7 @@ class GridCard(_Part):
 
     @property
     def grid(self) -> LogGrid:
-        """Return the grid as the processors know it."""
+        """Return the grid in the processors' form."""
         return LogGrid(self.log10_start, self.log10_step, self.n_pix)
 
 
@@ -53,7 +53,7 @@ class GraphCard(_Part):
     sha256: Sha256
     inputs: tuple[ArrayCard, ...]
     outputs: tuple[ArrayCard, ...]
-    mflop: float = Field(description="floating-point operations a spectrum in millions, 2 × MAC")
+    mflop: float = Field(description="floating-point operations per spectrum in millions, 2 × MAC")
 
 
 class TemplatesCard(_Part):
@@ -75,7 +75,7 @@ class ParameterCard(_Part):
 
 
 class CalibrationCard(_Part):
-    """scale · logit + offset is the calibrated logit at the prior."""
+    """The calibrated logit at the prior is scale · logit + offset."""
 
     scale: float = Field(gt=0.0)
     offset: float
@@ -83,12 +83,12 @@ class CalibrationCard(_Part):
 
     @property
     def calibration(self) -> Calibration:
-        """Return the calibration as the processors know it."""
+        """Return the calibration in the processors' form."""
         return Calibration(self.scale, self.offset, self.prior)
 
 
 class ThresholdCard(_Part):
-    """Smallest p_cemp that is alerted at a prior, with what that gave on held-out spectra."""
+    """Smallest p_cemp for an alert at a prior, with the result on held-out spectra."""
 
     prior: Probability
     threshold: Probability
@@ -97,7 +97,7 @@ class ThresholdCard(_Part):
 
 
 class IntervalCard(_Part):
-    """Factors that make the network's 1σ a 68 % interval, per S/N and [Fe/H] bin (Mondrian conformal)."""
+    """Factors from the network's 1σ to a 68 % interval, per S/N and [Fe/H] bin (Mondrian conformal)."""
 
     snr_edges: tuple[float, ...]
     feh_edges: tuple[float, ...]
@@ -105,12 +105,12 @@ class IntervalCard(_Part):
 
     @property
     def table(self) -> IntervalTable:
-        """Return the factors as the processors know them."""
+        """Return the factors in the processors' form."""
         return IntervalTable(np.array(self.snr_edges), np.array(self.feh_edges), np.array(self.scale))
 
 
 class OodCard(_Part):
-    """Out-of-distribution score above which a spectrum is flagged, and what that costs."""
+    """Out-of-distribution score above which a spectrum is flagged, and how many stars that flags."""
 
     threshold: Probability
     cemp_lost: float = Field(description="share of CEMP stars flagged")
@@ -131,7 +131,7 @@ class ScoreCard(_Part):
 
 
 class TrainingCard(_Part):
-    """What the bundle was made from; with the code's version enough to make it again."""
+    """What the bundle was made from; with the code's version, enough to reproduce it."""
 
     data: tuple[str, ...]
     seed: int
@@ -143,18 +143,18 @@ class TrainingCard(_Part):
 
 
 class Card(_Part):
-    """All that a bundle says of itself.
+    """The full description of a bundle.
 
     Attributes
     ----------
     resolving_power
         λ/FWHM to which sharper spectra are smoothed.
     served
-        Smallest and largest λ/FWHM of spectra that the bundle is made for.
+        Smallest and largest λ/FWHM of the spectra that the bundle is meant for.
     low_coverage
         Good fraction of the grid below which a result is flagged.
     parameters
-        What the bundle measures: in the order of ``PARAMETERS``, some of which its resolution may not tell.
+        The parameters in the order of ``PARAMETERS``; some may not be measurable at its resolution.
     attribution_edges_aa
         Edges of the attribution's bins, vacuum Å, rest frame.
     """
@@ -209,7 +209,7 @@ class Card(_Part):
         return {parameter.name: (parameter.low, parameter.high) for parameter in self.parameters}
 
     def threshold(self, prior: float) -> float:
-        """Return the threshold at a prior, between the card's priors linear in both logits."""
+        """Return the threshold at a prior, interpolated between the card's priors in the logits of both."""
         rows = sorted((_logit(t.prior), _logit(t.threshold)) for t in self.thresholds)
         priors, thresholds = zip(*rows, strict=True)
         return float(1.0 / (1.0 + np.exp(-np.interp(_logit(prior), priors, thresholds))))

@@ -1,4 +1,4 @@
-"""Which bundle is meant: the active version of a name, a version of it, or a folder."""
+"""Find a bundle: the active version of a name, a given version, or a folder."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from cempstream.models.bundle import BUNDLES, CARD_FILE, BundleError, newest_bundle, require_models
 from cempstream.models.promotion import active_version
 
-#: ``mid/1.1.0`` as people write it and ``mid-1.1.0`` as results say it.
+#: ``mid/1.1.0`` as typed by users and ``mid-1.1.0`` as in results.
 _VERSIONED = re.compile(r"(?P<name>.+)[/-](?P<version>\d+(\.\d+)+)")
 
 
@@ -21,12 +21,12 @@ def find_bundle(spec: str, root: Path | None = None) -> Path:
         ``mid`` (the version that is promoted, else its newest), ``mid/1.1.0`` or ``mid-1.1.0``, or the path
         of a folder with a card.
     root
-        Where bundles lie; None: those of the package.
+        Folder of bundles; None for those of the package.
 
     Raises
     ------
     BundleError
-        There is none; the message names those that are at hand.
+        There is none; the message names those that exist.
     """
     root = root or BUNDLES
     match = _VERSIONED.fullmatch(spec)
@@ -46,5 +46,5 @@ def find_bundle(spec: str, root: Path | None = None) -> Path:
 
 
 def bundles_in(root: Path) -> list[str]:
-    """Return the bundles of a folder as results name them: ``mid-1.1.0``."""
+    """Return the bundles of a folder, named as in results: ``mid-1.1.0``."""
     return sorted(f"{path.parent.parent.name}-{path.parent.name}" for path in root.glob(f"*/*/{CARD_FILE}"))

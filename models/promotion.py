@@ -1,7 +1,7 @@
-"""Which version of a bundle is served: decided by a person, written down beside the versions.
+"""Which version of a bundle is served: chosen by a person and stored in a file beside the versions.
 
-``<root>/<name>/active`` holds one line per promotion, a version and when, the one in force last. Without the
-file the newest version is served.
+``<root>/<name>/active`` holds one line per promotion, a version and a time; the last is in force. Without
+the file the newest version is served.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ class Promotion:
 
 
 def bundle_versions(root: Path, name: str) -> list[str]:
-    """Return the versions of a bundle that lie in a folder of bundles, the oldest first."""
+    """Return the versions of a bundle in a folder of bundles, oldest first."""
     found = [path.parent.name for path in (root / name).glob(f"*/{CARD_FILE}")]
     return sorted(found, key=lambda version: [int(part) for part in version.split(".")])
 
 
 def promotions(root: Path, name: str) -> list[Promotion]:
-    """Return the promotions of a bundle, the one in force last; none where nobody has promoted any.
+    """Return the promotions of a bundle, the one in force last; empty if there are none.
 
     Raises
     ------
     BundleError
-        The file is not as `promote` writes it.
+        The file is not in the form that `promote` writes.
     """
     path = root / name / ACTIVE_FILE
     if not path.is_file():
@@ -59,12 +59,12 @@ def active_version(root: Path, name: str) -> str | None:
 
 
 def promote(root: Path, name: str, version: str, at: datetime | None = None) -> Promotion:
-    """Make a version the active one, if it is what its card says.
+    """Make a version the active one, if it matches its card.
 
     Raises
     ------
     BundleError
-        There is no such version, it is not what its card says, or it is the active one already.
+        There is no such version, it does not match its card, or it is already active.
     """
     found = promotions(root, name)
     if version not in bundle_versions(root, name):
@@ -79,12 +79,12 @@ def promote(root: Path, name: str, version: str, at: datetime | None = None) -> 
 
 
 def rollback(root: Path, name: str) -> Promotion:
-    """Take the last promotion back and return the one that is in force again.
+    """Undo the last promotion and return the one that is now in force.
 
     Raises
     ------
     BundleError
-        There is none before it, or its version is gone or no longer what its card says.
+        There is none before it, or its version is gone or no longer matches its card.
     """
     found = promotions(root, name)
     if len(found) < 2:

@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions: the execution provider asked for by name, or no start at all."""
+"""ONNX Runtime sessions on exactly the execution provider that was asked for, or an error."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _REMEDY = {
 
 
 class ProviderUnavailable(FixableError, RuntimeError):
-    """The execution provider asked for does not run here; falling back in silence would cost the night."""
+    """The execution provider asked for does not run here; a silent fallback would be too slow."""
 
     def __init__(self, provider: Provider, why: str) -> None:
         super().__init__(f"execution provider '{provider}' is not available: {why}; {_REMEDY[provider]}")
@@ -75,19 +75,19 @@ class OrtGraph:
     Parameters
     ----------
     model
-        The file's bytes, so that what was hashed is what runs.
+        The file's bytes, so that the hashed bytes are the ones that run.
     threads
-        Intra-operator threads; 0 leaves it to the runtime.
+        Intra-operator threads; 0 lets the runtime choose.
 
     Attributes
     ----------
     provider
-        Where the session says that it runs.
+        The provider on which the session runs.
 
     Raises
     ------
     ProviderUnavailable
-        Where the session does not run on the provider asked for.
+        The session does not run on the provider that was asked for.
     """
 
     def __init__(self, name: str, model: bytes, provider: Provider, *, threads: int = 0) -> None:
@@ -104,11 +104,11 @@ class OrtGraph:
         return OrtTensor(ort.OrtValue.ortvalue_from_numpy(array, self._device, 0))
 
     def __call__(self, **inputs: Tensor) -> Mapping[str, Tensor]:
-        """Run the graph; what it returns stays on the device. A failed run raises ``ModelError``."""
+        """Run the graph; its outputs stay on the device. A failed run raises ``ModelError``."""
         binding = self.session.io_binding()
         for name, tensor in inputs.items():
             if not isinstance(tensor, OrtTensor):
-                raise TypeError(f"input '{name}' is a {type(tensor).__name__}; `put` brings an array here")
+                raise TypeError(f"input '{name}' is a {type(tensor).__name__}; `put` it on the device first")
             binding.bind_ortvalue_input(name, tensor.value)
         for name in self.outputs:
             binding.bind_output(name, self._device)
@@ -126,9 +126,9 @@ def _open(model: bytes, provider: Provider, threads: int) -> ort.InferenceSessio
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
-    # Errors come as exceptions; warnings of a provider that fails to load are said by us, once.
+    # Errors come as exceptions; a provider that fails to load is reported below, once.
     options.log_severity_level = 3
-    # Threads that spin between batches would steal the cores from decoding and the broker.
+    # Threads that spin between batches would take the cores from decoding and the broker.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = ort.InferenceSession(model, options, providers=_provider_options(provider))
@@ -137,7 +137,7 @@ def _open(model: bytes, provider: Provider, threads: int) -> ort.InferenceSessio
             raise
         raise ProviderUnavailable(provider, str(error).splitlines()[0]) from error
     session.disable_fallback()
-    # A runtime that cannot load CUDA lists it all the same and runs on the CPU: look at what the session has.
+    # A runtime that cannot load CUDA still lists it and runs on the CPU: check the session's own providers.
     if session.get_providers()[0] != name:
         raise ProviderUnavailable(provider, f"the session runs on {session.get_providers()[0]}")
     return session

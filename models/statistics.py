@@ -1,4 +1,4 @@
-"""Rates and errors of weighted samples with their intervals: nothing is said without how well it is known."""
+"""Rates and errors of weighted samples, always with their intervals."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from scipy.stats import beta, chi2, genpareto
 
 from cempstream.processors.grid import Array
 
-#: Share that every interval of a report holds.
+#: Confidence level of every interval in a report.
 CONFIDENCE = 0.95
 _REPLICAS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A figure with its interval and the number of spectra behind it."""
+    """A figure with its interval and the number of spectra it is based on."""
 
     value: float
     low: float
@@ -84,19 +84,19 @@ def statistic(
 
 
 def weighted_mean(values: Array, weight: Array) -> float:
-    """Return the mean of what is finite; NaN where nothing is."""
+    """Return the mean of the finite values; NaN if there are none."""
     good = np.isfinite(values) & (weight > 0)
     return float(np.average(values[good], weights=weight[good])) if good.any() else float("nan")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alarms:
-    """Recall and purity at every threshold, with CEMP stars as rare as a prior says.
+    """Recall and purity at every threshold, for a given prior of CEMP stars.
 
     Attributes
     ----------
     score
-        Thresholds, falling; shape ``(n,)``.
+        Thresholds, decreasing; shape ``(n,)``.
     recall, false_rate
         Share of the CEMP stars, and of everything else, at or above each threshold.
     """
@@ -108,7 +108,7 @@ class Alarms:
 
     @property
     def purity(self) -> Array:
-        """Share of the alarms that are right, shape ``(n,)``."""
+        """Share of the alarms that are CEMP stars, shape ``(n,)``."""
         right, wrong = self.prior * self.recall, (1 - self.prior) * self.false_rate
         return np.asarray(right / np.maximum(right + wrong, 1e-300))
 
@@ -124,7 +124,7 @@ class Alarms:
         return min(int(np.searchsorted(self.recall, recall)), self.score.size - 1)
 
     def recall_at_purity(self, purity: float) -> float:
-        """Return the largest recall at which the purity still holds; 0 where it never does."""
+        """Return the largest recall at which this purity is reached; 0 if it never is."""
         enough = np.flatnonzero(self.purity >= purity)
         return float(self.recall[enough[-1]]) if enough.size else 0.0
 
@@ -140,7 +140,7 @@ def alarms(score: Array, is_cemp: Array, weight: Array, prior: float) -> Alarms:
 def bootstrap_alarms(
     score: Array, is_cemp: Array, weight: Array, prior: float, *, seed: int = 0, replicas: int = _REPLICAS
 ) -> list[Alarms]:
-    """Return the curves of resampled nights, in which every source counts a Poisson number of times.
+    """Return the curves of resampled nights, in which every source is counted a Poisson number of times.
 
     Nights without a CEMP star, or without anything else, are left out.
     """
@@ -165,7 +165,7 @@ def interval(values: Array) -> tuple[float, float]:
 
 
 def effective_negatives(weight: Array, is_alarm: Array) -> float:
-    """Return how many natural negatives would fix the rate of false alarms as well as the weighted ones do.
+    """Return how many unweighted negatives would give the rate of false alarms with the same precision.
 
     Of N natural negatives the rate f has the variance f / N (Poisson); of the weighted ones
     Σw² / W² over the false alarms. Equal variances at N = W Σw / Σw²: W over the mean weight of a false
@@ -190,9 +190,9 @@ def poisson_upper(k: int) -> float:
 def tail_share(logit: Array, threshold: float, *, share_in_tail: float = 0.05, fewest: int = 40) -> float:
     """Extrapolate the share of a sample beyond a threshold from a generalised Pareto tail.
 
-    An order of magnitude for kinds of which none was mistaken, where counting says only "less than 3 in n"
-    (Pickands 1975). NaN where the
-    tail is too thin to fit; the counted share where the threshold lies inside the sample's own tail.
+    An order of magnitude for kinds without any false alarm, where counting says only "less than 3 in n"
+    (Pickands 1975). NaN where the tail is too thin to fit; the counted share where the threshold lies inside
+    the sample's own tail.
     """
     n = logit.size
     start = float(np.quantile(logit, 1 - share_in_tail)) if n else float("nan")

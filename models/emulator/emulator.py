@@ -47,14 +47,14 @@ class EmulatedSpectra:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Basis:
-    """What turns the network's output into spectra on one grid; float32."""
+    """Converts the network's output to spectra on one grid; float32."""
 
     mean: Array
     components: Array
     continuum: Array
 
     def sampled(self, matrix: Any) -> _Basis:
-        """Smooth and sample the basis once, so that every spectrum comes out smoothed and sampled."""
+        """Smooth and sample the basis once, instead of every spectrum."""
         return _Basis(
             np.asarray(matrix @ self.mean, dtype=np.float32),
             np.ascontiguousarray((matrix @ self.components.T).T, dtype=np.float32),
@@ -65,14 +65,14 @@ class _Basis:
 class Emulator:
     """Stellar labels to spectra on one grid at one resolving power.
 
-    ``Emulator.load()`` gives R = 5000 on ``EMULATOR_GRID``; ``at`` gives another, as cheaply.
+    ``Emulator.load()`` gives R = 5000 on ``EMULATOR_GRID``; ``at`` gives another, at the same speed.
 
     Attributes
     ----------
     wave
         Vacuum Å of the pixels, shape ``(n_pix,)``.
     card
-        What the files are, how they were made and how well they do.
+        What the files are, how they were made, and their accuracy.
     """
 
     def __init__(self, session: InferenceSession, card: dict[str, Any], basis: _Basis, wave: Array) -> None:
@@ -83,14 +83,14 @@ class Emulator:
 
     @classmethod
     def load(cls, path: Path | None = None, *, threads: int = 1) -> Emulator:
-        """Load the emulator of a folder (the shipped one unless told) and check it against its card.
+        """Load the emulator from a folder (the shipped one by default) and check it against its card.
 
         Raises
         ------
         BundleError
             The shipped one is not installed.
         ValueError
-            A file is not the one that the card describes, or the card speaks of other labels.
+            A file does not match the card, or the card has other labels.
         """
         folder = path or DATA
         if folder == DATA:
@@ -130,7 +130,7 @@ class Emulator:
         if wave[0] < self.wave[0] or wave[-1] > self.wave[-1]:
             raise ValueError(
                 f"the grid runs from {wave[0]:.1f} to {wave[-1]:.1f} Å; "
-                f"the emulator knows {self.wave[0]:.1f} to {self.wave[-1]:.1f} Å"
+                f"the emulator covers {self.wave[0]:.1f} to {self.wave[-1]:.1f} Å"
             )
         matrix = line_spread_matrix(grid, resolving_power)
         return Emulator(self._session, self.card, self._basis.sampled(matrix), wave)
@@ -146,7 +146,7 @@ class Emulator:
         Raises
         ------
         LabelOutOfRange
-            A label lies outside what the library covers; the message names it.
+            A label lies outside the library's range; the message names it.
         """
         labels = np.asarray(labels, dtype=np.float64)
         check_labels(labels)
@@ -158,7 +158,7 @@ class Emulator:
             np.matmul(coefficients, self._basis.components, out=norm[rows])
             norm[rows] += self._basis.mean
             np.matmul(np.exp(log_nodes), self._basis.continuum, out=continuum[rows])
-        # Saturated bands come out a hair below zero, as sums of components do.
+        # Saturated bands come out slightly below zero, as sums of components.
         np.maximum(norm, 0.0, out=norm)
         return EmulatedSpectra(norm, continuum)
 

@@ -1,4 +1,4 @@
-"""The emulator's own wavelength grid, and the matrices that take spectra from it to any other."""
+"""The emulator's wavelength grid, and the matrices that convert spectra from it to any other."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def line_spread_matrix(
     grid
         Pixels to sample at, in ``medium``.
     resolving_power
-        λ/FWHM wanted, a number or one for each pixel; above the emulator's own it is the emulator's own.
+        λ/FWHM wanted, a number or one for each pixel; the emulator's where it is higher than that.
 
     Returns
     -------
@@ -56,13 +56,13 @@ def _line_spread_matrix(grid: WavelengthGrid, resolving_power: Array, medium: st
     centre = (np.log(wave) - first) / step
     pixel = np.abs(np.gradient(centre))
     variance = np.maximum(resolving_power**-2.0 - EMULATOR_RESOLVING_POWER**-2.0, 0.0)
-    # The emulator's pixels are boxes, of variance 1/12, and they do that much of the smoothing.
+    # The emulator's pixels are boxes of variance 1/12, which already smooth by that much.
     sigma = np.sqrt(np.maximum(variance / (FWHM_PER_SIGMA * step) ** 2 - 1.0 / 12.0, 0.04))
     reach = float(np.max(4.0 * sigma + pixel))
     width = 2 * int(np.ceil(reach)) + 1
     columns = np.rint(centre).astype(int)[:, None] + np.arange(width) - width // 2
     # A Gaussian averaged over a pixel of width p, at distance d: the difference of two error functions'
-    # integrals; five sub-pixels are within 1e-4 of it and simpler.
+    # integrals; five sub-pixels agree with it to 1e-4 and are simpler.
     weights = np.zeros(columns.shape)
     for part in (np.arange(5) + 0.5) / 5 - 0.5:
         distance = columns - centre[:, None] - part * pixel[:, None]

@@ -43,7 +43,7 @@ GIANT_LIMIT_LOGG = (0.0, 0.3, 1.6, 2.6)
 #: Carbon above this [C/H] was not computed.
 MAX_CARBON_OVER_H = 0.6
 
-#: Labels whose range depends on others, for a person.
+#: Labels whose range depends on others, for messages.
 DEPENDENT_LIMITS = {
     "logg": "at least 0.0, 0.3, 1.6, 2.6 at 3900, 4500, 6000, 7000 K",
     "cfe": f"at most {MAX_CARBON_OVER_H} - [Fe/H]",
@@ -58,7 +58,7 @@ _TOLERANCE = 1e-3
 
 
 class LabelOutOfRange(ValueError):
-    """A label lies where no spectrum was computed; the message names it and says what would be right."""
+    """A label is outside the range of the library; the message names it and says what would be right."""
 
 
 def lowest_logg(teff: Array) -> Array:
@@ -72,7 +72,7 @@ def highest_cfe(feh: Array) -> Array:
 
 
 def label_limits(labels: Array) -> tuple[Array, Array]:
-    """Return the lowest and highest value of each label of each star, given its others.
+    """Return the lowest and highest value of each label of each star, given its other labels.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ def move_into_range(labels: Array) -> Array:
     """Return labels with each moved to the nearest value that the library covers."""
     box = np.array([(label.low, label.high) for label in LABELS])
     moved = np.clip(labels, box[:, 0], box[:, 1])
-    # Twice, because [O/Fe] depends on [C/Fe] and ξ on log g, which themselves depend on others.
+    # Twice, because [O/Fe] depends on [C/Fe] and ξ on log g, which also depend on others.
     moved = np.clip(moved, *label_limits(moved))
     return np.asarray(np.clip(moved, *label_limits(moved)))
 
@@ -131,5 +131,5 @@ def check_labels(labels: Array) -> None:
         rule = f" ({DEPENDENT_LIMITS[label.name]})" if label.name in DEPENDENT_LIMITS else ""
         raise LabelOutOfRange(
             f"'{label.name}' is {labels[row, column]:g} {label.unit} in row {row}; "
-            f"the emulator knows {low[row, column]:.4g} to {high[row, column]:.4g} there{rule}"
+            f"the emulator covers {low[row, column]:.4g} to {high[row, column]:.4g} there{rule}"
         )

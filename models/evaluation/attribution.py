@@ -1,4 +1,4 @@
-"""Does the attribution point at the physics, and does the classifier really use what it points at?"""
+"""Test whether the attribution points at known features, and whether the classifier uses them."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class AttributionScore:
     Attributes
     ----------
     inside, chance
-        Share of the attribution inside the named windows, and that of an even attribution over the bins in
-        which the spectra have data.
+        Share of the attribution inside the named windows, and the same for a uniform attribution over the
+        bins in which the spectra have data.
     lost_top, lost_random
         Mean loss of logit when the tenth of the bins with the highest attribution is deleted, and when as
-        many bins with data are deleted at random.
+        many random bins with data are deleted.
     """
 
     n: int
@@ -59,7 +59,7 @@ def score_attribution(
     edges_aa
         Edges of the attribution's bins, shape ``(n_bins + 1,)``, of as many pixels each.
     deleted
-        Share of the bins that is deleted.
+        Share of the bins to delete.
     """
     rng = np.random.default_rng(seed)
     n, n_pix = norm.shape

@@ -1,4 +1,4 @@
-"""What the networks have to beat: a cut in two line indices, and gradient-boosted trees on all of them.
+"""The baselines that the networks must beat: a cut in two line indices, and gradient-boosted trees on all.
 
 Both read what the service measures anyway; neither needs more than numpy and ONNX Runtime.
 """
@@ -45,7 +45,7 @@ class CutCard(BaseModel):
 
 
 class TreesCard(BaseModel):
-    """The card of the trees: what the file is and what it was made from."""
+    """The card of the trees: their file and what it was made from."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,9 +73,9 @@ def cut_terms(teff: Array, feh: Array) -> Array:
 def index_cut(lines: Array, names: Sequence[str], template: Array, card: CutCard) -> Array:
     """Score spectra by how far GPE and EGP lie above the locus of carbon-normal stars.
 
-    The nearest template says temperature and metallicity. The smaller excess of the two counts, in units of
+    The nearest template gives temperature and metallicity. The smaller excess of the two counts, in units of
     the locus' scatter; stars whose template has [Fe/H] ≥ -1, and those without the indices, score lowest
-    (after Placco et al. 2011, with templates in the place of colours).
+    (after Placco et al. 2011, with templates instead of colours).
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ class Trees:
         FileNotFoundError
             There are none for it.
         BundleError
-            The file is not the one of its card.
+            The file does not match its card.
         """
         text = (folder / f"trees-{bundle}.json").read_text(encoding="utf-8")
         card = TreesCard.model_validate_json(text)
@@ -150,7 +150,7 @@ class Trees:
 
 
 def tree_features(lines: Array, names: Sequence[str], snr: Array, features: Sequence[str]) -> Array:
-    """Return the trees' inputs, float32; what was not measured is NaN, which trees can bear."""
+    """Return the trees' inputs, float32; unmeasured values are NaN, which trees accept."""
     known = {name: lines[:, i] for i, name in enumerate(names)} | {"log_snr": np.log(np.maximum(snr, 0.1))}
     return np.stack([known[name] for name in features], axis=1).astype(np.float32)
 

@@ -65,7 +65,7 @@ from cempstream.processors.chain import ProcessorChain
 from cempstream.processors.decide import Policy
 from cempstream.processors.grid import Array
 
-#: Surveys whose nights a bundle is tried on, by the bundle's name.
+#: Surveys whose nights test a bundle, by the bundle's name.
 EVALUATED_SURVEYS = {"mid": ("lamost", "sdss", "desi"), "low": ("csst:GV",)}
 _NIGHT_SEED, _TREES_SEED = 7001, 9001
 _SNRS = (5.0, 10.0, 20.0, 30.0, 50.0, 100.0)
@@ -97,16 +97,16 @@ FULL, QUICK = Size(), Size(natural=30_000, stars=24, trees=60_000)
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What is evaluated, with what, and where results are kept.
+    """The bundle to evaluate, its inputs, and where results are kept.
 
     Attributes
     ----------
     chain
-        The bundle behind the processors, as it is served.
+        The bundle with all processors, as it is served.
     cache
-        Folder of scored spectra: a run that was stopped, or another that needs the same, goes on from there.
+        Folder of scored spectra, reused by a run that continues or needs the same ones.
     stellar_library
-        Files or folders of the synthetic library; empty where there is none.
+        Files or folders of the synthetic library; empty if there is none.
     real
         Folder of real spectra.
     work
@@ -127,12 +127,12 @@ class Evaluation:
 
     @cached_property
     def of_emulator(self) -> Path:
-        """Where spectra are kept that another emulator, or other strata, would make otherwise."""
+        """Folder of spectra that depend on the emulator and the strata."""
         return self.cache / _key(self.emulator.card["files"], NIGHT_STRATA)
 
     @cached_property
     def of_bundle(self) -> Path:
-        """Where is kept what this bundle says of them."""
+        """Folder of this bundle's results for them."""
         graphs = {name: graph.sha256 for name, graph in self.bundle.card.graphs.items()}
         return self.of_emulator / f"{self.bundle.name}-{_key(graphs, self.policy.threshold)}"
 
@@ -185,7 +185,7 @@ class Evaluation:
 
     @cached_property
     def trees(self) -> Trees | None:
-        """The baseline; fitted anew where that is asked for."""
+        """The baseline trees; fitted again if requested."""
         name = self.bundle.card.name
         if self.fit_trees is not None:
             from cempstream.models.evaluation.trees import fit_trees, save_trees
@@ -214,7 +214,7 @@ class Evaluation:
 
     @cached_property
     def halo_curve(self) -> Array:
-        """Their S/N at the tried magnitudes, which is needed only where something is not kept."""
+        """Their S/N at the tried magnitudes; only needed for results that are not kept yet."""
         return snr_curve(self.halo, profile_of(self.surveys[0]), 33)
 
     def _kept(self, path: Path, batches: Callable[[], Iterable[SimulatedBatch]]) -> Scored:
@@ -241,7 +241,7 @@ class Evaluation:
         return samples(found, "noise", "Degradation with S/N", lead)
 
     def bound(self) -> Section:
-        """How well anybody could do."""
+        """The best possible accuracy."""
         card, wave = self.bundle.card, profile_of(self.surveys[0]).grating[0].wave
         grid = card.grid.grid.within(float(wave[0]), float(wave[-1]))
         knots_aa = card.sigma_pix * float(np.diff(grid.wave).mean())
@@ -262,7 +262,7 @@ class Evaluation:
         return samples(found, "resolution", "Degradation with resolving power", lead)
 
     def held_out(self) -> Section:
-        """The library's own stars, which neither emulator nor networks saw."""
+        """The library's stars that neither emulator nor networks were trained on."""
         if not self.stellar_library:
             raise NoInput("the synthetic library, with --library")
         rows = LibraryStars(read_library(stellar_files(list(self.stellar_library))), "test")
@@ -291,7 +291,7 @@ class Evaluation:
         return samples(found, "held-out", "Held out by star: the library", lead)
 
     def throughput(self) -> Section:
-        """Speed beside accuracy."""
+        """Speed."""
         scored, card = self.night.scored, self.bundle.card
         rate = len(scored) / scored.cpu_s
         rows: list[list[Value]] = [
@@ -308,7 +308,7 @@ class Evaluation:
         return Section("throughput", "Throughput", lead, [table])
 
     def on_real_sky(self) -> Section:
-        """What the bundle says of real spectra."""
+        """Results of the bundle on real spectra."""
         return real_sky(
             lambda spectra: self.chain.process_spectra(spectra, self.policy),
             self.real,

@@ -1,8 +1,8 @@
-"""A simulated night on which rare false alarms can be counted: natural shares, the dangerous kinds kept.
+"""A simulated night for counting rare false alarms: natural shares, all dangerous kinds kept.
 
-A rate of 3e-5 is not measured on a thousand spectra. Sources are drawn in their natural shares by the
-million, which costs seconds; of each kind a share is kept that follows how often it is mistaken for a CEMP
-star, and a source that is kept stands for the others (importance sampling).
+A rate of 3e-5 cannot be measured on a thousand spectra. Millions of sources are drawn in their natural
+shares, which takes seconds; the share kept of each kind depends on how often it is mistaken for a CEMP star,
+and each kept source is weighted to represent the others (importance sampling).
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _CARBON_KINDS = [KIND_CODE[kind] for kind in ("ch_star", "carbon_dwarf", "r_star
 
 @dataclass(frozen=True, slots=True)
 class NightStrata(Strata):
-    """The strata of an evaluation night; the shares stand in ``NIGHT_STRATA``."""
+    """The strata of an evaluation night; the shares are in ``NIGHT_STRATA``."""
 
     def kept(self, sources: Sources) -> Array:
         """Return the share kept of the stratum of each source."""
@@ -128,9 +128,9 @@ def profile_of(survey: str) -> SurveyProfile:
 
 
 def kept_batches(folder: Path, make: Callable[[], Iterable[SimulatedBatch]]) -> Iterator[SimulatedBatch]:
-    """Yield the spectra of a night that were kept in a folder, or simulate and keep them.
+    """Yield the spectra of a night from a folder, or simulate and store them there.
 
-    The same night tries every version of a bundle, and simulating costs three times what scoring does.
+    The same night tests every version of a bundle, and simulating takes three times as long as scoring.
     """
     complete = folder / "complete"
     if complete.is_file():

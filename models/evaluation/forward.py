@@ -1,7 +1,7 @@
-"""The forward model against the sky: emulated spectra of stars with known labels beside observed ones.
+"""The forward model against the sky: emulated and observed spectra of stars with known labels.
 
-Both go through the service's own processors (rebinning, running-mean continuum), so what differs here is what
-the networks would see differ.
+Both go through the service's own processors (rebinning, running-mean continuum), so the
+differences are those that the networks see.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ FEH_BINS = ((-4.0, -1.5), (-1.5, -0.6), (-0.6, -0.2), (-0.2, 0.5))
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObservedStar:
-    """A star with literature labels; what the literature does not say is filled in by rule.
+    """A star with literature labels; missing labels are filled in by rule.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class StarComparison:
     Attributes
     ----------
     velocity_kms
-        By which the observed spectrum was found shifted against the emulated one, and has been moved.
+        Measured shift of the observed spectrum against the emulated one, already removed.
     """
 
     star: ObservedStar
@@ -123,9 +123,9 @@ def read_stars(folder: Path) -> tuple[list[ObservedStar], int]:
 
 
 def _labels(row: dict[str, str]) -> Array | None:
-    """Return the labels of a row of a table; None where the emulator does not reach.
+    """Return the labels of a row of a table; None outside the emulator's range.
 
-    Carbon, nitrogen and α as an ordinary star of that metallicity has them, unless the table knows [C/Fe].
+    Carbon, nitrogen and α are those of an ordinary star of that metallicity, unless the table gives [C/Fe].
     """
     try:
         teff, logg, feh = float(row["Teff"]), float(row["logg"]), float(row["FeH"])
@@ -171,7 +171,7 @@ def _compare(star: ObservedStar, flux: Array) -> StarComparison:
     model = np.asarray(matrix @ flux, dtype=np.float32)
     ivar = np.where(model > 0, seen.ivar, 0.0).astype(np.float32)
     if not is_miles:
-        # These are normalised to their continuum: the model's own colour must not come back as a residual.
+        # These are normalised to their continuum, so the model's colour must not appear as a residual.
         model *= _smooth(seen.flux, seen.grid.wave) / _smooth(model, seen.grid.wave)
     pair = [_published(seen, values, ivar, power) for values in (seen.flux, model.astype(np.float32))]
     batch = Normaliser(_SIGMA_PIX)(Rebinner(GRID, _RESOLVING_POWER)(pair))

@@ -1,4 +1,4 @@
-"""The page of ``make report-forward``: what the forward model gets right and wrong on the sky, with figures.
+"""The page of ``make report-forward``: the forward model compared with observed spectra, with figures.
 
 python -m cempstream.models.evaluation.forward_page --real FOLDER --out runs/forward
 """
@@ -45,7 +45,7 @@ _STYLE = (
     "td.large{background:#fbe3d6}img{max-width:100%}caption{text-align:left;font-weight:600;padding:.5rem 0}"
 )
 
-#: A band residual above this is shaded: more than networks may be told to ignore.
+#: A band residual above this is shaded: training can make networks ignore smaller ones.
 _LARGE = 0.03
 
 

@@ -1,4 +1,4 @@
-"""How well labels can be known from a spectrum at all, whatever is done with it: the Cramér–Rao bound."""
+"""The best accuracy with which any method can measure labels from a spectrum: the Cramér–Rao bound."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from cempstream.processors.grid import Array, LogGrid
 
 #: Half of the step over which a derivative is taken, ``LABEL_NAMES`` in order.
 _STEPS = np.array([40.0, 0.1, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 0.05, 1.0, 0.1])
-#: A label that the others hold within less than this of its step has no derivative of its own.
+#: A label that the others restrict to less than this share of its step has no separate derivative.
 _HELD = 0.5
-#: A continuum that is not known: its coefficients, in units of it, have this prior standard deviation.
+#: Prior standard deviation of the coefficients of the unknown continuum, in units of the continuum.
 _CONTINUUM_PRIOR = 1.0
 #: Mean |x| of a normal distribution of unit variance.
 _MAE_OF_SIGMA = np.sqrt(2.0 / np.pi)
@@ -28,12 +28,12 @@ _FEH, _CFE = LABEL_NAMES.index("feh"), LABEL_NAMES.index("cfe")
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What is seen of a star: normalised pixels at one resolving power, as noisy everywhere.
+    """The observation of a star: normalised pixels at one resolving power and constant noise.
 
     Attributes
     ----------
     knots_aa
-        Distance of the spline knots of the continuum, which is not known.
+        Distance of the spline knots of the unknown continuum.
     """
 
     grid: LogGrid
@@ -44,8 +44,8 @@ class Sight:
 def derivatives(emulator: Emulator, labels: Array, sight: Sight) -> tuple[Array, Array]:
     """Return normalised spectra and their change with each label.
 
-    Labels that hold others (oxygen follows the α elements) take these along; one that cannot move by itself
-    has no derivative.
+    Labels on which others depend (oxygen follows the α elements) change these too; one that cannot change
+    alone has no derivative.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def information(emulator: Emulator, labels: Array, sight: Sight, snrs: tuple[flo
     width = np.array([label.high - label.low for label in LABELS])
     priors: Mapping[str, Array] = {
         "of any star": np.diag(width**2 / 12.0),
-        # What is the same in all of them has a hair of freedom, so that the covariance can be inverted.
+        # Labels equal in all stars get a small variance, so that the covariance can be inverted.
         "of one of these": np.cov(labels, rowvar=False) + np.diag((1e-3 * width) ** 2),
     }
     poor, rich = is_metal_poor(labels), is_cemp(labels)

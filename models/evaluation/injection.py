@@ -1,9 +1,9 @@
-"""Carbon put into real carbon-normal stars: CEMP stars with a real star's metals, continuum and blemishes.
+"""Carbon added to real carbon-normal stars: CEMP stars with real metals, continuum and artefacts.
 
 No library of real spectra has more than a handful of CEMP stars. A real metal-poor star of known labels,
-multiplied by what the emulator says that carbon takes away, has the lines, the line-spread function and the
-calibration of a real spectrum; only the carbon is computed. It cannot show whether computed carbon bands are
-right, but it does show whether networks find them among a real star's metals.
+multiplied by the emulator's change for more carbon, has the lines, the line-spread function and the
+calibration of a real spectrum; only the carbon is computed. It cannot test whether computed carbon bands are
+correct, but it tests whether networks find them among a real star's metals.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cempstream.models.emulator.labels import LABEL_NAMES, move_into_range
 from cempstream.processors.grid import Array
 from cempstream.processors.spectrum import Spectrum
 
-#: Typical of CEMP stars, and of the carbon-normal stars that they are made of.
+#: Typical values of CEMP stars, and of the carbon-normal stars that they are made from.
 _RICH = {"nfe": 1.0, "ofe": 0.6, "r1213": 20.0}
 _NORMAL = {"nfe": 0.1, "ofe": 0.4, "r1213": 20.0}
 _LEAST_FLUX = np.float32(1e-3)
@@ -42,7 +42,7 @@ def with_carbon(spectrum: Spectrum, star: StellarLabels, cfe: float, emulator: E
     spectrum
         At rest, of a resolving power of at most the emulator's.
     emulator
-        At its own resolution and on its own grid, best without false lines.
+        At its full resolution and on its own grid, preferably without false lines.
     """
     labels = np.stack([_labels(star, cfe, _RICH), _labels(star, star.cfe, _NORMAL)])
     norm = np.maximum(emulator(move_into_range(labels)).norm, _LEAST_FLUX)

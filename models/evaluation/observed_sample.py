@@ -30,7 +30,7 @@ from cempstream.processors.outcome import SUBCLASSES
 from cempstream.processors.spectrum import Spectrum
 from cempstream.processors.velocity import shift_to_rest
 
-#: Magnitudes at which the S/N is tried before the one that gives what is asked for is interpolated.
+#: Magnitudes at which the S/N is computed, to interpolate the magnitude for a given S/N.
 _TRIED = np.arange(8.0, 23.1, 2.5)
 _NEVER = Slitless(extended=0.0, contaminated=0.0)
 
@@ -60,7 +60,7 @@ class CleanStars:
 def draw_stars(
     n: int, mix: Mix, emulator: Emulator, seed: int, wanted: Callable[[Array], Array]
 ) -> CleanStars:
-    """Draw stars of a mix whose labels are wanted, and compute them."""
+    """Draw stars of a mix that a selection accepts, and compute their spectra."""
     rng = np.random.default_rng(seed)
     found: list[Sources] = []
     while sum(map(len, found)) < n:
@@ -71,7 +71,7 @@ def draw_stars(
 
 
 def repeat(stars: CleanStars, times: int) -> CleanStars:
-    """Return every star several times over; they keep their order, one set behind the other."""
+    """Return several copies of all stars, one set after the other."""
     rv_kms = 150.0 * np.random.default_rng(times).standard_normal(times * len(stars))
     return CleanStars(np.tile(stars.labels, (times, 1)), np.tile(stars.flux, (times, 1)), rv_kms)
 
@@ -83,17 +83,17 @@ def join(*parts: CleanStars) -> CleanStars:
 
 
 def is_metal_poor(labels: Array) -> Array:
-    """Say which stars have [Fe/H] < -1."""
+    """Return which stars have [Fe/H] < -1."""
     return np.asarray(labels[:, LABEL_NAMES.index("feh")] < -1.0)
 
 
 def is_cemp(labels: Array) -> Array:
-    """Say which stars are CEMP stars."""
+    """Return which stars are CEMP stars."""
     return is_metal_poor(labels) & (labels[:, LABEL_NAMES.index("cfe")] >= 0.7)
 
 
 def is_carbon_normal(labels: Array) -> Array:
-    """Say which metal-poor stars are far from being CEMP."""
+    """Return which metal-poor stars are far from being CEMP."""
     return is_metal_poor(labels) & (labels[:, LABEL_NAMES.index("cfe")] < 0.35)
 
 
@@ -112,7 +112,7 @@ def observe_at(
     Parameters
     ----------
     curve
-        From ``snr_curve``; S/N per Å depends on the magnitude and hardly on the resolution.
+        From ``snr_curve``; S/N per Å depends on the magnitude and very little on the resolution.
     """
     rng = np.random.default_rng(seed)
     grating = profile.grating[0]
@@ -122,7 +122,7 @@ def observe_at(
 
 
 def observe_clean(stars: CleanStars, profile: SurveyProfile, seed: int) -> SimulatedBatch:
-    """Observe stars as brightly as if there were no noise."""
+    """Observe stars so bright that noise is negligible."""
     rng = np.random.default_rng(seed)
     grating = profile.grating[0]
     seen = _observe(stars, np.full(len(stars), 2.0), profile, grating, rng)
@@ -178,7 +178,7 @@ def _batch(stars: CleanStars, seen: Observed, profile: SurveyProfile, grating: G
     known = label_truth(stars.labels)
     truth = np.zeros(n, dtype=TRUTH_DTYPE)
     truth["spectrum_id"] = [f"star-{i:05d}" for i in range(n)]
-    # The same labels are the same star.
+    # Equal labels mean the same star.
     _, number = np.unique(stars.labels, axis=0, return_inverse=True)
     truth["object_id"] = [f"star-{i:05d}" for i in number]
     truth["kind"], truth["weight"] = "giant", 1.0

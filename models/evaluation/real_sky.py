@@ -1,6 +1,6 @@
-"""What a bundle says of real spectra: libraries with known parameters, and surveys' stars and contaminants.
+"""Results of a bundle on real spectra: libraries with known parameters, survey stars and contaminants.
 
-Nothing here is for training or for tuning: it is the only sky there is to check against.
+These spectra must not be used for training or tuning, as they are the only real test.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Figure:
     error
         1σ of a mean (by its scatter) or of a share (Wilson's half interval); NaN for a single star's value.
     detail
-        Names or classes worth a person's look.
+        Names or classes to inspect.
     """
 
     sample: str
@@ -63,7 +63,7 @@ def check_real_sky(score: ScoreSpectra, folder: Path) -> list[Figure]:
             rows = _rows(folder / f"{file}.csv")
             spectra = list(read_spectra(folder / f"{file}.npz"))
             figures += measure(score_all(score, spectra), rows, "")
-            if file != "rrlyr":  # those are blue slit spectra themselves
+            if file != "rrlyr":  # these already are blue slit spectra
                 rng = np.random.default_rng(1)
                 slit = [as_blue_slit(s, rng) if isinstance(s, Spectrum) else s for s in spectra]
                 figures += measure(score_all(score, slit), rows, " as a blue slit")
@@ -183,7 +183,7 @@ def _flagged(results: list[Classification | None]) -> Array:
 
 
 def mean_figure(sample: str, name: str, values: Array) -> Figure:
-    """Return the mean of what is finite, with its own error."""
+    """Return the mean of the finite values, with its error."""
     values = values[np.isfinite(values)]
     n = values.size
     if n < 2:
@@ -192,7 +192,7 @@ def mean_figure(sample: str, name: str, values: Array) -> Figure:
 
 
 def share_figure(sample: str, name: str, claims: Array, detail: str = "") -> Figure:
-    """Return the share of claims that hold, with Wilson's half interval."""
+    """Return the share of true values, with Wilson's half interval."""
     n = claims.size
     if n == 0:
         return Figure(sample, name, float("nan"), float("nan"), 0, detail)

@@ -1,4 +1,4 @@
-"""A report of independent sections: one page that needs nothing beside it, and all its numbers as JSON."""
+"""A report of independent sections: one self-contained page, and all its numbers as JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from cempstream.models.statistics import Measured
 _TEMPLATES = Path(__file__).parent / "templates"
 _DPI = 72
 
-#: What a cell or a number of a report may be.
+#: Types of a cell or a number in a report.
 Value: TypeAlias = Measured | float | int | str | bool | None
 
 
@@ -37,20 +37,20 @@ class Table:
 
     @property
     def text(self) -> list[list[str]]:
-        """The cells for a person."""
+        """The cells as text."""
         return [[_text(value) for value in row] for row in self.rows]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReportPicture:
-    """A plot as PNG with what it shows."""
+    """A plot as PNG with its caption."""
 
     caption: str
     png: bytes = field(repr=False)
 
     @property
     def base64(self) -> str:
-        """The picture for a page."""
+        """The picture in base64, for a page."""
         return b64encode(self.png).decode("ascii")
 
 
@@ -61,7 +61,7 @@ class Section:
     Attributes
     ----------
     missing
-        What the section would need; empty where it has been measured.
+        Missing inputs; empty if the section was measured.
     """
 
     key: str
@@ -74,7 +74,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A section yet to be written."""
+    """A section that is not written yet."""
 
     key: str
     title: str
@@ -97,7 +97,7 @@ def chosen(questions: Sequence[Question], keys: Sequence[str]) -> list[Question]
 
 
 def answer(questions: Sequence[Question], told: Callable[[str], None]) -> list[Section]:
-    """Write the sections one by one; one that lacks its input says so and the others go on."""
+    """Write the sections one by one; one without its input says so, and the others are written."""
     sections = []
     for question in questions:
         told(question.title)
@@ -124,7 +124,7 @@ def write_report(
 
     folder.mkdir(parents=True, exist_ok=True)
     environment = Environment(loader=FileSystemLoader(_TEMPLATES), autoescape=True)
-    # Commands stand between backticks in the text.
+    # Commands are between backticks in the text.
     environment.filters["commands"] = lambda text: Markup(
         re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text)))
     )

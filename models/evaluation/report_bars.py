@@ -1,4 +1,4 @@
-"""The table of what the bundle must reach, filled in from the sections that measured it."""
+"""The table of the bundle's required figures, filled in from the sections that measured them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cempstream.models.statistics import Measured
 
 @dataclass(frozen=True, slots=True)
 class _Bar:
-    """One bar and where its value stands: section, table, row that begins so, column."""
+    """One bar and where to find its value: section, table, start of the row's name, column."""
 
     what: str
     section: str

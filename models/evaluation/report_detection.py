@@ -1,4 +1,4 @@
-"""Sections on a simulated night: finding CEMP stars at their natural rarity, and how far to believe it."""
+"""Sections on a simulated night: detection of CEMP stars at their natural rarity, and calibration."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class ScoredNight:
 
     @property
     def is_cemp(self) -> Array:
-        """What is to be found."""
+        """Which sources are CEMP stars."""
         return np.asarray(self.scored.truth["is_cemp"])
 
     @property
@@ -69,7 +69,7 @@ class ScoredNight:
 
 
 def detection(night: ScoredNight) -> Section:
-    """Answer how many CEMP stars are found, and how many of the alerts are right."""
+    """Report how many CEMP stars are found, and how many of the alerts are right."""
     scored, truth, weight = night.scored, night.is_cemp, night.weight
     curve = alarms(scored.p_cemp, truth, weight, PRIOR)
     replicas = bootstrap_alarms(scored.p_cemp, truth, weight, PRIOR, replicas=_REPLICAS)
@@ -125,7 +125,7 @@ def detection(night: ScoredNight) -> Section:
 
 
 def bins(night: ScoredNight) -> Section:
-    """Answer for which stars the recall and the purity hold."""
+    """Report recall and purity by kind of star."""
     scored, truth, weight = night.scored, night.is_cemp, night.weight
     is_alert = scored.p_cemp >= night.threshold
     natural = PRIOR / (1 - PRIOR) * weight[~truth].sum() / weight[truth].sum()
@@ -168,7 +168,7 @@ def bins(night: ScoredNight) -> Section:
 
 
 def calibration(night: ScoredNight) -> Section:
-    """Answer whether a probability is one."""
+    """Report whether the probabilities are correct."""
     scored, truth, weight = night.scored, night.is_cemp, night.weight
     p = np.clip(scored.p_cemp, 1e-9, 1 - 1e-9)
     w = np.where(truth, PRIOR * weight / weight[truth].sum(), (1 - PRIOR) * weight / weight[~truth].sum())
@@ -205,7 +205,7 @@ def calibration(night: ScoredNight) -> Section:
 
 
 def rivals(night: ScoredNight) -> Section:
-    """Answer what the networks add to trees on line indices and to an index cut."""
+    """Compare the networks with trees on line indices and an index cut."""
     truth, weight = night.is_cemp, night.weight
     scores = {"networks": night.scored.p_cemp, **night.rivals}
     rows: list[list[Value]] = []
@@ -240,14 +240,14 @@ def rivals(night: ScoredNight) -> Section:
     axis.legend()
     picture = draw(figure, "Networks, trees and index cut on the same spectra of the same night.")
     lead = (
-        "The same spectra, behind the same processors. The trees were fitted on nights of the same "
-        "simulator, the networks on instruments and stars drawn at random: here the trees play at home."
+        "The same spectra, after the same processors. The trees were fitted on nights of the same simulator, "
+        "the networks on instruments and stars drawn at random: this comparison favours the trees."
     )
     return Section("rivals", "Trees and index cut", lead, [Table("Baselines", names, rows)], [picture])
 
 
 def surveys(night: ScoredNight) -> Section:
-    """Answer how much the survey matters."""
+    """Report the results survey by survey."""
     rows: list[list[Value]] = []
     for name in np.unique(night.scored.survey):
         inside = night.scored.survey == name

@@ -1,4 +1,4 @@
-"""Sections on parameters: how large the errors are, whether the intervals hold them, and when they grow."""
+"""Sections on parameters: sizes of errors, coverage of the intervals, and dependence on data quality."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00")
 
 
 def errors(scored: Scored) -> Section:
-    """Answer how well each parameter is measured on a night's stars with S/N ≥ 5, by S/N and [Fe/H]."""
+    """Report the errors of each parameter on a night's stars with S/N ≥ 5, by S/N and [Fe/H]."""
     truth, found = scored.parameters, scored.value.astype(np.float64)
     used = scored.is_star & scored.is_scored & (scored.truth["snr"] >= _SNR_BINS[0])
     tables, rows = [], []
@@ -43,16 +43,16 @@ def errors(scored: Scored) -> Section:
         if rows:
             tables.append(Table(f"{title} by S/N per Å and true [Fe/H]", ("bin", *columns[1:]), rows))
     lead = (
-        "Stars of the simulated night behind all of the service's processors: velocity measured, faults of "
+        "Stars of the simulated night after all of the service's processors: velocity measured, faults of "
         "the surveys in. Rows are not weighted: within a bin the kinds that resemble CEMP stars are more "
-        "numerous than in the sky. The spectra come from the emulator; its own error is not in these "
+        "numerous than in the sky. The spectra come from the emulator; its error is not included in these "
         "figures, but in those of the library's stars."
     )
     return Section("parameters", "Parameters", lead, tables, [_draw_pairs(truth, found, used)])
 
 
 def coverage(scored: Scored) -> Section:
-    """Answer whether 68 % intervals hold 68 % of the stars, bin by bin."""
+    """Report whether 68 % intervals contain 68 % of the stars, bin by bin."""
     truth = scored.parameters
     inside_it = (truth >= scored.lo) & (truth <= scored.hi)
     used = scored.is_star & scored.is_scored & (scored.truth["snr"] >= _SNR_BINS[0])
@@ -76,7 +76,7 @@ def coverage(scored: Scored) -> Section:
 
 
 def samples(named: Mapping[str, Scored], key: str, title: str, lead: str) -> Section:
-    """Answer how errors and recall change over samples of the same stars observed differently."""
+    """Report errors and recall for samples of the same stars observed differently."""
     rows: list[list[Value]] = []
     for name, scored in named.items():
         rows.append([name, *sample_figures(scored).values()])
@@ -104,7 +104,7 @@ def sample_figures(scored: Scored) -> dict[str, Value]:
 
 
 def balanced_accuracy(scored: Scored) -> Measured:
-    """Return the mean of the shares of CEMP-no and of CEMP-s stars that are told from each other."""
+    """Return the mean of the shares of CEMP-no and of CEMP-s stars that are classified correctly."""
     true = scored.truth["subclass"]
     rows = scored.is_scored & np.isin(true, SUBCLASSES[:2])
     is_s = true[rows] == SUBCLASSES[1]

@@ -1,4 +1,4 @@
-"""The section on real spectra: libraries, surveys, and real stars made to look worse than they are."""
+"""The section on real spectra: libraries, surveys, and degraded spectra of real stars."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _GV_NOTE = (
 def real_sky(
     score: ScoreSpectra, folder: Path | None, emulator: Emulator, resolving_power: float, kept: Path
 ) -> Section:
-    """Answer what the bundle says of real spectra; figures are kept in a file and not measured twice."""
+    """Report the results on real spectra; figures are stored in a file and not measured twice."""
     if folder is None:
         raise NoInput("real spectra, with --real")
     is_low = resolving_power < 500

@@ -1,4 +1,4 @@
-"""Sections on spectra themselves: what the explanation points at, and what the denoiser does to carbon."""
+"""Sections on spectra: what the attribution points at, and how the denoiser changes carbon bands."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 
 
 def attribution(chain: ProcessorChain, card: Card, stars: CleanStars, profile: SurveyProfile) -> Section:
-    """Answer whether explanations point at the physics, and whether what they point at matters."""
+    """Report whether attributions point at known features, and whether these matter to the classifier."""
     rows: list[list[Value]] = []
     curve = snr_curve(stars, profile, 40)
     for snr in (20.0, 40.0):
@@ -98,7 +98,7 @@ def denoiser(
     teaching: CleanStars,
     profile: SurveyProfile,
 ) -> Section:
-    """Answer what the denoiser gains in noise, costs in carbon, and does to what follows."""
+    """Report the denoiser's gain in noise, its bias in carbon, and its effect on later steps."""
     try:
         import pywt  # noqa: F401
     except ModuleNotFoundError as error:
@@ -256,7 +256,7 @@ def _downstream(
 
 
 def _index(chain: ProcessorChain, norm: Array, ivar: Array, name: str) -> Array:
-    """Measure an index on a normalised spectrum; the running mean stands for the continuum."""
+    """Measure an index on a normalised spectrum; the running mean is used as the continuum."""
     flux = np.asarray(norm, dtype=np.float32)
     batch = NormalisedBatch(chain.extract.lines.grid, flux, ivar, np.ones_like(flux))
     measured = chain.extract.lines(batch)

@@ -1,4 +1,4 @@
-"""Sections on what was left out: parts of the networks, training spectra, a corner of labels, a survey."""
+"""Sections on ablations: without parts of the networks, training spectra, a label corner, a survey."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _REPLICAS = 60
 
 
 def variants(work: Path | None, chain: ProcessorChain, card: Card, kept: Path) -> Section:
-    """Answer what each part of the networks is worth, by small ones trained with and without it."""
+    """Report the effect of each part of the networks, by small ones trained with and without it."""
     if not kept.is_file():
         if work is None:
             raise NoInput("the data of a training run, with --work")
@@ -52,7 +52,7 @@ def variants(work: Path | None, chain: ProcessorChain, card: Card, kept: Path) -
 
 
 def transfer(night: Scored) -> Section:
-    """Answer what it costs to classify a survey that training never saw, with trees."""
+    """Report the loss on a survey that is not in the training set, with trees."""
     surveys: list[str] = np.unique(night.survey).tolist()
     if len(surveys) < 2:
         raise NoInput("a night of at least two surveys")
@@ -68,7 +68,7 @@ def transfer(night: Scored) -> Section:
     for survey in surveys:
         here = night.survey == survey
         train_all, train_others = ~is_test, ~is_test & ~here
-        # As many spectra for both: what differs is only whose they are.
+        # The same number of spectra for both, so that only their survey differs.
         pool = np.flatnonzero(train_all)
         same = np.zeros(len(night), dtype=bool)
         same[rng.choice(pool, int(train_others.sum()), replace=False)] = True

@@ -1,4 +1,4 @@
-"""What a bundle says of simulated spectra, beside the truth, as columns that can be kept on disk."""
+"""Results of a bundle on simulated spectra, with the truth, as columns that can be stored."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Scored:
     is_odd
         Flagged as out of distribution.
     snr
-        Mean S/N per good pixel of the models' grid, which is what the pipeline knows.
+        Mean S/N per good pixel of the models' grid, as measured by the pipeline.
     lines, template
         Line indices, shape ``(n, n_lines)``; Teff, log g, [Fe/H], [C/Fe] and chi² of the nearest template.
     cpu_s
-        CPU seconds that the processors took for all rows.
+        CPU seconds of the processors for all rows.
     """
 
     truth: Array = field(repr=False)
@@ -85,7 +85,7 @@ class Scored:
         return Scored(**columns, line_names=self.line_names, cpu_s=self.cpu_s * float(np.mean(rows)))
 
     def save(self, path: Path) -> None:
-        """Write all columns to an ``.npz``, whole or not at all."""
+        """Write all columns to an ``.npz``, atomically."""
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(".tmp.npz")
         columns = {name: getattr(self, name) for name in _COLUMNS}

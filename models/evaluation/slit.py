@@ -1,4 +1,4 @@
-"""A real spectrum as an unkind spectrograph gives it: blue only, coarse, counts, unknown velocity."""
+"""Degrade a real spectrum to a poor slit spectrum: blue only, low resolution, counts, unknown velocity."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def as_blue_slit(
     Parameters
     ----------
     range_aa
-        Within what the spectrum covers; the rest is cut.
+        Inside the spectrum's range; the rest is cut.
     knows_noise
         False for a table without errors, as many are published: the noise is then estimated from the flux.
     """

@@ -1,7 +1,7 @@
-"""CEMP stars as an unkind slit spectrograph shows them: how many are found, and how well they are measured.
+"""Recall and errors for CEMP stars in poor slit spectra.
 
 Negatives are real metal-poor stars, positives real CEMP stars (two, where the sets are all there) and real
-metal-poor stars with carbon put in. Nothing here is for training or for tuning.
+metal-poor stars with carbon added. These spectra must not be used for training or tuning.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TEFF = (4100.0, 6000.0)
 HIGHEST_FEH = -1.3
 #: Two typical errors of [Fe/H] below the border of the definition, which few stars then cross by error alone.
 FAR_FROM_BORDER = -1.6
-#: [C/Fe] put in, one star each in turn.
+#: Values of [C/Fe] to add, one per star in turn.
 CARBON = (1.0, 1.3, 1.6, 2.0, 2.4)
 _HIGHEST_AC = 8.9
 _MIN_CFE, _GIANT_LOGG = 0.7, 2.0
@@ -56,7 +56,7 @@ def check_slits(score: ScoreSpectra, folder: Path, emulator: Emulator, *, seed: 
     Parameters
     ----------
     folder
-        Of the real spectra.
+        Folder of the real spectra.
     emulator
         Without false lines; gives the carbon.
     """
@@ -74,7 +74,7 @@ def check_slits(score: ScoreSpectra, folder: Path, emulator: Emulator, *, seed: 
 
 
 def _cases(folder: Path, emulator: Emulator, rng: np.random.Generator) -> Iterator[_Case]:
-    """Yield every star as it is and with carbon, in every condition."""
+    """Yield every star, unchanged and with added carbon, in every condition."""
     conditions = list(product(RESOLVING_POWERS, SNRS))
     for i, (spectrum, star) in enumerate(_metal_poor(folder)):
         for j, (power, snr) in enumerate(conditions):

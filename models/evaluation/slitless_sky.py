@@ -1,4 +1,4 @@
-"""A real spectrum as CSST's GV band gives it: low resolution, a zero point of its own, one band."""
+"""Degrade a real spectrum to CSST's GV band: low resolution, wrong zero point, one band."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def as_csst_gv(
     Parameters
     ----------
     snr
-        Per pixel of 5.25 Å, the same in all of them.
+        Per pixel of 5.25 Å, the same in all pixels.
     zero_point_pix
         The wavelength zero point is wrong by up to this many pixels; 0 for a wavelength scale at rest.
     """

@@ -29,14 +29,13 @@ _NOTE = (
 
 
 class TreesDiffer(RuntimeError):
-    """The exported trees do not say what the fitted ones do."""
+    """The exported trees do not reproduce the fitted ones."""
 
 
 def fit_trees(data: Scored, bundle: str, seed: int, *, n_trees: int = _N_TREES) -> Trees:
     """Fit trees and the index cut to simulated stars.
 
-    Sources count with the fourth root of their weight: rare kinds must be learned and common ones not
-    forgotten.
+    Sources count with the fourth root of their weight, so that both rare and common kinds are learned.
     """
     import onnxmltools
     import xgboost

@@ -1,4 +1,4 @@
-"""Small networks that lack something, trained alike: what is a part worth, what would more spectra bring?"""
+"""Ablations: small networks without one part or with fewer spectra, all trained in the same way."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class _Served(nn.Module):
 
 
 class _Raw(nn.Module):
-    """No denoiser at all."""
+    """No denoiser."""
 
     def forward(self, norm: Tensor, ivar: Tensor) -> Tensor:
         """Return the flux as it is."""
@@ -110,7 +110,7 @@ def train_variants(
     chain, card
         The bundle whose denoiser the variants read, and whose shape they have.
     epochs
-        How often each sees its spectra; on a short grid as much more often as that is cheaper.
+        How often each sees its spectra; more often on a shorter grid, at the same cost.
     """
     torch.set_num_threads(1)
     data = _first(Dataset.load(work / "train"), n)

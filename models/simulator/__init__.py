@@ -1,11 +1,11 @@
-"""Simulated survey nights with truth: emulated stars, contaminants, and what a telescope does to them.
+"""Simulated survey nights with truth: emulated stars, contaminants, and the effects of telescope and sky.
 
     profile, mix = load_profile("lamost"), load_mix("galaxy")
     for batch in simulate(profile, n=10_000, seed=1, mix=mix):
         spectra = batch.spectra()          # list[Spectrum], as a reader returns them
-        batch.truth["is_cemp"]             # structured array, one row a spectrum
+        batch.truth["is_cemp"]             # structured array, one row per spectrum
 
-The steps can be taken one by one, by whoever wants other telescopes than any survey's:
+The steps can be called one by one, to simulate other telescopes:
 
     sources = draw_sources(256, mix, rng)                       # kinds, labels, velocities, reddening
     sources, weight = draw_stratified(256, mix, Strata(), rng)  # or mostly the hard ones, weighted
@@ -13,7 +13,7 @@ The steps can be taken one by one, by whoever wants other telescopes than any su
     flux = scale_to_magnitude(redden(flux, sources.ebv), magnitude, band_aa)
     seen = observe(flux, sources.rv_kms, profile, profile.grating[0], rng)
 
-``observe`` takes any ``SurveyProfile``, and a profile is a pydantic model: draw one per batch with whatever
+``observe`` takes any ``SurveyProfile``, and a profile is a pydantic model: make one per batch with any
 resolving power, pixels, throughput, sky and faults (``profile.model_copy(update=…)`` or a constructor).
 Profiles and mixes are TOML files; see ``profiles/`` and ``mixes/``. Imports the emulator and processors.
 """

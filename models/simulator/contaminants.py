@@ -1,7 +1,7 @@
-"""Sources that the library of cool stars cannot make, from simple physical and empirical shapes.
+"""Sources outside the library of cool stars, from simple physical and empirical shapes.
 
-They have the right features in the right places with a wide spread of strengths: enough to see whether a
-classifier takes them for carbon stars, not enough to measure anything on them.
+They have the right features in the right places with a wide spread of strengths: enough to test whether a
+classifier mistakes them for carbon stars, not enough to measure anything on them.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from cempstream.models.emulator.grids import EMULATOR_GRID
 from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.grid import Array, air_to_vacuum
 
-#: Single precision: a hundredth of a pixel, and shapes cost half.
+#: Single precision gives a hundredth of a pixel at half the cost.
 _WAVE = EMULATOR_GRID.wave.astype(np.float32)
 _PIX_KMS = LIGHT_KMS * EMULATOR_GRID.log10_step * np.log(10.0)
 
@@ -59,7 +59,7 @@ _QUASAR = np.array(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Starlight:
-    """Emulated stars whose light a contaminant may be made of, on the emulator's grid, ``(n, n_pix)``."""
+    """Emulated stars from which contaminants may be made, on the emulator's grid, ``(n, n_pix)``."""
 
     norm: Array = field(repr=False)
     continuum: Array = field(repr=False)
@@ -90,8 +90,8 @@ def _planck(teff: Array) -> Array:
 def _hydrogen(strength: Array, width_aa: Array, wing: Array) -> Array:
     """Return exp(-τ) of the Balmer and Paschen series.
 
-    Wings fall as a power of the distance, as Stark broadening makes them; columns ``(n, 1)`` are the optical
-    depth at Hβ, the half width there and the power.
+    Wings fall as a power of the distance, as for Stark broadening; columns ``(n, 1)`` are the optical depth
+    at Hβ, the half width there and the power.
     """
     tau = np.zeros((len(strength), _WAVE.size))
     for i, centre in enumerate(_BALMER):
@@ -113,7 +113,7 @@ def _lines(centres: Array, strengths: Array, width_aa: Array) -> Array:
 
 
 def _blur(spectra: Array, sigma_kms: Array) -> Array:
-    """Gaussian blur, each row its own width."""
+    """Gaussian blur with one width per row."""
     return np.stack(
         [
             gaussian_filter1d(row, sigma, mode="nearest")
@@ -123,12 +123,12 @@ def _blur(spectra: Array, sigma_kms: Array) -> Array:
 
 
 def _hot_star(light: Starlight, rng: np.random.Generator) -> Array:
-    """F to O dwarfs, giants and horizontal-branch stars above 7000 K, from the emulator's edge onwards."""
+    """F to O dwarfs, giants and horizontal-branch stars above 7000 K, hotter than the emulator's range."""
     n = len(light.norm)
     teff = np.exp(rng.uniform(np.log(7000), np.log(30000), (n, 1)) - rng.exponential(0.25, (n, 1)))
     teff = np.maximum(teff, 7000 + 400 * rng.random((n, 1)))
     metals = light.norm ** (np.clip((11500 - teff) / 4500, 0, 1) ** 1.5 * _column(rng, n, 0.1, 1.2))
-    # Balmer lines peak near 9500 K; the edge's own are in `metals`.
+    # Balmer lines peak near 9500 K; those of the edge stars are in `metals`.
     peak = np.exp(-0.5 * (np.log(teff / 9500) / 0.38) ** 2)
     edge = np.clip((teff - 7000) / 1500, 0, 1)
     gravity = _column(rng, n, 0.4, 1.0)
@@ -162,7 +162,7 @@ def _titanium_oxide(strength: Array, rng: np.random.Generator) -> Array:
 
 
 def _m_star(light: Starlight, rng: np.random.Generator, *, is_dwarf: bool) -> Array:
-    """Late K to late M: the emulator's cool edge under TiO, on a redder continuum."""
+    """Late K to late M: stars at the emulator's cool edge with TiO and a redder continuum."""
     n = len(light.norm)
     cool = rng.random((n, 1))
     out = light.norm ** _column(rng, n, 0.8, 1.3) * _titanium_oxide(0.04 + 2.2 * cool**1.5, rng)
@@ -232,7 +232,7 @@ def _galaxy(light: Starlight, rng: np.random.Generator) -> Array:
         near = np.abs(_WAVE - centre) < 8 * sigma
         mixed[:, near] += height * np.exp(-0.5 * ((_WAVE[near] - centre) / sigma) ** 2)
     redshift = np.minimum(np.exp(rng.normal(np.log(0.12), 0.8, n)), 0.75)
-    # Bluer than the library a galaxy goes on, mirrored and fainter by the 4000 Å break.
+    # Bluewards of the library the galaxy is its own mirror image, fainter by the 4000 Å break.
     rest = np.concatenate([2 * _WAVE[0] - _WAVE[2600:0:-1], _WAVE])
     extended = np.concatenate([0.8 * mixed[:, 2600:0:-1], mixed], axis=1)
     return np.stack(
@@ -244,7 +244,7 @@ def _galaxy(light: Starlight, rng: np.random.Generator) -> Array:
 
 
 def _quasar(light: Starlight, rng: np.random.Generator) -> Array:
-    """Broad lines and iron on a power law; Lyman-α forest and broad absorption where there are."""
+    """Broad lines and iron on a power law; with Lyman-α forest and broad absorption in some."""
     n = len(light.norm)
     redshift = rng.uniform(0.05, 4.0, (n, 1))
     rest = _WAVE / (1 + redshift)
@@ -264,12 +264,12 @@ def _quasar(light: Starlight, rng: np.random.Generator) -> Array:
 
 
 def _sky(light: Starlight, rng: np.random.Generator) -> Array:
-    """Nothing: what is seen are noise and the rest of the sky."""
+    """Zero flux: only noise and sky residuals are left."""
     return np.zeros_like(light.norm)
 
 
 def _broken_fibre(light: Starlight, rng: np.random.Generator) -> Array:
-    """Fringes, steps, dips and scattered light in place of a star."""
+    """Fringes, steps, dips and scattered light instead of a star."""
     n = len(light.norm)
     x = np.linspace(0, 1, _WAVE.size)
     flux = 1 + sum(

@@ -1,4 +1,4 @@
-"""From what a source is to its light above the air, on the emulator's grid."""
+"""The flux of a source above the atmosphere, on the emulator's grid."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ _EXTINCTION = _extinction(EMULATOR_GRID.wave)
 
 
 def scale_to_magnitude(flux: Array, magnitude: Array, band_aa: tuple[float, float]) -> Array:
-    """Scale fluxes to AB magnitudes in a box-shaped band; what is nothing stays nothing.
+    """Scale fluxes to AB magnitudes in a box-shaped band; zero flux stays zero.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def scale_to_magnitude(flux: Array, magnitude: Array, band_aa: tuple[float, floa
 def doppler(flux: Array, velocity_kms: Array) -> Array:
     """Shift each row by its velocity: a whole number of pixels and a six-point interpolation.
 
-    The grid's pixels are equally wide in velocity, so one set of weights serves a row.
+    The grid's pixels are equally wide in velocity, so one set of weights per row is enough.
     """
     shift = np.log1p(velocity_kms / LIGHT_KMS) / _LN_STEP
     whole = np.floor(shift).astype(int)

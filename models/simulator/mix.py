@@ -1,6 +1,6 @@
-"""What stars there are: populations, carbon, rare kinds and contaminants, as configuration.
+"""The mix of sources as configuration: populations, carbon, rare kinds and contaminants.
 
-A mix is a TOML file like a survey's profile; ``mixes/galaxy.toml`` is the natural one and names its sources.
+A mix is a TOML file like a survey's profile; ``mixes/galaxy.toml`` is the natural mix and cites its sources.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cempstream.processors.grid import Array
 
 MIXES = Path(__file__).parent / "mixes"
 
-#: Stars that are neither of a population's ordinary kind nor of no star at all.
+#: Stars of unusual kinds, in addition to the populations.
 RARE_KINDS = ("cn_strong", "r_star", "ba_star", "ch_star", "carbon_dwarf")
 CONTAMINANTS = (
     "hot_star",
@@ -33,7 +33,7 @@ CONTAMINANTS = (
 
 
 class FractionTable(FrozenTable):
-    """A fraction as a function of [Fe/H], drawn linearly between nodes and level beyond."""
+    """A fraction as a function of [Fe/H], linear between nodes and constant beyond."""
 
     feh: tuple[float, ...]
     value: tuple[float, ...]
@@ -61,7 +61,7 @@ class Population(FrozenTable):
     alpha
         [α/Fe] at the low and at the high end of [Fe/H], see ``Population.alpha_at``.
     dwarfs, turn_off, giants, horizontal
-        Relative numbers of the kinds of stars; magnitude-limited, so giants weigh more than they live.
+        Relative numbers of the kinds of stars; magnitude-limited, so giants are overrepresented.
     turn_off_teff
         Teff of the turn-off at [Fe/H] = 0 and its change per dex.
     rv_kms
@@ -92,7 +92,7 @@ class Carbon(FrozenTable):
     fraction
         Share of stars with [C/Fe] ≥ +0.7 at birth, by [Fe/H].
     turn_off_factor
-        The same among dwarfs and turn-off stars over that of giants, where CH hides at these temperatures.
+        That share for dwarfs and turn-off stars over that of giants; hot stars hide CH.
     no_fraction
         Share of CEMP-no among them, by [Fe/H].
     r_fraction
@@ -113,7 +113,7 @@ class Carbon(FrozenTable):
 
 
 class Mix(FrozenTable):
-    """All that is drawn before a telescope looks.
+    """The mix of sources in the sky, before observation.
 
     Attributes
     ----------
@@ -143,7 +143,7 @@ class Mix(FrozenTable):
 def _check_names(group: str, given: Mapping[str, float], known: tuple[str, ...]) -> None:
     unknown = set(given) - set(known)
     if unknown:
-        raise ValueError(f"'{group}' knows {', '.join(known)}; not {', '.join(sorted(unknown))}")
+        raise ValueError(f"'{group}' has no {', '.join(sorted(unknown))}; it has {', '.join(known)}")
 
 
 def load_mix(name: str | Path) -> Mix:

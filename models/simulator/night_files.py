@@ -1,4 +1,4 @@
-"""Simulated nights on disk: spectra as ``.npz`` that the readers read, and the truth beside them."""
+"""Simulated nights on disk: spectra as ``.npz`` for the readers, and the truth in a second file."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ TRUTH_SUFFIXES = (".csv", ".parquet")
 
 
 def write_night(path: Path, profile: SurveyProfile, n: int, batches: Iterator[SimulatedBatch]) -> Array:
-    """Write a night as it is simulated, holding one batch in memory; the same batches give the same bytes.
+    """Write a night while it is simulated, with one batch in memory; the same batches give the same bytes.
 
     Arrays are those of ``cempstream.processors.readers``: with one grating ``wave`` of one spectrum and
-    tables ``flux`` and ``ivar``; with several the spectra one after another and ``offsets``.
+    tables ``flux`` and ``ivar``; with several, concatenated spectra and ``offsets``.
 
     Returns
     -------
@@ -94,7 +94,7 @@ def _collect(collected: dict[str, list[Array]], batch: SimulatedBatch, *, is_tab
 
 @contextmanager
 def _member(archive: ZipFile, name: str) -> Iterator[IO[bytes]]:
-    # numpy.savez stamps members with the time of day; the same night must be the same bytes.
+    # numpy.savez stores the current time with each array; the same night must give the same bytes.
     info = ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
     with archive.open(info, "w", force_zip64=True) as member:
         yield member

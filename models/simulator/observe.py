@@ -1,4 +1,4 @@
-"""From a source's light to what a survey's pipeline would publish: electrons, noise, faults, calibration."""
+"""Observe a source as a survey publishes it: electrons, noise, faults, calibration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cempstream.processors.grid import Array
 #: h c in erg Å.
 _HC_ERG_AA = 1.98645e-8
 
-#: Line-spread functions are drawn to 5 % in width, so that fibres share a matrix.
+#: Widths of line-spread functions are rounded to 5 %, so that fibres share a matrix.
 _POWER_STEP = 0.05
 
 
@@ -35,7 +35,8 @@ class Observed:
     resolving_power
         As published: a number, or float32 of shape ``(n_pix,)``, slitless ``(n, n_pix)``.
     contamination
-        Slitless: fraction of the flux said to be a neighbour's, float32, shape ``(n, n_pix)``; else None.
+        Slitless: published fraction of the flux from neighbouring sources, float32, shape ``(n, n_pix)``;
+        else None.
     snr
         Median S/N per Å without faults, 0 where there is no source, shape ``(n,)``.
     """
@@ -58,7 +59,7 @@ def observe(
     flux
         At rest above the air, 1e-17 erg/s/cm²/Å on ``EMULATOR_GRID``, shape ``(n, EMULATOR_GRID.n_pix)``.
     velocity_kms
-        What the source's motion shifts it by, shape ``(n,)``.
+        Radial velocity by which each source is shifted, shape ``(n,)``.
     """
     n = len(flux)
     wave = grating.wave
@@ -93,9 +94,9 @@ def observe(
     ivar_factor = np.exp(faults.ivar_error * rng.standard_normal((n, 1))).astype(np.float32)
     mask = np.zeros(counts.shape, dtype=np.uint8)
     _strike(counts, sigma, mask, profile, rng)
-    # What the pipeline divides by: its idea of the response, and its correction of the air.
+    # The pipeline divides by its estimate of the response and by its telluric correction.
     left = np.float32(1.0 - faults.telluric)
-    # The aperture's loss is put right by photometry where fluxes are absolute; a factor is open elsewhere.
+    # Absolute fluxes are corrected for aperture loss by photometry; others keep an arbitrary factor.
     known = aperture if profile.flux_unit == "absolute" else exposure.aperture_fraction
     response = (
         electrons_per_flux * np.float32(known) * np.exp(-depth * left - _smooth_error(n, wave, profile, rng))
@@ -131,7 +132,7 @@ def _sky_electrons(
         1e17 * AB_ZERO_CGS * 10.0 ** (-0.4 * exposure.sky_mag_arcsec2.at(wave)) * LIGHT_AA_PER_S / wave**2
     )
     continuum = surface * exposure.aperture_arcsec2 * electrons_per_flux
-    if profile.slitless is not None:  # the sky's whole band falls on every pixel
+    if profile.slitless is not None:  # every pixel gets the sky of the whole band
         continuum = np.full(wave.size, continuum.sum())
     lines = 1e17 * exposure.line_sky * airglow(wave, pixel_aa, grating.resolving_power.at(wave))
     lines = lines * exposure.aperture_arcsec2 * electrons_per_flux
@@ -143,7 +144,7 @@ def _fibre_widths(n: int, grating: Grating, rng: np.random.Generator) -> Array:
 
 
 def _blur(n: int, profile: SurveyProfile, rng: np.random.Generator) -> Array:
-    """Return how much wider than a point source's the line-spread functions are."""
+    """Return the width of the line-spread functions over that of a point source."""
     if profile.slitless is None:
         return np.ones(n)
     is_extended = rng.random(n) < profile.slitless.extended
@@ -164,7 +165,7 @@ def _matrix(grating: Grating, key: int) -> csr_array:
 
 
 def _smooth_and_sample(flux: Array, grating: Grating, width: Array) -> Array:
-    """Smooth by each row's own line-spread function and sample at the pixels."""
+    """Smooth by the line-spread function of each row and sample at the pixels."""
     keys = np.rint(np.log(width) / _POWER_STEP).astype(int)
     out = np.empty((len(flux), grating.pixels.n_pix), dtype=np.float32)
     for key in np.unique(keys):
@@ -174,7 +175,7 @@ def _smooth_and_sample(flux: Array, grating: Grating, width: Array) -> Array:
 
 
 def _with_neighbours(seen: Array, slitless: Slitless, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Lay other sources' traces over some of the spectra; return them and the contamination as published."""
+    """Add traces of other sources to some spectra; return them and the contamination as published."""
     n, n_pix = seen.shape
     other = seen[rng.permutation(n)]
     share = np.where(rng.random(n) < slitless.contaminated, 10 ** rng.uniform(-2.0, 0.3, n), 0.0)
@@ -191,7 +192,7 @@ def _with_neighbours(seen: Array, slitless: Slitless, rng: np.random.Generator) 
 
 
 def _ragged(n: int, n_pix: int, length_pix: int, rng: np.random.Generator) -> Array:
-    """Return unit noise that is the same within about ``length_pix``, plus as much for the whole spectrum."""
+    """Return unit noise correlated over about ``length_pix``, plus as much common to the whole spectrum."""
     steps = rng.standard_normal((n, n_pix // length_pix + 1), dtype=np.float32)
     whole = rng.standard_normal((n, 1), dtype=np.float32)
     return np.asarray((np.repeat(steps, length_pix, axis=1)[:, :n_pix] + whole) / np.float32(2**0.5))
@@ -216,13 +217,13 @@ def _strike(
 
 
 def _smooth_error(n: int, wave: Array, profile: SurveyProfile, rng: np.random.Generator) -> Array:
-    """Return ln of the flux calibration's error: a few waves no shorter than the given scale."""
+    """Return ln of the error of the flux calibration: a few waves, not shorter than the given scale."""
     faults = profile.faults
     n_waves = 4
     period_aa = faults.calibration_scale_aa * np.exp(rng.uniform(np.log(2.0), np.log(12.0), (n, n_waves, 1)))
     phase = rng.uniform(0, 2 * np.pi, (n, n_waves, 1))
     height = faults.calibration_error * rng.standard_normal((n, n_waves, 1)) * np.sqrt(2.0 / n_waves)
-    # Drawn at a hundred nodes: a calibration is smooth.
+    # Computed at a hundred nodes, as the error is smooth.
     nodes = np.linspace(wave[0], wave[-1], 100)
     error = (height * np.sin(2 * np.pi * nodes / period_aa + phase)).sum(axis=1)
     return np.asarray(error.astype(np.float32) @ _between(nodes, wave))

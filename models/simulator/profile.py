@@ -1,7 +1,7 @@
-"""Survey profiles: what a telescope does to a spectrum, as data that an operator can read and add to.
+"""Survey profiles: the effects of telescope and instrument on a spectrum, as data that users can extend.
 
-A profile is a TOML file beside this module or anywhere else. Unknown keys are refused, so that a misspelt one
-is not silently without effect.
+A profile is a TOML file in ``profiles/`` or anywhere else. Unknown keys are refused, so that a misspelt one
+is not silently ignored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class FrozenTable(BaseModel):
 
 
 class Nodes(FrozenTable):
-    """A smooth curve of wavelength, drawn linearly between nodes and level beyond them.
+    """A smooth function of wavelength, linear between nodes and constant beyond them.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Nodes(FrozenTable):
     @model_validator(mode="after")
     def _check(self) -> Nodes:
         if len(self.wave_aa) != len(self.value) or len(self.wave_aa) == 0:
-            raise ValueError(f"{len(self.wave_aa)} wavelengths and {len(self.value)} values; equally many")
+            raise ValueError(f"{len(self.wave_aa)} wavelengths and {len(self.value)} values; give as many")
         if any(b <= a for a, b in zip(self.wave_aa, self.wave_aa[1:], strict=False)):
             raise ValueError("'wave_aa' must increase")
         return self
@@ -66,23 +66,23 @@ class GridTable(FrozenTable):
 
     @property
     def grid(self) -> WavelengthGrid:
-        """The grid as the packets say it."""
+        """The grid as in the packets."""
         if self.kind == "log10":
             return LogGrid(self.start, self.step, self.n_pix)
         return LinearGrid(self.start, self.step, self.n_pix)
 
 
 class Grating(FrozenTable):
-    """One spectrograph arm or grating: what one packet holds.
+    """One spectrograph arm or grating, whose spectrum is one packet.
 
     Attributes
     ----------
     name
-        Stands in the packet; empty where the survey joins its arms.
+        Given in the packet; empty where the survey joins its arms.
     resolving_power
-        λ/FWHM against wavelength.
+        λ/FWHM as a function of wavelength.
     declared_power
-        What the packet says; 0 for the true one, pixel by pixel.
+        Value in the packet; 0 for the true one, pixel by pixel.
     power_scatter
         Relative 1σ between fibres.
     throughput
@@ -105,16 +105,16 @@ class Grating(FrozenTable):
 
 
 class ExposureProfile(FrozenTable):
-    """How much light is gathered and what noise comes with it.
+    """How much light is collected, and its sources of noise.
 
     Attributes
     ----------
     aperture_arcsec2
-        Sky that a fibre or the extraction of a slitless trace sees.
+        Area of sky in a fibre or in the extraction of a slitless trace.
     aperture_fraction
         Share of a point source's light within it.
     aperture_scatter
-        Relative 1σ of that share from fibre to fibre.
+        Relative 1σ of that share between fibres.
     sky_mag_arcsec2
         AB magnitude of a square arcsec of sky.
     line_sky
@@ -148,28 +148,28 @@ class Magnitudes(FrozenTable):
 
 
 class Faults(FrozenTable):
-    """What goes wrong between the sky and the packet.
+    """Errors and artefacts of observation and reduction.
 
     Attributes
     ----------
     calibration_error
         1σ of the smooth error of the flux calibration, relative.
     calibration_scale_aa
-        Over how many Å it changes.
+        Scale in Å over which it changes.
     sky_residual
-        1σ of what is left of the sky's lines, relative to them.
+        1σ of the residuals of sky lines, relative to the lines.
     telluric
-        Share of the O2 and water bands left in the spectra: 1 where nobody corrects them.
+        Share of the O2 and water bands left in the spectra: 1 where they are not corrected.
     cosmic_rays
-        Mean number per spectrum that survive; of them ``cosmic_rays_flagged`` are masked.
+        Mean number per spectrum that remain; a share ``cosmic_rays_flagged`` of them is masked.
     bad_columns
         Mean number of masked runs of pixels.
     ivar_error
-        1σ of ln(claimed ivar / true), from spectrum to spectrum.
+        1σ of ln(published ivar / true), between spectra.
     velocity_zero_kms
         1σ of the wavelength calibration.
     zero_point_pix
-        Slitless: the zero point is wrong by up to this many pixels, evenly.
+        Slitless: the zero point is wrong by up to this many pixels, uniformly.
     """
 
     calibration_error: NotNegative = 0.0
@@ -185,18 +185,18 @@ class Faults(FrozenTable):
 
 
 class Slitless(FrozenTable):
-    """What only spectra without slits suffer.
+    """Effects that only slitless spectra have.
 
     Attributes
     ----------
     extended
         Share of the stars that look extended (bad focus, close pairs), besides the galaxies.
     largest_blur
-        Extended sources have their line-spread function up to this much wider.
+        Line-spread functions of extended sources are wider by up to this factor.
     contaminated
         Share of the spectra on which a neighbour's trace falls.
     contamination_error
-        1σ of ln(contamination said / true).
+        1σ of ln(published contamination / true).
     """
 
     extended: Fraction = 0.05
@@ -211,7 +211,7 @@ class SurveyProfile(FrozenTable):
     Attributes
     ----------
     source
-        Where the figures come from.
+        References for the figures.
     flux_unit
         ``relative``: calibrated up to a factor; ``absolute``: 1e-17 erg/s/cm²/Å.
     exposure_size

@@ -1,4 +1,4 @@
-"""A survey's night, reproducible from its seed: spectra as packets hold them, with the truth."""
+"""Simulate a survey's night, reproducible from its seed: spectra as in packets, with the truth."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from cempstream.models.simulator.strata import Strata, draw_stratified
 from cempstream.processors.grid import Array
 from cempstream.processors.spectrum import Spectrum
 
-#: Sources drawn, computed and observed at once; a seed's night does not depend on how many are asked for.
+#: Sources simulated at once; the first spectra of a night are the same for any number of spectra.
 BLOCK = 256
 
 #: When a simulated night begins.
@@ -57,8 +57,8 @@ class SimulatedBatch:
     observed
         The arrays as published.
     truth
-        Structured array of ``TRUTH_DTYPE``, shape ``(n,)``; labels are NaN where the source is no star of
-        the library. ``weight`` is the number of natural sources that a row stands for.
+        Structured array of ``TRUTH_DTYPE``, shape ``(n,)``; labels are NaN for sources that are not
+        stars of the library. ``weight`` is the number of natural sources that a row represents.
     """
 
     profile: SurveyProfile
@@ -77,7 +77,7 @@ class SimulatedBatch:
         Parameters
         ----------
         reduced_at
-            When the survey's pipeline ended, UTC; the night's own time unless told.
+            When the survey's pipeline ended, UTC; by default a time in the night.
         """
         grid = self.grating.pixels.grid
         power = self.observed.resolving_power
@@ -125,16 +125,16 @@ def simulate(
     strata: Strata | None = None,
     emulator: Emulator | None = None,
 ) -> Iterator[SimulatedBatch]:
-    """Simulate ``n`` spectra; the same seed gives the same bytes, and the first of more are the same.
+    """Simulate ``n`` spectra; the same seed gives the same bytes, whatever ``n``.
 
     Where a survey has several gratings, each source yields one spectrum through each; ``n`` counts spectra.
 
     Parameters
     ----------
     strata
-        Keep only a share of the easy sources and weight them up; every source weighs 1 without.
+        Keep only a share of the easy sources, with larger weights; without it every weight is 1.
     emulator
-        The shipped one unless told.
+        The shipped one by default.
     """
     emulator = emulator or Emulator.load()
     n_gratings = len(profile.grating)
@@ -143,7 +143,7 @@ def simulate(
     while n_left > 0:
         n_sources = min(BLOCK, -(-n_left // n_gratings))
         for index, batch in enumerate(_block(profile, seed, block, mix, strata, emulator)):
-            # With two gratings and an odd n the last source goes without its second spectrum.
+            # With two gratings and an odd n the second spectrum of the last source is left out.
             n_rows = min(n_sources, (n_left + n_gratings - 1 - index) // n_gratings)
             yield _first_rows(batch, n_rows)
         n_left -= n_sources * n_gratings

@@ -1,4 +1,4 @@
-"""The night sky's emission lines and the air's absorption bands, for what is left of them in spectra."""
+"""Emission lines of the night sky and telluric absorption bands, to simulate their residuals in spectra."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def telluric_depths(wave: Array, rng: np.random.Generator, n: int) -> Array:
         if not inside.any():
             continue
         x = (wave[inside] - first) / (last - first)
-        # Sharp at the blue head, ragged behind it; the same ragged shape every night.
+        # Sharp at the blue head, irregular redwards of it; the same shape every night.
         shape = np.minimum(x / 0.08, 1.0) * (1 - x) ** 0.6 * (1 + 0.35 * np.sin(61 * x) * np.cos(23 * x))
         is_oxygen = first in (6278, 6868, 7595)
         tau[:, inside] += -np.log(1 - depth) * shape * airmass**0.6 * (1.0 if is_oxygen else water)

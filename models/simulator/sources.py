@@ -1,4 +1,4 @@
-"""Draw what a fibre points at: a star of some population with its abundances, or no star at all."""
+"""Draw sources: stars of some population with their abundances, or contaminants."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cempstream.models.emulator.labels import LABEL_NAMES, highest_cfe, move_int
 from cempstream.models.simulator.mix import CONTAMINANTS, RARE_KINDS, Mix, Population
 from cempstream.processors.grid import Array
 
-#: What a source is, in the order of the codes in ``Sources.kind``.
+#: Kinds of source, in the order of the codes in ``Sources.kind``.
 ORDINARY_KINDS = ("dwarf", "turn_off", "giant", "horizontal")
 KINDS = ORDINARY_KINDS + RARE_KINDS + CONTAMINANTS
 KIND_CODE = {name: code for code, name in enumerate(KINDS)}
@@ -31,7 +31,7 @@ _NORMAL, _S, _NO, _R = range(4)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sources:
-    """Sources before any spectrum is computed; cheap, so that most may be thrown away again.
+    """Sources before any spectrum is computed; drawing them is cheap, so most may be dropped again.
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Sources:
     population
         Index into the mix's populations, int8, shape ``(n,)``.
     labels
-        In the order of ``LABEL_NAMES``, all within the emulator's range, float64, shape ``(n, 11)``. Of a
+        In the order of ``LABEL_NAMES``, all within the emulator's range, float64, shape ``(n, 11)``. For a
         contaminant: the star that some of its light may come from.
     rv_kms, ebv
         float64, shape ``(n,)``.
@@ -57,7 +57,7 @@ class Sources:
 
     @property
     def is_star(self) -> Array:
-        """Whether the emulator made it and the labels mean something, bool, shape ``(n,)``."""
+        """Whether it is a star of the emulator with valid labels, bool, shape ``(n,)``."""
         return np.asarray(self.kind < _FIRST_CONTAMINANT)
 
     def take(self, rows: Array) -> Sources:
@@ -111,7 +111,7 @@ def _choose(rng: np.random.Generator, share: Array, n: int) -> Array:
 
 
 def _draw_stars(n: int, part: Population, rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
-    """Return kind, Teff, log g and [Fe/H] of a population's stars, along tracks of its age."""
+    """Return kind, Teff, log g and [Fe/H] of a population's stars, along tracks for its age."""
     feh = part.feh_mean + part.feh_sigma * rng.standard_normal(n) - rng.exponential(1.0, n) * part.feh_tail
     feh = np.clip(feh, -4.0, 0.5)
     kind = _choose(rng, np.array([part.dwarfs, part.turn_off, part.giants, part.horizontal]), n)
@@ -165,7 +165,7 @@ def _alpha(part: Population, feh: Array) -> Array:
 
 
 def _draw_abundances(named: dict[str, Array], mix: Mix, rng: np.random.Generator) -> None:
-    """Add the abundances: ordinary stars, and carbon as the mix has it."""
+    """Add the abundances: those of ordinary stars, and carbon as in the mix."""
     logg, feh, afe = named["logg"], named["feh"], named["afe"]
     n = feh.size
     noise = rng.standard_normal((5, n))
@@ -183,7 +183,7 @@ def _draw_abundances(named: dict[str, Array], mix: Mix, rng: np.random.Generator
     mean = np.where(group == _R, 0.5 * (mean + carbon.high_ac[0]), mean)
     sigma = np.where(is_high, carbon.high_ac[1], carbon.low_ac[1])
     rich = mean + sigma * noise[1] - SOLAR_CARBON - feh
-    # What makes the star CEMP is given; a group's mean does not undo it.
+    # The star was drawn as CEMP; the scatter of its group must not change that.
     rich = 0.7 + np.abs(rich - 0.7)
     rows = np.flatnonzero(group != _NORMAL)
     born[rows] = np.minimum(rich[rows], highest_cfe(feh[rows]))
@@ -249,7 +249,7 @@ def _r_star(n: int, rng: np.random.Generator) -> dict[str, Array]:
 
 
 def _ba_star(n: int, rng: np.random.Generator) -> dict[str, Array]:
-    """Giants and dwarfs that a companion has given barium and some carbon, C/O below 1."""
+    """Giants and dwarfs with barium and some carbon from a companion, C/O below 1."""
     feh = np.clip(-0.3 + 0.25 * rng.standard_normal(n), -1.0, 0.2)
     return {
         "feh": feh,
@@ -260,7 +260,7 @@ def _ba_star(n: int, rng: np.random.Generator) -> dict[str, Array]:
 
 
 def _ch_star(n: int, rng: np.random.Generator) -> dict[str, Array]:
-    """Metal-poor giants with s-process and carbon; the metal-poorer of them are CEMP by definition."""
+    """Metal-poor giants with s-process and carbon; the most metal-poor of them are CEMP by definition."""
     feh = np.clip(-1.0 + 0.4 * rng.standard_normal(n), -2.2, -0.3)
     logg = rng.uniform(0.6, 3.0, n)
     ofe = np.full(n, 0.35)

@@ -1,8 +1,8 @@
-"""Importance sampling: keep what is hard, thin out what is easy, and weight what is kept.
+"""Importance sampling: keep all difficult sources and a share of the easy ones, with weights.
 
 A natural night holds one CEMP star in some thousands, and the false alarms that matter come from a few rare
-kinds. Drawing labels costs next to nothing beside computing spectra, so sources are drawn in their natural
-shares and most of the easy ones dropped before any spectrum is made: each that is kept stands for
+kinds. Drawing labels is far cheaper than computing spectra, so sources are drawn in their natural shares and
+most of the easy ones are dropped before any spectrum is computed: each kept source represents
 1 / (share kept).
 """
 
@@ -29,14 +29,14 @@ class Strata:
     cemp
         CEMP stars.
     boundary
-        Stars that are not, but nearly: metal-poor with some carbon, more metal-rich with much, CEMP only
-        after correction for evolution.
+        Stars that are almost CEMP: metal-poor with some carbon, more metal-rich with much, or CEMP only after
+        correction for evolution.
     metal_poor
         Other stars below [Fe/H] = -0.8.
     ordinary
         All other stars.
     contaminant
-        What the library cannot make.
+        Sources outside the library.
     """
 
     cemp: float = 1.0
@@ -72,9 +72,9 @@ def draw_stratified(n: int, mix: Mix, strata: Strata, rng: np.random.Generator) 
     Returns
     -------
     Sources
-        What was kept.
+        The sources that were kept.
     Array
-        How many natural sources each stands for, shape ``(n,)``.
+        How many natural sources each represents, shape ``(n,)``.
     """
     kept: list[Sources] = []
     weights: list[Array] = []
