@@ -1,4 +1,4 @@
-"""From labels to the number fractions of the elements."""
+"""Convert labels to the number fractions of the elements."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from cempstream.models.synthesis.library_stars import Star
 from cempstream.processors.grid import Array
 
 #: The Sun's photosphere, log10(N/N_H) + 12 for Z = 1 to 92 (Asplund et al. 2009, ARA&A 47, 481, table 1); "-"
-#: where it gives no value: the library leaves those elements out instead of taking the meteorites'.
+#: where it gives no value: the library leaves those elements out instead of using meteoritic values.
 _SOLAR_PHOTOSPHERE = """
     12.00 10.93  1.05  1.38  2.70  8.43  7.83  8.69  4.56  7.93  6.24  7.60  6.45  7.51
      5.41  7.12  5.50  6.40  5.03  6.34  3.15  4.95  3.93  5.64  5.43  7.50  4.99  6.22
@@ -19,7 +19,7 @@ _SOLAR_PHOTOSPHERE = """
         -     -     -     -     -  0.02     -     -
 """
 
-#: log10(N/N_H) + 12 that stands for "none"; Synspec wants a positive number for each of its 99 elements.
+#: log10(N/N_H) + 12 that means "none"; Synspec needs a positive number for each of its 99 elements.
 _NONE = -9.99
 N_ELEMENTS = 99
 

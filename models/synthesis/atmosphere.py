@@ -12,7 +12,7 @@ import numpy as np
 
 from cempstream.processors.grid import Array
 
-#: File of each metallicity: alpha-enhanced below solar, scaled-solar from there on.
+#: File of each metallicity: alpha-enhanced below solar, scaled-solar from solar up.
 GRID_FILES = {
     -4.0: "am40ak2odfnew.dat",
     -2.5: "am25ak2odfnew.dat",
@@ -63,12 +63,12 @@ class AtmosphereGrid:
             ) from None
 
     def interpolate(self, teff_k: float, logg: float, mh: float) -> Array:
-        """Return a model between the grid's, layer by layer linear in the logarithm of all four columns.
+        """Interpolate a model, layer by layer, linearly in the logarithm of all four columns.
 
         Raises
         ------
         AtmosphereNotCovered
-            When a corner of the cell does not exist.
+            A corner of the cell does not exist.
         """
         corners = product(
             _bracket(teff_k, np.arange(_FIRST_TEFF_K, _LAST_TEFF_K + 1.0, _TEFF_STEP_K)),
@@ -76,7 +76,7 @@ class AtmosphereGrid:
             _bracket(mh, np.array(sorted(GRID_FILES))),
         )
         weighted = [(wt * wg * wm, (t, g, m)) for (t, wt), (g, wg), (m, wm) in corners if wt * wg * wm > 0.0]
-        if len(weighted) == 1:  # a node; the logarithm and back would cost its last digit
+        if len(weighted) == 1:  # a node; taking the logarithm and back would change its last digit
             return self.node(*weighted[0][1])
         return np.asarray(np.exp(sum(weight * np.log(self.node(*corner)) for weight, corner in weighted)))
 

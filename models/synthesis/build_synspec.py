@@ -18,7 +18,7 @@ from cempstream.models.synthesis.patches import PATCHES, apply_patches
 
 _SOURCE = "synspec54.f"
 
-#: The source is FORTRAN 77 that counts on static variables; its common blocks are larger than 2 GB.
+#: The source is FORTRAN 77 that relies on static variables; its common blocks are larger than 2 GB.
 _FLAGS = ("-O3", "-std=legacy", "-fno-automatic", "-w")
 _LARGE_DATA_FLAG = "-mcmodel=medium"
 
@@ -40,12 +40,12 @@ class Synspec:
 
 
 def build_synspec(cache: Path) -> Synspec:
-    """Return Synspec, fetching and compiling it when the cache does not hold it.
+    """Return Synspec from the cache, or fetch and compile it.
 
     Raises
     ------
     SynthesisError
-        When there is no gfortran, the source cannot be had, or it does not compile.
+        There is no gfortran, the source cannot be fetched, or it does not compile.
     """
     compiler = find_gfortran()
     flags = _flags()
@@ -68,7 +68,7 @@ def build_synspec(cache: Path) -> Synspec:
             words = " / ".join(run.stderr.strip().splitlines()[-3:])
             raise SynthesisError(f"{compiler} could not compile Synspec: {words}")
         shutil.move(Path(scratch) / "python" / "synspec" / "data", new / "data")
-        if home.exists():  # another process was quicker
+        if home.exists():  # another process was faster
             return synspec
         os.replace(new, home)
     return synspec

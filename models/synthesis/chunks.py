@@ -1,4 +1,4 @@
-"""Files of the library: chunks of a run, and one file of many."""
+"""Files of the library: the chunks of a run, and merged files."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from cempstream.models.synthesis.library_stars import EVERYTHING
 from cempstream.models.synthesis.linelists import LineSet
 from cempstream.processors.grid import Array
 
-#: What the shared library is, whose file does not say so.
+#: Stratum and seed of the shared library, whose file does not state them.
 _SHARED_SEED = 7
 
 #: Line set of published spectra from which the impossible lines were taken out, see ``mend``.
 MENDED = "mended"
 
-#: Line set of published spectra of which that was only estimated, see ``estimate``.
+#: Line set of published spectra for which that was only estimated, see ``estimate_mended``.
 ESTIMATED = "estimated"
 
-#: Of the same star computed more than once the first of these is taken.
+#: Of several spectra of one star, the one whose line set comes first here is used.
 _PREFERENCE = (LineSet.CLEANED.value, MENDED, ESTIMATED, LineSet.PUBLISHED.value)
 
 _SUFFIX = ".npz"
@@ -32,7 +32,7 @@ _SUFFIX = ".npz"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LibraryRows:
-    """Spectra with where they come from.
+    """Spectra with their labels and origin.
 
     Attributes
     ----------
@@ -72,12 +72,12 @@ class LibraryRows:
 
 
 def write_rows(path: Path, rows: LibraryRows, with_grids: bool = False) -> None:
-    """Write rows in the shared library's layout; the file appears whole or not at all.
+    """Write rows in the shared library's layout, atomically.
 
     Parameters
     ----------
     with_grids
-        Also write ``wave`` and ``cont_wave``, as a library on its own needs them.
+        Also write ``wave`` and ``cont_wave``, which a complete library needs.
     """
     arrays = {
         "norm": rows.norm,
@@ -113,7 +113,7 @@ def read_rows(path: Path) -> LibraryRows:
 
 
 def chunk_path(folder: Path, stratum: str, seed: int, line_set: str, first_index: int) -> Path:
-    """Return where the chunk that begins with this position belongs."""
+    """Return the path of the chunk that begins at this position."""
     return folder / f"{line_set}_{stratum}_{seed}_{first_index:06d}{_SUFFIX}"
 
 
@@ -138,12 +138,12 @@ def library_files(paths: Sequence[Path]) -> list[Path]:
 def merge(paths: Sequence[Path]) -> LibraryRows:
     """Join files of the library, each star once.
 
-    A star of the same stratum, seed and index is taken with cleaned lines before mended and published ones.
+    Of stars with equal stratum, seed and index, cleaned lines are preferred to mended and published ones.
 
     Raises
     ------
     FileNotFoundError
-        When there is nothing to join.
+        There is nothing to join.
     """
     files = library_files(paths)
     if not files:

@@ -1,4 +1,4 @@
-"""What a person can mend, and what one star can do wrong."""
+"""The errors of the synthesis: of its setup, and of a single star."""
 
 from __future__ import annotations
 

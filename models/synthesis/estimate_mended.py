@@ -1,7 +1,7 @@
-"""Estimate what mending would make of published spectra, from those that were mended.
+"""Estimate the result of ``mend`` for published spectra, from those to which it was applied.
 
-Mending takes a second or more of a processor for each star; what the impossible lines take from a pixel,
-given their opacity and the flux there, is much the same in all stars. Some hundred mended stars teach it.
+``mend`` takes a CPU second or more per star; what the impossible lines absorb in a pixel, given their
+opacity and the flux there, is nearly the same in all stars. About a hundred mended stars are enough.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from cempstream.models.synthesis.mend import impossible_opacity, molecules_over_
 from cempstream.models.synthesis.packages import ATLAS9, fetch
 from cempstream.processors.grid import Array
 
-#: A line's opacity x counts as log(1 + s x) / s, for lines saturate: s from weak lines to the strongest.
+#: A line's opacity x counts as log(1 + s x) / s, as lines saturate; values of s for weak to strong lines.
 _SATURATIONS = (1.0, 5.0, 25.0, 125.0, 625.0)
 
-#: Nothing is done where the opacity is below.
+#: Nothing is changed where the opacity is lower.
 _LEAST_OPACITY = 1e-4
 
-#: Pixels over which the flux is averaged to say how crowded the lines are.
+#: Pixels over which the flux is averaged, as a measure of line crowding.
 _NEIGHBOURHOOD_PIX = 15.0
 
-#: Darker pixels count as so dark.
+#: Lower limit of the flux of a pixel.
 _DARKEST = 0.02
 
-#: Labels that the depths depend on beside the opacity.
+#: Labels on which the depths depend, in addition to the opacity.
 _LABELS = tuple(LABEL_NAMES.index(name) for name in ("teff", "logg", "feh", "cfe", "vmic"))
 
-#: Fewer pairs teach nothing.
+#: Fewer pairs are not enough to learn from.
 MIN_PAIRS = 20
 
 
@@ -90,7 +90,7 @@ def merge_estimated(sources: Sequence[Path], cache: Path) -> LibraryRows:
 
 
 def _features(norm: Array, labels: Array, lines: MoogLines, grid: AtmosphereGrid) -> tuple[Array, Array]:
-    """Return the pixels that the lines reach, shape ``(m,)``, and what their depth depends on there."""
+    """Return the pixels that the lines affect, shape ``(m,)``, and the features for their depth."""
     star = Star.from_row(labels)
     log_ch, temperature = molecules_over_continuum(star, grid)
     opacity = np.stack(

@@ -1,4 +1,4 @@
-"""A library from nothing: plan, compute in parallel, write chunks that a stopped run goes on from."""
+"""Compute a library: plan, compute in parallel, and write chunks from which a stopped run continues."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ logger = logging.getLogger(__name__)
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-#: Spectra in a file; what a stopped run loses at most, per worker.
+#: Spectra in a file, which is the most that a stopped run loses per worker.
 CHUNK_SIZE = 8
 
-#: Called with the number of spectra that exist and the number that is due.
+#: Called with the number of spectra that exist and the total number.
 TellChunks = Callable[[int, int], None]
 
 
@@ -44,14 +44,14 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class GridRun:
-    """How a run ended.
+    """The result of a run.
 
     Attributes
     ----------
     n_computed, n_before
-        Spectra computed now, and found from earlier runs.
+        Spectra computed in this run, and found from earlier runs.
     failures
-        What could not be computed and why.
+        Stars that could not be computed, with the reason.
     """
 
     n_computed: int
@@ -60,12 +60,12 @@ class GridRun:
 
 
 def prepare(cache: Path, line_set: LineSet = LineSet.CLEANED) -> SynspecRunner:
-    """Fetch, compile and convert all that a star needs.
+    """Fetch, compile and convert everything needed to compute a star.
 
     Raises
     ------
     SynthesisError
-        When there is no gfortran or a package cannot be had.
+        There is no gfortran, or a package cannot be fetched.
     """
     cache.mkdir(parents=True, exist_ok=True)
     return SynspecRunner(
@@ -87,20 +87,20 @@ def run_grid(
     line_set: LineSet = LineSet.CLEANED,
     progress: TellChunks | None = None,
 ) -> GridRun:
-    """Compute a library, or what is missing of it.
+    """Compute a library, or its missing part.
 
     Parameters
     ----------
     n
         Stars of the sequence over all of label space, positions 0 to n - 1.
     workers
-        Synspecs at a time; each takes about 0.3 GB of memory.
+        Synspec processes that run in parallel; each takes about 0.3 GB of memory.
     out
         Folder of the chunks.
     strata
-        Stars of further strata by name; they are mixed evenly among the others.
+        Number of stars of further strata by name; they are mixed evenly among the others.
     given
-        Files of spectra that exist, with whatever lines: their positions come last.
+        Files of existing spectra, with any line set: their positions are computed last.
     """
     chunks = plan_chunks({EVERYTHING: n, **(strata or {})}, _taken(given, seed))
     done = computed(out, line_set)
@@ -128,19 +128,19 @@ def run_grid(
                     n_computed += len(rows.index)
                 report(n_before + n_tried, n_due)
         finally:
-            stop.set()  # the pool waits for its threads: an interrupted run ends with the star at hand
+            stop.set()  # the pool waits for its threads: an interrupted run ends after the current stars
     return GridRun(n_computed, n_before, tuple(failures))
 
 
 def plan_chunks(counts: Mapping[str, int], taken: frozenset[int] = frozenset()) -> list[Chunk]:
-    """Cut the strata into chunks and mix them evenly, so that a library stopped early has its share of each.
+    """Cut the strata into chunks and mix them evenly, so that a run stopped early has a share of each.
 
     Parameters
     ----------
     counts
         Stars by stratum.
     taken
-        Positions of the sequence over everything that come after all others.
+        Positions of the sequence over all of label space that come last.
     """
     placed: list[tuple[float, Chunk]] = []
     for name, count in counts.items():
@@ -201,7 +201,7 @@ def _taken(given: Sequence[Path], seed: int) -> frozenset[int]:
 
 
 def _pending(chunks: Sequence[Chunk], done: set[tuple[str, int, int]], seed: int) -> Iterator[Chunk]:
-    """Yield what is missing of each chunk."""
+    """Yield the missing part of each chunk."""
     for chunk in chunks:
         missing = tuple(i for i in chunk.indices if (chunk.stratum, seed, i) not in done)
         if missing:
@@ -211,7 +211,7 @@ def _pending(chunks: Sequence[Chunk], done: set[tuple[str, int, int]], seed: int
 def in_parallel(
     pool: ThreadPoolExecutor, workers: int, items: Iterable[_Item], compute: Callable[[_Item], _Result]
 ) -> Iterator[_Result]:
-    """Yield results as they end; only as many are begun as there are workers, so a stop is prompt."""
+    """Yield results as they end; only one task per worker is started, so that a stop is prompt."""
     left = iter(items)
     running: set[Future[_Result]] = set()
     while True:
@@ -227,4 +227,4 @@ def in_parallel(
 
 
 def _silent(n_done: int, n_due: int) -> None:
-    """Report to nobody."""
+    """Report nothing."""

@@ -1,4 +1,4 @@
-"""From Synspec's output to a row of the library: continuum-normalised, R = 5000, on the library's grid."""
+"""Convert Synspec's output to a row of the library: continuum-normalised, R = 5000, on the library's grid."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from cempstream.models.emulator.labels import (
 )
 from cempstream.processors.grid import Array
 
-#: 12C/13C has three values because the isotopologues' line lists are made once for each.
+#: 12C/13C has three values because a line list is made for each.
 ISOTOPE_RATIOS = (5, 20, 89)
 
 #: Columns of the Sobol sequence.
@@ -46,7 +46,7 @@ class Star:
 
 @dataclass(frozen=True, slots=True)
 class Stratum:
-    """A part of label space with a Sobol sequence of its own.
+    """A part of label space with a separate Sobol sequence.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Stratum:
     teff_k, feh, cfe
         Lowest and highest value; [C/Fe] ends at ``MAX_CARBON_OVER_H`` - [Fe/H] in any case.
     logg
-        Lowest and highest log g; the atmospheres' own limit holds in any case.
+        Lowest and highest log g; the limit of the atmospheres holds in any case.
     """
 
     name: str
@@ -91,12 +91,12 @@ def sobol_labels(stratum: Stratum, seed: int, indices: Array) -> Array:
     Returns
     -------
     Array
-        float64, shape ``(n, 11)`` in the order of ``LABEL_NAMES``; the same whatever else is asked for.
+        float64, shape ``(n, 11)`` in the order of ``LABEL_NAMES``; each row depends on its position alone.
     """
     indices = np.asarray(indices, dtype=np.intp)
     if indices.size == 0:
         return np.empty((0, len(LABEL_NAMES)))
-    # A power of two keeps the sequence's balance, and scipy from warning; the points do not depend on it.
+    # With a power of two the sequence is balanced and scipy does not warn; the points are the same.
     n_points = max(8192, 1 << int(indices.max()).bit_length())
     # Named `seed`, not `rng`: the shared library was drawn with it.
     points = qmc.Sobol(_N_DIMENSIONS, seed=seed + stratum.seed_offset).random(n_points)[indices]

@@ -16,19 +16,19 @@ from cempstream.models.synthesis.library_stars import ISOTOPE_RATIOS
 from cempstream.models.synthesis.packages import LINEMAKE, fetch
 from cempstream.processors.grid import Array
 
-#: Part of the folder's name: a change of what is written makes new files.
+#: Part of the folder's name; increase it when the content of the files changes.
 _FORMAT = 3
 
-#: Lines outside cannot reach into 3600–10000 Å.
+#: Lines outside this range do not affect 3600–10000 Å.
 _WAVE_RANGE_AA = (3560.0, 10050.0)
 _CM_PER_EV = 8065.544
 
-#: A line is Barklem's when species and wavelength agree to this.
+#: A line matches one in Barklem's table if the species is equal and the wavelength agrees to this.
 _SAME_WAVE = 1e-5
 
 _MOLECULE_FILES = ("hyd", "c2", "cn", "sih")
 
-#: Shares of the isotopologues by linemake's codes, as far as they do not hang on 12C/13C (terrestrial).
+#: Shares of the isotopologues by linemake's codes, where they do not depend on 12C/13C (terrestrial).
 _TERRESTRIAL = {
     "107.00114": 0.99636,
     "107.00115": 0.00364,
@@ -101,14 +101,14 @@ class MoogLines:
     tag: Array
 
     def select(self, keep: Array) -> MoogLines:
-        """Return these lines only."""
+        """Return only these lines."""
         return MoogLines(
             self.wave[keep], self.code[keep], self.excitation_ev[keep], self.log_gf[keep], self.tag[keep]
         )
 
 
 def prepare_linelists(cache: Path, line_set: LineSet) -> LineLists:
-    """Return the line lists in Synspec's format, making them when the cache does not hold them."""
+    """Return the line lists in Synspec's format from the cache, or make them."""
     home = cache / f"lines-{LINEMAKE.version}-{_FORMAT}-{line_set}"
     if home.is_dir():
         return LineLists(home)
@@ -123,7 +123,7 @@ def prepare_linelists(cache: Path, line_set: LineSet) -> LineLists:
             molecules = [lines.select(~is_impossible_ch(lines)) for lines in molecules]
         for ratio in ISOTOPE_RATIOS:
             _write_records(new.molecules(ratio), molecular_records(molecules, ratio))
-        if not home.exists():  # another process may have been quicker
+        if not home.exists():  # another process may have been faster
             os.replace(new.folder, home)
     return LineLists(home)
 
@@ -136,11 +136,11 @@ def impossible_lines(cache: Path) -> MoogLines:
 
 
 def is_impossible_ch(lines: MoogLines) -> Array:
-    """Say which lines of CH come from levels that do not exist.
+    """Return which lines of CH come from levels that do not exist.
 
     The list has B–X lines from v' = 1 and A–X lines from v' = 5 up to rotational levels that lie above the
-    dissociation of CH (3.465 eV), where the polynomials behind it turn over: terms fall again as J rises,
-    bands run off into the red, and log gf climbs to +1.7, which is 5e7 transitions a second from states
+    dissociation of CH (3.465 eV), where the fitted polynomials turn over: terms fall again as J rises,
+    bands run into the red, and log gf climbs to +1.7, which is 5e7 transitions a second from states
     whose lifetimes (about 0.5 µs) allow 2e6.
 
     Returns
@@ -251,7 +251,7 @@ def _read_list(tar: tarfile.TarFile, name: str) -> MoogLines:
 
 
 def parse_list(text: str) -> MoogLines:
-    """Read a list in MOOG's format: wavelength, species, excitation, log gf, then what is not needed."""
+    """Read a list in MOOG's format: wavelength, species, excitation, log gf; the rest is ignored."""
     rows = [row.split() for row in text.splitlines() if row.strip()]
     wave, excitation_ev, log_gf = (np.array([float(row[i]) for row in rows]) for i in (0, 2, 3))
     return MoogLines(

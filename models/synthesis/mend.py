@@ -1,9 +1,9 @@
-"""Take impossible CH lines out of spectra that were computed with them, at a fifth of the price of new ones.
+"""Remove impossible CH lines from spectra computed with them, at a fifth of the cost of new spectra.
 
-How much each of these lines absorbs follows, well enough to choose, from the number of CH molecules over the
-continuous opacity at one depth of the star's atmosphere. Where it matters, and only there, the spectrum is
-computed again without them; where they are weak their absorption is proportional to that opacity, with the
-factor that the star's own recomputed pieces show.
+The number of CH molecules over the continuous opacity, at one depth of the star's atmosphere, tells well
+enough how much each of these lines absorbs. Only where that matters the spectrum is computed again without
+them; where they are weak their absorption is proportional to that opacity, with the factor found in the
+recomputed pieces of the same star.
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ from cempstream.processors.grid import Array
 
 logger = logging.getLogger(__name__)
 
-#: log10 of the opacity, in units of the continuous one but for a constant, from which on a pixel is computed
-#: again. There lines are 1 to 2 % deep at R = 5000; what is left is mended to a third of that.
+#: A pixel is computed again above this log10 of the opacity (over the continuous one, up to a constant).
+#: There lines are 1 to 2 % deep at R = 5000; weaker ones are corrected to a third of that.
 RECOMPUTE_ABOVE = -2.0
-#: Nothing is seen of a weaker opacity.
+#: A weaker opacity has no visible effect.
 _NOTHING_BELOW = -5.0
-#: The weak lines' factor is measured below this, on so many pixels at least; else it is the usual one.
+#: The factor of weak lines is measured below this, on at least this many pixels; otherwise it is typical.
 _WEAK_BELOW, _ENOUGH_PIXELS, _USUAL_FACTOR = -1.5, 30, 1.2
 
 #: Pixels around one to be computed again, 2.8 σ of the library's line-spread function; and how far, in σ,
 #: smoothed spectra are spoilt at the ends of a piece.
 _MARGIN_PIX, _SPOILT_SIGMA = 3, 2.5
 
-#: Pieces that reach an end of the library's grid are computed so far beyond it.
+#: Pieces that reach an end of the library's grid are computed this far beyond it.
 _BEYOND_AA = 6.0
 
-#: Synspec's last step may go so far beyond the end of a piece; the next piece is a pixel or more away.
+#: Synspec's last step may go this far beyond the end of a piece; the next piece is a pixel or more away.
 _TOLERANCE_AA = 0.12
 
 _FWHM_PER_SIGMA = 2.35482
@@ -62,14 +62,14 @@ _SIGMA_PIX = PIXELS_PER_FWHM / _FWHM_PER_SIGMA
 _BOLTZMANN, _PLANCK, _ATOMIC_MASS = 1.380649e-16, 6.62607015e-27, 1.66053907e-24
 _EV_LOG = 5040.0
 
-#: Temperature over Teff of the depth that stands for the atmosphere; helium nuclei add to the hydrogen.
+#: Temperature over Teff at the depth that represents the atmosphere; helium nuclei add to the hydrogen.
 _WARMTH, _NUCLEI_PER_H = 0.85, 1.09
 
 
 def molecules_over_continuum(star: Star, atmospheres: AtmosphereGrid) -> tuple[float, float]:
-    """Return log10 of n(CH) over the H⁻ opacity, but for a constant, and the temperature where (K).
+    """Return log10 of n(CH) over the H⁻ opacity, up to a constant, and the temperature there (K).
 
-    Carbon is shared with oxygen by the law of mass action, as CO; of the rest CH is a trace.
+    CO takes carbon and oxygen by the law of mass action; CH is a trace of the remaining carbon.
     """
     layers = atmospheres.interpolate(star.teff, star.logg, star.feh)
     _, temperature, pressure, electrons = layers[np.argmin(np.abs(layers[:, 1] - _WARMTH * star.teff))]
@@ -107,7 +107,7 @@ def _log_dissociation(
 def impossible_opacity(
     lines: MoogLines, ratio_12c_13c: float, log_ch: float, temperature: float, *, saturation: float = 0.0
 ) -> Array:
-    """Return the lines' opacity at R = 5000 on ``LIBRARY_WAVE``, over the continuous one but for a constant.
+    """Return the lines' opacity at R = 5000 on ``LIBRARY_WAVE``, over the continuous one, up to a constant.
 
     Parameters
     ----------
@@ -147,9 +147,9 @@ def mend(norm: Array, star: Star, lines: MoogLines, runner: SynspecRunner) -> Ar
     Parameters
     ----------
     norm
-        The star's row of a library that was computed with them, on ``LIBRARY_WAVE``.
+        The star's row of a library computed with these lines, on ``LIBRARY_WAVE``.
     runner
-        With cleaned lines.
+        Runner with cleaned lines.
 
     Returns
     -------
@@ -170,7 +170,7 @@ def mend(norm: Array, star: Star, lines: MoogLines, runner: SynspecRunner) -> Ar
 
 
 def _replace(mended: Array, is_new: Array, wave: Array, flux: Array) -> None:
-    """Put one computed piece, smoothed, into the rows, as far as its ends do not spoil it."""
+    """Smooth one computed piece and put it into the spectrum, without its ends, which are not valid."""
     spoilt = np.exp(_SPOILT_SIGMA / (5000.0 * _FWHM_PER_SIGMA))
     first, last = np.searchsorted(LIBRARY_WAVE, (wave[0] * spoilt, wave[-1] / spoilt))
     if last > first:
@@ -179,9 +179,9 @@ def _replace(mended: Array, is_new: Array, wave: Array, flux: Array) -> None:
 
 
 def _mend_weak(mended: Array, is_new: Array, norm: Array, opacity: Array) -> Array:
-    """Add what weak lines took where nothing was computed, in proportion to their opacity.
+    """Add back what weak lines absorbed where nothing was recomputed, in proportion to their opacity.
 
-    What other lines have absorbed already the weak ones cannot, so their depth goes with the flux squared.
+    Weak lines absorb less where other lines already absorb: their depth is proportional to the flux squared.
     """
     depth = opacity * norm**2
     known = is_new & (opacity > 10.0**_NOTHING_BELOW) & (opacity < 10.0**_WEAK_BELOW)
@@ -195,14 +195,14 @@ def _mend_weak(mended: Array, is_new: Array, norm: Array, opacity: Array) -> Arr
 
 @dataclass(frozen=True, slots=True)
 class _Mender:
-    """Mends chunks of a library."""
+    """Removes impossible lines from chunks of a library."""
 
     runner: SynspecRunner
     lines: MoogLines
     stop: Event
 
     def __call__(self, rows: LibraryRows) -> tuple[LibraryRows | None, list[str], int]:
-        """Return mended rows, what failed, and how many were tried."""
+        """Return corrected rows, failures, and how many were tried."""
         spectra: list[Array] = []
         kept: list[int] = []
         failures: list[str] = []
@@ -234,12 +234,12 @@ class _Mender:
 def run_mend(
     library: Sequence[Path], workers: int, out: Path, cache: Path, progress: TellChunks | None = None
 ) -> GridRun:
-    """Mend the published spectra of these files, or those that are still missing in ``out``.
+    """Remove impossible lines from the published spectra of these files that are not in ``out`` yet.
 
     Parameters
     ----------
     workers
-        Synspecs at a time.
+        Synspec processes that run in parallel.
     out
         Folder of the chunks.
     """

