@@ -1,5 +1,5 @@
-# Everything a clean checkout needs is a virtual environment in .venv, made by the first target that wants it
-# from requirements.lock, by hash. Python 3.11 or later and make are all that must be there.
+# Every target runs in a virtual environment in .venv, which the first one makes from requirements.lock, by hash.
+# Only Python 3.11 or later and make must be installed.
 
 VENV ?= .venv
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
@@ -11,11 +11,11 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint format types unit kafka-test monitor-test night chaos fuzz train-test install-test versions-test report-forward report docs docs-test deploy-check train-setup wheel lock clean
 
-help: ## Say what there is
+help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
 		printf '%-14s %s\n' "$$name" "$$what"; done
 
-demo: $(VENV)/.project ## A simulated night on a broker of its own; ARGS="--files FOLDER" adds yours
+demo: $(VENV)/.project ## A simulated night on its own broker; ARGS="--files FOLDER" adds yours
 	$(BIN)/cempstream demo $(ARGS)
 
 test: about lint types unit ## Lint, types and all tests that need neither Apache Kafka nor torch
@@ -28,14 +28,14 @@ lint: $(VENV)/.project ## ruff check and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: $(VENV)/.project ## Mend what ruff can
+format: $(VENV)/.project ## Fix what ruff can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 types: $(VENV)/.project ## mypy --strict
 	$(BIN)/mypy
 
-# Most of these tests wait for processes of their own, so three at a time keep two cores busy.
+# Most of these tests wait for processes they start, so three at a time keep two cores busy.
 JOBS ?= 3
 unit: $(VENV)/.project
 	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not kafka and not chaos and not train and not docs and not install" \
@@ -53,7 +53,7 @@ monitor-test: $(VENV)/.project ## Prometheus on a worker on Apache Kafka, and th
 night: $(VENV)/.project ## A simulated night under Prometheus, on one picture (needs prometheus on the PATH)
 	$(BIN)/cempstream night $(ARGS)
 
-chaos: $(VENV)/.project ## Kill, cut off and fill what the stream runs on, and count every spectrum
+chaos: $(VENV)/.project ## Break worker, broker, network and disk, and count every spectrum
 	tests/broker/install_kafka.sh
 	$(BIN)/pytest tests/chaos -m "chaos" $(ARGS)
 
@@ -89,7 +89,7 @@ docs: $(VENV)/.docs ## Build the documentation into site/ and run its notebooks
 docs-test: $(VENV)/.docs ## Tests of the documentation: it builds, and its pages fetch nothing
 	$(BIN)/pytest -m "docs" $(ARGS)
 
-deploy-check: $(VENV)/.project ## Manifests, boards and Dockerfile against their makers' rules
+deploy-check: $(VENV)/.project ## Check manifests, boards and Dockerfile (Kubernetes, Grafana, hadolint)
 	$(BIN)/uv run --no-project deploy/validate.py
 
 train-setup: $(VENV)/.train ## Add torch to the environment

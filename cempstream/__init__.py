@@ -1,7 +1,7 @@
 """cempstream: carbon-enhanced metal-poor stars, found in a survey's spectra as they are reduced.
 
-What most programs need stands here. Each name is imported when it is used, so that a subscriber needs no more
-than the base install.
+The names that most programs need are here. Each is imported when it is used, so that a subscriber needs only
+the base install.
 
     from cempstream import AlertStream
 

@@ -4,7 +4,7 @@ from cempstream.streams import interrupts
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C ends it in a line, also while it is still being imported."""
+    """Run the command line; Ctrl-C ends it with one line, even during its imports."""
     interrupts.end_at_once()
     from cempstream.streams.cli import main as run
 

@@ -24,7 +24,7 @@ class FixableError(Exception):
 
 
 def fixable_errors() -> tuple[type[Exception], ...]:
-    """Return what a command ends on with one line: ours, the system's, and what libraries raise for us.
+    """Return the errors on which a command ends with one line: ours, the system's, and those of libraries.
 
     A library that was not imported cannot have raised anything.
     """

@@ -7,11 +7,11 @@
 #   "pyyaml==6.0.3",
 # ]
 # ///
-"""Hold what needs Docker, a cluster or a Grafana against their makers' rules.
+"""Check files that need Docker, a cluster or a Grafana against the rules of those projects.
 
 ``uv run --no-project deploy/validate.py``: manifests against the schemas of Kubernetes (custom kinds have
-none there), boards against Grafana's own model of a dashboard, the Dockerfile by hadolint. What is ours in
-these files, names, ports, settings and queries, is tested in ``tests/contract`` and ``tests/monitor``.
+none there), boards against Grafana's own model of a dashboard, the Dockerfile with hadolint. Our names,
+ports, settings and queries in these files are tested in ``tests/contract`` and ``tests/monitor``.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CUSTOM_KINDS = {"PodMonitor", "ScaledObject"}
 
 
 def problems() -> Iterator[str]:
-    """Yield what is wrong, a line each."""
+    """Yield one line per fault."""
     for path in sorted((DEPLOY / "kubernetes").glob("*.yaml")):
         for manifest in yaml.safe_load_all(path.read_text()):
             if manifest["kind"] in CUSTOM_KINDS:
@@ -60,5 +60,5 @@ def problems() -> Iterator[str]:
 
 if __name__ == "__main__":
     found = list(problems())
-    print("\n".join(found) or "manifests, boards and Dockerfile are as their makers want them")
+    print("\n".join(found) or "manifests, boards and Dockerfile are valid")
     sys.exit(bool(found))

@@ -114,7 +114,8 @@ class TopicSettings(Group):
     alerts: str = Field(default="cemp.alerts.v1", description="candidates, as Avro")
     alerts_json: str = Field(default="cemp.alerts.json.v1", description="candidates, as self-describing JSON")
     alerts_archival: str = Field(
-        default="cemp.alerts.archival.v1", description="candidates of nights scored again; they page no one"
+        default="cemp.alerts.archival.v1",
+        description="candidates of nights scored again, which alert no one live",
     )
     scores_shadow: str = Field(
         default="cemp.scores.shadow.v1", description="what the shadow bundle says of the same spectra"

@@ -106,7 +106,7 @@ def flag_text(flag: str) -> str:
 
 
 def index_text(name: str) -> tuple[str, str]:
-    """Return how the field writes a line index, and its unit; a name that is not known stays as it is."""
+    """Return the usual name of a line index, and its unit; an unknown name stays as it is."""
     return _INDEX_TEXT.get(name, name), _INDEX_UNIT.get(name, "")
 
 
@@ -127,7 +127,7 @@ def signed(value: float, form: str = "{:+.2f}") -> str:
 
 
 def probability_text(p: float) -> str:
-    """Return a probability with as many digits as it deserves: ``0.970``, ``2e-5``, ``1 − 6e-5``."""
+    """Return a probability with a sensible number of digits: ``0.970``, ``2e-5``, ``1 − 6e-5``."""
     if not math.isfinite(p):
         return MISSING
     if 0.001 <= p <= 0.999:
@@ -155,7 +155,7 @@ def sexagesimal(ra: float | None, dec: float | None) -> str:
 
 
 def sky_links(ra: float | None, dec: float | None) -> tuple[tuple[str, str], ...]:
-    """Return name and address of what others know at a position; ``ra`` and ``dec`` in degrees, ICRS."""
+    """Return name and address of catalogue pages at a position; ``ra`` and ``dec`` in degrees, ICRS."""
     if ra is None or dec is None:
         return ()
     place = quote(f"{ra:.6f} {dec:+.6f}")

@@ -1,4 +1,4 @@
-"""What a picture or a page shows of one spectrum, from an alert or from a classification alike."""
+"""What a picture or a page shows of one spectrum, from an alert or from a classification."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ class Finding:
     Attributes
     ----------
     name
-        The star's name where the survey gave one, else the spectrum's.
+        The star's name if the survey gave one, else the spectrum's.
     spectrum
-        None where it was too large for the alert.
+        None if it was too large for the alert.
     lines
         Index name to (value, 1σ error).
     attribution, attribution_wave_aa
         Weight per bin, sum 1, and the bins' edges in Å (vacuum, rest frame).
     reduced_at, published_at
-        UTC; ``published_at`` is None for what never went through a stream.
+        UTC; ``published_at`` is None for a spectrum from a file.
     tense
         Why it was scored; None for a file.
     """
@@ -88,7 +88,7 @@ class Finding:
 
     @property
     def is_familiar(self) -> bool:
-        """Whether the models know stars like this one; what they say of another means nothing."""
+        """Whether the models know stars like this one; for others their results mean nothing."""
         return Flag.OUT_OF_DISTRIBUTION not in self.flags
 
     @property
@@ -126,7 +126,7 @@ _SAME_NAME = (
 
 
 def finding_of_alert(alert: Alert) -> Finding:
-    """Return what an alert says."""
+    """Return the finding of an alert."""
     return Finding(
         **{name: getattr(alert, name) for name in _SAME_NAME},
         name=alert.name,
@@ -146,7 +146,7 @@ def finding_of_alert(alert: Alert) -> Finding:
 
 
 def finding_of_classification(result: Classification) -> Finding:
-    """Return what the pipeline says of a spectrum."""
+    """Return the finding of a classified spectrum."""
     spectrum = result.spectrum
     own = {f.name for f in fields(Classification)} | {"subclass"}
     return Finding(
@@ -166,7 +166,7 @@ def finding_of_classification(result: Classification) -> Finding:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
-    """A curve over rest-frame vacuum wavelength, NaN where there is nothing to see.
+    """A curve over rest-frame vacuum wavelength, NaN where there are no good pixels.
 
     Attributes
     ----------
@@ -226,7 +226,7 @@ def rest_wave(finding: Finding, spectrum: Spectrum) -> Array:
 
 
 def named_windows() -> dict[str, tuple[float, float]]:
-    """Return the windows that a person knows by name, in vacuum Å."""
+    """Return the named windows, in vacuum Å."""
     return {
         name: (float(low), float(high))
         for name, (low, high) in ((name, air_to_vacuum(np.array(w))) for name, w in NAMED_WINDOWS)
@@ -238,7 +238,7 @@ def _applied_rv_kms(finding: Finding, spectrum: Spectrum) -> float:
 
 
 def _smoothing_pix(finding: Finding, spectrum: Spectrum, wave: Array) -> float:
-    """Return the σ in pixels that calms the noise: half a resolution element's, four times that at S/N 15."""
+    """Return the smoothing σ in pixels: half a resolution element's, four times that at S/N 15."""
     step = float(np.median(np.diff(np.log(wave)))) if wave.size > 1 else 1.0
     resolution_pix = 1 / spectrum.typical_resolving_power / 2.355 / step
     return float(np.clip(np.clip(30 / max(finding.snr, 1.0), 0.5, 2.0) * resolution_pix, 0.5, 50.0))

@@ -1,4 +1,4 @@
-"""Pages that need nothing beside them: the index of a night's alerts, and one spectrum explained."""
+"""Pages that load nothing else: the index of a night's alerts, and one spectrum explained."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class IndexRow:
     page
         Name of the spectrum's page beside the index.
     links
-        Name and address of what others know at its position.
+        Name and address of catalogue pages at its position.
     """
 
     name: str
@@ -98,7 +98,7 @@ def index_row(
     page
         Name of the spectrum's page beside the index.
     truth
-        What the star is, where that is known.
+        What the star is, if that is known.
     latency_s
         From reduction to publication, for what went through a stream.
     """
@@ -132,7 +132,7 @@ def write_index(
     nothing
         What the page says where there are no rows.
     """
-    # A column that says nothing of any row is left out: files have no latency, real stars no known truth.
+    # A column that is empty in every row is left out: files have no latency, real stars no known truth.
     told = [
         any(cell.text != MISSING for cell in column)
         for column in zip(*(row.cells for row in rows), strict=True)

@@ -1,6 +1,6 @@
-"""One picture per alert: the spectrum, what in it spoke for carbon, and what follows from it.
+"""One picture per alert: the spectrum, the evidence for carbon in it, and the results.
 
-Colours are those of Okabe & Ito (2008), which every eye tells apart; nothing is said by colour alone.
+Colours are those of Okabe & Ito (2008), safe for colour-blind readers; nothing is said by colour alone.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ORANGE, SKY, BLUE, VERMILION = "#E69F00", "#56B4E9", "#0072B2", "#D55E00"
 #: Zooms: named window, and the range drawn in vacuum Å.
 _ZOOMS = (("CH G", (4180.0, 4460.0)), ("C2 4737", (4600.0, 4800.0)), ("C2 5165", (4990.0, 5260.0)))
 
-#: Lines that stand in the zooms beside the carbon bands, vacuum Å.
+#: Other lines named in the zooms, vacuum Å.
 _NEIGHBOURS = (
     ("Ca I", 4227.9),
     ("Hγ", 4341.7),
@@ -71,7 +71,7 @@ def save_picture(finding: Finding, path: Path) -> None:
     draw_finding(finding).savefig(path, format="png", pil_kwargs={"compress_level": 2})
 
 
-@rc_context({"text.parse_math": False})  # a name may hold $: it is a name and no formula
+@rc_context({"text.parse_math": False})  # a name may hold $, which is not a formula
 def draw_finding(finding: Finding) -> Picture:
     """Draw a finding."""
     figure = Picture(figsize=_SIZE_IN, dpi=_DPI)
