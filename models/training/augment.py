@@ -1,7 +1,7 @@
-"""From a star at rest to what the models see: physics errors, an instrument, a night, and our own processors.
+"""Turn a star at rest into training input: physics errors, an instrument, observation, and our processors.
 
-The last steps are the very functions that serve (``Rebinner``, ``Normaliser``, ``VelocityFinder``,
-``shift_to_rest``), so that the networks are trained behind what they will stand behind.
+The last steps are the same functions as in the service (``Rebinner``, ``Normaliser``, ``VelocityFinder``,
+``shift_to_rest``), so that training and service inputs agree.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Degraded:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """How wild the augmentation is.
+    """The strength of the augmentation.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Degrader:
     Parameters
     ----------
     finder
-        None before there are templates: velocities are then the true ones with errors.
+        None before templates are chosen; velocities are then the true ones with errors.
     """
 
     def __init__(self, rebin: Rebinner, normalise: Normaliser, finder: VelocityFinder | None) -> None:
@@ -171,7 +171,7 @@ class Degrader:
     def _velocity(
         self, batch: NormalisedBatch, rv_kms: Array, snr: Array, wild: float, rng: np.random.Generator
     ) -> Array:
-        """Return the velocity that is taken out: measured, known with an error, or plainly wrong."""
+        """Return the velocity that is removed: measured, known with an error, or wrong."""
         n = rv_kms.size
         known = rv_kms + (8 + 60 / snr) * rng.standard_normal(n)
         if self.finder is not None:
@@ -184,7 +184,7 @@ class Degrader:
 
 
 def perturb_physics(stars: Stars, wave_air: Array, wild: float, rng: np.random.Generator) -> Array:
-    """Make lines stronger or weaker, each and by region, veil the violet, and add lines that nobody knows.
+    """Change line strengths, singly and by region, add a haze in the violet, and add unknown lines.
 
     The library is LTE and plane-parallel, its line lists are not perfect: a network must not trust a line
     to better than ten per cent or so, and the cores of the Balmer lines not at all.
@@ -199,7 +199,7 @@ def perturb_physics(stars: Stars, wave_air: Array, wild: float, rng: np.random.G
 
 
 def _strength(n: int, wave_air: Array, wild: float, rng: np.random.Generator) -> Array:
-    """Factors of line strength that err together over about 50 Å, and line by line; ``(n, n_wave)``.
+    """Factors of line strength, correlated over about 50 Å and line by line; ``(n, n_wave)``.
 
     Line by line the gf-values of most lines are known to 0.1 or 0.2 dex: without that scatter a network
     leans on a few lines of metal-rich stars, and inherits their errors as a bias in [Fe/H].
@@ -208,7 +208,7 @@ def _strength(n: int, wave_air: Array, wild: float, rng: np.random.Generator) ->
     together = rng.standard_normal((n, n_wave // 120 + 2)).astype(np.float32)
     amplitude = wild * rng.uniform(0.03, 0.16, (n, 1)).astype(np.float32)
     log_factor = amplitude * _stretch(gaussian_filter1d(together, 0.7, axis=1), n_wave)
-    # Half of all lines are in the violet, and half of those are nobody's: errors are twice as large there.
+    # Half of all lines are in the violet, and half of those are unknown: errors are twice as large there.
     log_factor *= (1.0 + _violet(wave_air)).astype(np.float32)
     alone = rng.standard_normal((n, n_wave // 6 + 2)).astype(np.float32)
     log_factor += wild * rng.uniform(0.05, 0.5, (n, 1)).astype(np.float32) * _stretch(alone, n_wave)
@@ -344,7 +344,7 @@ def _atmosphere(lines: Array, instrument: Instrument, wild: float, rng: np.rando
 def _sigma(signal: Array, instrument: Instrument, snr: Array, rng: np.random.Generator) -> Array:
     """Photon noise of star and sky plus read noise, scaled to the S/N per Å asked for."""
     n = len(signal)
-    flat = rng.uniform(0.05, 0.8, (n, 1))  # share of the variance that is not the star's
+    flat = rng.uniform(0.05, 0.8, (n, 1))  # share of the variance that is not from the star
     variance = (1 - flat) * np.maximum(signal, 0.0) + flat
     pixel_aa = np.gradient(instrument.wave)
     level = np.maximum(signal, 1e-3) / np.sqrt(variance) / np.sqrt(pixel_aa)
@@ -376,7 +376,7 @@ def _artefacts(
             width = int(np.exp(rng.uniform(0, np.log(n_pix / 6))))
             start = int(rng.integers(0, n_pix - width))
             ivar[row, start : start + width] = 0.0
-            if width < 30 and rng.random() < 0.3:  # a bad column that nobody flagged
+            if width < 30 and rng.random() < 0.3:  # a bad column that is not flagged
                 ivar[row, start : start + width] = 1 / sigma[row, start : start + width] ** 2
                 flux[row, start : start + width] *= rng.uniform(0.5, 1.3)
     return flux, ivar

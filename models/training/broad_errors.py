@@ -2,7 +2,7 @@
 
 Measured against real stars, the library has Ca II H and K 6 to 15 % too strong, CN 3883 too weak above
 [Fe/H] = -1.5, and its line lists err together over whole regions. A network of R = 200 that believed the
-blue end would be wrong by that much; here each star has errors of its own there.
+blue end would be wrong by that much; here each star gets different errors there.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BLUE_STEP, _WIDE_STEP = 0.012, 0.06
 
 
 class BroadErrors:
-    """A source of stars whose lines err region by region.
+    """A source of stars with errors of line strength region by region.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Calibration on stars that training never saw: probabilities, thresholds, intervals, the odd ones out."""
+"""Calibration on stars not used in training: probabilities, thresholds, intervals, out-of-distribution."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LEAST_RECALL = 0.2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outputs:
-    """What the graphs said of a dataset; one row per spectrum.
+    """Outputs of the graphs for a dataset; one row per spectrum.
 
     Attributes
     ----------

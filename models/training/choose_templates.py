@@ -1,4 +1,4 @@
-"""Choose the templates of a bundle: a coarse, diverse set of noise-free spectra behind our own processors."""
+"""Choose the templates of a bundle: a coarse, diverse set of noise-free spectra after our processors."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def _hot(wave_air: Array, rng: np.random.Generator) -> tuple[Array, Array]:
         add_hydrogen(np.ones_like(wave_air), wave_air, d, w, rng) for d, w in zip(depth, width, strict=True)
     ]
     logg = np.where(width > 7, 4.0, 3.0)
-    # Nothing is known of their abundances: NaN says so.
+    # Their abundances are unknown: NaN.
     return np.stack(norm), np.stack([teff, logg, np.full(_N_HOT, np.nan), np.full(_N_HOT, np.nan)], axis=1)
 
 

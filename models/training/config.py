@@ -35,13 +35,13 @@ class TrainingConfig(BaseModel):
     per_instrument
         Spectra observed with one instrument.
     unmeasured
-        Parameters that the bundle's resolution cannot tell.
+        Parameters that cannot be measured at the bundle's resolution.
     n_night
         Spectra of the simulated night, drawn by strata, that calibrates the probabilities.
     purity
-        Share of the alerts that shall be right at the natural prior.
+        Required share of correct alerts at the natural prior.
     served
-        Smallest and largest λ/FWHM that the bundle is offered for.
+        Smallest and largest λ/FWHM that the bundle is meant for.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -88,7 +88,7 @@ class TrainingConfig(BaseModel):
 
     @property
     def schedule(self) -> Schedule:
-        """Return the part that the optimiser needs."""
+        """Return the settings of the optimiser."""
         return Schedule(
             denoise_epochs=self.denoise_epochs,
             epochs=self.epochs,

@@ -30,7 +30,7 @@ _FACTS = ("parameters", "is_cemp", "is_cemp_corrected", "subclass", "is_ood", "s
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
-    """Rest-frame spectra behind the processors, with truth.
+    """Rest-frame spectra after the processors, with truth.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ def generate(
     Parameters
     ----------
     advance
-        Told after every instrument how many spectra were added.
+        Called after every instrument with the number of spectra added.
     """
     mix = mix or DatasetMix()
     n_pix = degrader.rebin.target.n_pix

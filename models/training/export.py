@@ -1,4 +1,4 @@
-"""From trained networks to ONNX files: one per processor, dynamic batch, checked against torch."""
+"""Export trained networks to ONNX files: one per processor, dynamic batch, checked against torch."""
 
 from __future__ import annotations
 

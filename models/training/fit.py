@@ -1,7 +1,7 @@
 """Train the networks: first the denoiser against its critic, then trunk and heads together.
 
-Every epoch ends with a checkpoint from which the run goes on as if it had never stopped: the order of the
-spectra follows from the seed and the epoch alone.
+Every epoch ends with a checkpoint from which a stopped run continues with the same result: the order of the
+spectra depends only on the seed and the epoch.
 """
 
 from __future__ import annotations
@@ -206,7 +206,7 @@ def _rippled(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Te
     knots = torch.from_numpy((amplitude * rng.standard_normal((n, n_knots))).astype(np.float32))
     ripple = F.interpolate(knots[:, None], size=n_pix, mode="linear", align_corners=True)[:, 0]
     ripple = 1.0 + ripple * (batch["ivar"] > 0)
-    # What the denoiser makes of a bright spectrum has its ripples as well.
+    # The denoised spectrum of a bright star has the ripples as well.
     return batch | {name: batch[name] * ripple for name in ("norm", "target")}
 
 

@@ -1,7 +1,7 @@
-"""Grad-CAM, which needs gradients, as a check of the attribution, which the forward pass gives for nothing.
+"""Grad-CAM, which needs gradients, as a check of the attribution, which the forward pass gives at no cost.
 
 Selvaraju et al. (2017) weigh each channel of the last convolution by the mean gradient of the logit. In the
-rest frame every wavelength has weights of its own, so a mean over wavelength means nothing here: gradient and
+rest frame every wavelength has separate weights, so a mean over wavelength has no meaning here: gradient and
 activation are multiplied where they are (HiResCAM, Draelos & Carin 2020).
 """
 
@@ -25,7 +25,7 @@ _MOST = 500
 
 
 def grad_cam(networks: Networks, norm: Array, ivar: Array) -> Array:
-    """Return what speaks for a CEMP star in each token's piece of the spectrum, shape ``(n, n_tokens)``.
+    """Return the evidence for a CEMP star in each token's part of the spectrum, shape ``(n, n_tokens)``.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Instruments that never were: every resolution, range, sampling and response a survey might have."""
+"""Random instruments with any resolution, range, sampling and response that a survey might have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LIBRARY_POWER = 5000.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Instrument:
-    """What one spectrograph does to a spectrum.
+    """The effects of one spectrograph on a spectrum.
 
     Attributes
     ----------
@@ -173,7 +173,7 @@ def ripple(wave: Array, rng: np.random.Generator, largest: float) -> Array:
 
 
 def projection(instrument: Instrument, wave: Array) -> csr_array:
-    """Return the matrix that takes library pixels to the instrument's: smoothing and sampling in one.
+    """Return the matrix from library pixels to the instrument's: smoothing and sampling in one.
 
     Parameters
     ----------

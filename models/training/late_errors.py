@@ -1,4 +1,4 @@
-"""What is put into rest-frame spectra while the networks train: noise, and errors of the library."""
+"""Noise and errors of the library that are added to rest-frame spectra during training."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def deeper_hydrogen(
 def noisier(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
     """Add noise to every spectrum, up to one and a half times what it has, a new draw in every epoch.
 
-    The noise of the files is the same in every epoch, and networks that see it twenty times learn it by
-    heart: the loss falls on, and held-out stars are classified worse with ever more confidence.
+    The noise of the files is the same in every epoch, and networks that see it twenty times
+    memorise it: the loss keeps falling, while held-out stars are classified worse and with more confidence.
     """
     more = np.exp(rng.uniform(np.log(0.15), np.log(1.5), (len(batch["norm"]), 1))).astype(np.float32)
     noise = rng.standard_normal(batch["norm"].shape, dtype=np.float32)
     is_good = batch["ivar"] > 0
     sigma = torch.where(is_good, torch.rsqrt(batch["ivar"].clamp(min=1e-6)), torch.zeros_like(batch["ivar"]))
-    # As the processors clip what they normalise.
+    # Clipped as by the processors after normalising.
     norm = torch.clamp(batch["norm"] + torch.from_numpy(more * noise) * sigma, -1.0, 3.0)
     return batch | {
         "norm": torch.where(is_good, norm, batch["norm"]),

@@ -1,7 +1,7 @@
-"""What a survey sends that is no cool star: hot stars, M dwarfs, white dwarfs, galaxies, quasars, wrecks.
+"""Survey sources other than cool stars: hot stars, M dwarfs, white dwarfs, galaxies, quasars, bad spectra.
 
-The library cannot make them. They are drawn with the right kinds of features in random strengths, so that
-the networks learn what a CEMP star is not; nobody should measure anything on them.
+The library does not contain them. They have the right kinds of features with random strengths, so that the
+networks learn what is not a CEMP star; they are not suitable for measurements.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def draw_simulated(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Star:
-    """What a contaminant is made of: a star's lines and continuum, and another star's lines."""
+    """The input of a contaminant: a star's lines and continuum, and another star's lines."""
 
     norm: Array
     continuum: Array
@@ -257,7 +257,7 @@ def _quasar(star: _Star, wave: Array, rng: np.random.Generator) -> _Drawn:
 
 
 def _wreck(star: _Star, wave: Array, rng: np.random.Generator) -> _Drawn:
-    """Broken fibres and sky: random features of every width, steps, fringes, holes with random heads."""
+    """Broken fibres and sky: random features of every width, steps, fringes, dips with random edges."""
     out = np.ones_like(wave)
     for _ in range(rng.integers(1, 4)):
         width = float(np.exp(rng.uniform(np.log(2), np.log(500))))

@@ -1,4 +1,4 @@
-"""From trained networks to a bundle: export, calibration, scores and the card."""
+"""Make a bundle from trained networks: export, calibration, scores and the card."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ WEAKNESSES = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recipe:
-    """Facts of a bundle that no measurement gives.
+    """Facts about a bundle that are not measured.
 
     Attributes
     ----------
     unmeasured
-        Parameters that the bundle's resolution cannot tell.
+        Parameters that cannot be measured at the bundle's resolution.
     low_coverage
         Good fraction of the grid below which a result is flagged.
     """
@@ -85,7 +85,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibrated:
-    """Spectra that training never saw, and what the networks said of them.
+    """Spectra not used in training, with the networks' outputs.
 
     Attributes
     ----------
@@ -195,7 +195,7 @@ def score(data: Dataset, outputs: Outputs, sample: str, unmeasured: Sequence[str
     Parameters
     ----------
     unmeasured
-        Parameters of which nothing is claimed.
+        Parameters that are left out.
     """
     truth, cards = data.truth, []
     is_star = truth.is_ood == 0

@@ -20,7 +20,7 @@ N_CHANNELS = 32
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the grid of a bundle asks of the networks.
+    """The sizes of the networks for a bundle's grid.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class Generator(nn.Module):
 
     A spectrum has some twenty degrees of freedom however many pixels it has: the bottleneck sees all of it at
     once, the skip connection keeps what is local. The output mixes the observed flux with the prediction,
-    pixel by pixel, so that a bright spectrum passes unharmed.
+    pixel by pixel, so that a bright spectrum passes unchanged.
     """
 
     def __init__(self, shape: Shape = MID, width: int = 8, hidden: int = 96) -> None:
@@ -96,7 +96,7 @@ class Generator(nn.Module):
         self.encode = nn.Linear(shape.n_tokens * 16, hidden)
         self.decode = nn.Linear(hidden, width * shape.n_steps)
         self.mix = nn.Conv1d(2 * width, width, 3, padding=1)
-        # Sub-pixel convolution: a transposed one costs three times as much at run time.
+        # Sub-pixel convolution: a transposed one takes three times as long at run time.
         self.up = nn.Conv1d(width, 2 * shape.stride, 3, padding=1)
 
     def forward(self, norm: Tensor, ivar: Tensor) -> Tensor:
@@ -156,7 +156,7 @@ class Block(nn.Module):
 
 
 class Trunk(nn.Module):
-    """Shared features: a convolution, a projection of its own per place, self-attention.
+    """Shared features: a convolution, a separate projection per token, self-attention.
 
     In the rest frame every wavelength has its own meaning, hence a matrix per token instead of a shared one:
     the same cost, and the network need not learn where it is.
@@ -204,7 +204,7 @@ class EvidencePool(nn.Module):
 
 
 class QueryPool(nn.Module):
-    """One learned query per answer: attention over wavelength, then an answer of its own."""
+    """One learned query per output: attention over wavelength, then a separate linear layer."""
 
     def __init__(self, n_queries: int, n_out: int, hidden: int = 48) -> None:
         super().__init__()

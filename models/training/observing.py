@@ -1,4 +1,4 @@
-"""How the spectra of a bundle are observed: which instruments train it, which nights and samples try it."""
+"""How a bundle's spectra are observed: instruments for training, nights and samples for testing."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from cempstream.models.training.instruments import Instrument, draw_instrument, 
 from cempstream.models.training.make_bundle import WEAKNESSES
 from cempstream.models.training.slitless import csst_gv, draw_slitless, low_resolution
 
-#: A tame survey still has a calibration, a sky and a velocity of its own.
+#: A well-behaved survey still has errors of calibration, sky and velocity.
 TAME = 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Tame:
-    """A survey that behaves: one instrument at one S/N per Å, no contaminants."""
+    """A well-behaved survey: one instrument at one S/N per Å, no contaminants."""
 
     instrument: Callable[[], Instrument]
     snr: float
@@ -45,7 +45,7 @@ class Test:
 
 @dataclass(frozen=True, slots=True)
 class ObservingPlan:
-    """All that differs between bundles but is no number of the configuration.
+    """What differs between bundles and is not in the configuration.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""A training run from library to bundle; every stage keeps what it made and is not done twice."""
+"""A training run from library to bundle; every stage stores its result and is not repeated."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from cempstream.processors.grid import Array, LogGrid
 from cempstream.processors.rebin import Rebinner
 from cempstream.processors.velocity import VelocityFinder
 
-#: Told the stage, what of it is done and its total.
+#: Called with the stage, the amount done and its total.
 TellProgress = Callable[[str, int, int], None]
 
 _CALIBRATION_SEED, _NIGHT_SEED = 101, 104
@@ -66,7 +66,7 @@ def train_bundle(
     library_paths
         Files and folders of the synthetic library.
     work
-        Where data and checkpoints are kept; a run that was stopped goes on from there.
+        Where data and checkpoints are kept; a stopped run continues from there.
     bundle
         Folder of the new bundle.
     """
@@ -79,7 +79,7 @@ def train_bundle(
     )
     if plan.broad_errors:
         source = BroadErrors(source)
-    templates, degrader = _behind_processors(config, library, emulator)
+    templates, degrader = _degrader(config, library, emulator)
     data = _dataset(work / "train", source, degrader, config.n_train, config.seed, config, progress)
     wide_source = source if config.source == "emulator" else LibraryStars(library, "calibration")
     wide = _dataset(
@@ -123,10 +123,8 @@ def train_bundle(
     return Run(card, bundle, scores)
 
 
-def _behind_processors(
-    config: TrainingConfig, library: Library, emulator: Emulator
-) -> tuple[Templates, Degrader]:
-    """Choose the templates and stand the degrader behind them."""
+def _degrader(config: TrainingConfig, library: Library, emulator: Emulator) -> tuple[Templates, Degrader]:
+    """Choose the templates and return a degrader that uses them."""
     grid = config.grid
     rebin, normalise = Rebinner(grid, config.resolving_power), Normaliser(config.sigma_pix)
     pool = LibraryStars(library, "train")
@@ -173,7 +171,7 @@ def _dataset(
 
 
 def _where(path: Path, data: Dataset, emulator: Emulator, config: TrainingConfig, grid: LogGrid) -> Array:
-    """Load what the attention is taught to look at, or compute and save it."""
+    """Load the target of the attention, or compute and save it."""
     if not path.is_file():
         where = carbon_information(
             data, emulator, grid, config.resolving_power, config.sigma_pix, config.n_tokens

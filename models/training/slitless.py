@@ -1,4 +1,4 @@
-"""Slitless and other low-resolution spectrographs: what the bundle ``low`` is trained to bear.
+"""Slitless and other low-resolution spectrographs, for training the bundle ``low``.
 
 CSST sends GV or GI of a source, each alone: a resolution element constant in Å that grows with the source, a
 wavelength zero point wrong by up to three pixels, and other sources' traces over its own (figures of CESS, as
@@ -21,7 +21,7 @@ _ELEMENT_AA = {"GV": 21.0, "GI": 33.0}
 #: The zero point is wrong by up to this many pixels, evenly.
 _ZERO_POINT_PIX = 3.0
 _GRATINGS = {grating.name: grating for grating in load_profile("csst").grating}
-#: The library ends here; no instrument looks further.
+#: The library ends here, and so do all instruments.
 _REDDEST_AA = 9940.0
 
 _KINDS = {"gv": 0.34, "gi": 0.14, "gv_of_slit": 0.20, "optical": 0.14, "both": 0.06, "any": 0.12}
@@ -65,7 +65,7 @@ def draw_slitless(rng: np.random.Generator) -> Instrument:
 
 
 def with_neighbours(signal: Array, share: float, rng: np.random.Generator) -> Array:
-    """Lay other rows' spectra, moved along the dispersion, over a share of the rows.
+    """Add spectra of other rows, moved along the dispersion, to a share of the rows.
 
     Returns
     -------

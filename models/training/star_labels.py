@@ -1,4 +1,4 @@
-"""Labels of training stars: where they are drawn, and what they make a star.
+"""Labels of training stars: how they are drawn, and the truth that follows from them.
 
 Order and meaning are those of the synthetic library: Teff in K, log g, [Fe/H], [C/Fe], [N/Fe], [O/Fe],
 [α/Fe], s- and r-process shifts over iron, 12C/13C, microturbulence in km/s; 1D LTE, Asplund et al. 2009.
@@ -28,7 +28,7 @@ _CEMP_NO, _CEMP_S, _CEMP_R, _UNDETERMINED = range(4)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """What a training spectrum is.
+    """The truth of a training spectrum.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Truth:
 
 
 def label_truth(labels: Array) -> Truth:
-    """Return what stars with these labels are; shape ``(n, 11)``."""
+    """Return the truth of stars with these labels, shape ``(n, 11)``."""
     teff, logg, feh, cfe = labels[:, :4].T
     bafe, eufe = labels[:, COLUMN["sfe"]], labels[:, COLUMN["rfe"]]
     corrected = cfe + carbon_correction(logg, feh, cfe)
@@ -79,7 +79,7 @@ def _subclass(feh: Array, cfe: Array, bafe: Array, eufe: Array, is_cemp: Array) 
 
 
 def draw_labels(n: int, rng: np.random.Generator) -> Array:
-    """Draw training labels, rich where the decision is hard.
+    """Draw training labels, more of them where the decision is difficult.
 
     More than a quarter follow the library's own box, so that nothing is learned from correlations alone; the
     rest are metal-poor stars around the CEMP border, CEMP stars with the abundance patterns of their groups,

@@ -1,4 +1,4 @@
-"""How far the emulator is from spectra that it has not seen: by band, by corner of label space."""
+"""Errors of the emulator on spectra that it was not trained on, by band and by corner of label space."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cempstream.processors.grid import Array, LogGrid
 REPORT_GRID = LogGrid(3.5614, 1e-4, 4364)
 REPORT_RESOLVING_POWER = 1800.0
 
-#: What is asked of |Δ norm| on held-out stars.
+#: Limits of |Δ norm| on held-out stars.
 MEDIAN_LIMIT, P95_LIMIT, P95_BAND_LIMIT = 0.0025, 0.012, 0.03
 
 #: Vacuum Å.

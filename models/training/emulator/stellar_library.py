@@ -119,7 +119,7 @@ def _line_set(chunk: Mapping[str, Array], n: int) -> Array:
 
 
 def _resample(vacuum: Array, norm: Array) -> Array:
-    """Cubic splines through 2.5 pixels per resolution element, no error worth a name."""
+    """Interpolate by cubic splines; with 2.5 pixels per resolution element the error is negligible."""
     target = np.log(EMULATOR_GRID.wave)
     out = np.empty((len(norm), target.size), dtype=np.float32)
     for start in range(0, len(norm), 128):
