@@ -41,7 +41,7 @@ def bootstrap(broker: Broker) -> str:
 
 @pytest.fixture
 def new_topic(bootstrap: str) -> Callable[..., str]:
-    """Return a function that creates a topic with a name of its own: ``new_topic(n_partitions=4)``."""
+    """Return a function that creates a topic with a new name: ``new_topic(n_partitions=4)``."""
     admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0})
 
     def create(n_partitions: int = 1, **config: str) -> str:

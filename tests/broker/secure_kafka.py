@@ -1,4 +1,4 @@
-"""Apache Kafka as an observatory would run it: SCRAM over TLS, and nobody may do what was not granted."""
+"""Apache Kafka as an observatory would run it: SCRAM over TLS, and no user may do what was not granted."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ def test_a_message_does_not_wait_for_the_fetch(flow: Flow) -> None:
 
 @only_on_kafka
 def test_faust_take_loses_the_batch_that_failed(flow: Flow) -> None:
-    """Why `take` is banned. If this fails, Faust has mended it."""
+    """Why `take` is banned. If this fails, Faust has fixed it."""
     flow.feed()
     broken = flow.worker(READER="take", FAIL_AFTER=N_MESSAGES // 2)
     flow.wait_until_copying(broken, N_MESSAGES // 4)
@@ -222,7 +222,7 @@ def test_faust_take_loses_the_batch_that_failed(flow: Flow) -> None:
 
 @only_on_kafka
 def test_faust_noack_take_loses_nothing_but_stalls_in_silence(flow: Flow) -> None:
-    """Why `EventBatches` ends the process. If this fails, Faust has mended it."""
+    """Why `EventBatches` ends the process. If this fails, Faust has fixed it."""
     flow.feed()
     broken = flow.worker(READER="noack_take", FAIL_AFTER=N_MESSAGES // 2)
     flow.wait_until_copying(broken, N_MESSAGES // 4)

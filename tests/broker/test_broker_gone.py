@@ -1,4 +1,4 @@
-"""A worker whose broker has gone ends in order when it is asked to, and does not fill its log meanwhile."""
+"""A worker whose broker is gone ends in order when asked to, and does not fill its log."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""A compressed batch that unpacks beyond all measure costs its own packets, by name, and not the worker."""
+"""A compressed batch that unpacks to too much: its packets become dead letters, and the worker goes on."""
 
 from __future__ import annotations
 

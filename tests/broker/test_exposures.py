@@ -85,7 +85,7 @@ def test_exposures_over_two_workers_are_complete_or_reported(bootstrap: str, top
     whole = [encode_spectrum(s) for s in exposure("whole", 51)]
     lacking = [encode_spectrum(s) for s in exposure("lacking", 52)]
     spoilt = [encode_spectrum(s) for s in exposure("spoilt", 53)]
-    # Three are cut behind the first fields, and say whose they were; one is no packet at all.
+    # Three are cut after the first fields and still name their exposure; one is not a packet at all.
     spoilt[:4] = [*(packet[:3000] for packet in spoilt[:3]), b"\x99" + spoilt[3][1:]]
     planted = [encode_spectrum(s) for s in exposure("planted", 54)][:5]
     breaker = {"CEMP_BREAKER__SHARE": "1.0", "CEMP_POLICY__PRIOR": "0.5"}

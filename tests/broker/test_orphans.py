@@ -1,4 +1,4 @@
-"""What a broker says of partitions that nobody reads."""
+"""What a broker says about partitions that no worker reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A shadow bundle on a broker: it scores all that the first one scores, and alerts nobody."""
+"""A shadow bundle on a broker: it scores all that the first one scores, and sends no alert."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packets by the hundred thousand: the same few stars again and again, each under a name of its own."""
+"""A hundred thousand packets and more: the same few stars again and again, each with a new name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def numbered(packets: Sequence[bytes], n_packets: int) -> Iterator[bytes]:
-    """Return packets in turn, renamed to ``n-0…0<number>`` and reduced at the moment of the asking."""
+    """Return packets in turn, renamed to ``n-0…0<number>`` and reduced when it is asked for."""
     reduced = [_time_bytes(decode_spectrum(packet).reduced_at) for packet in packets]
     for number in range(n_packets):
         i = number % len(packets)

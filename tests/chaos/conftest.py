@@ -1,4 +1,4 @@
-"""The chaos suite: a broker that may be broken, packets of real size, and the table that it leaves behind."""
+"""The chaos suite: a broker that may be broken, packets of real size, and the table of its results."""
 
 from __future__ import annotations
 
@@ -61,5 +61,5 @@ def stars() -> list[bytes]:
 
 @pytest.fixture(scope="session")
 def packets(stars: list[bytes]) -> list[bytes]:
-    """Return thousands of packets of 31 KB, each with an id of its own."""
+    """Return thousands of packets of 31 KB, each with its own id."""
     return list(numbered(stars, N_PACKETS))

@@ -99,7 +99,7 @@ def hang_event_loop(after: int) -> None:
 
 
 def go_deaf() -> None:
-    """Fetch once, then wait for ever without a word; heartbeats to the group go on."""
+    """Fetch once, then wait forever silently; heartbeats to the group continue."""
     real = faust_transport.ConsumerThread._fetch_records
     n_fetched = 0
 
@@ -116,7 +116,7 @@ def go_deaf() -> None:
 
 
 def never_join() -> None:
-    """Wait for ever before the first word to the group."""
+    """Wait forever before joining the group."""
 
     async def subscribe(self: Any, topics: Any) -> None:
         await asyncio.sleep(_FOR_EVER_S)
@@ -136,7 +136,7 @@ def give_nothing() -> None:
 
 
 def fail(fault: str) -> None:
-    """Build the fault in, and let it be noticed soon."""
+    """Install the fault, and shorten the time until it is noticed."""
     noticed_after_s = os.environ.get("CEMP_TEST_STALL_S")
     if noticed_after_s is not None and fault in ("never-joins", "given-nothing"):
         orphans.PATIENCE_S = float(noticed_after_s)

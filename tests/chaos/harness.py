@@ -42,7 +42,7 @@ _ABSOLUTE_IN_LINES = 2e-3
 _COMMIT_INTERVAL = timedelta(seconds=KafkaSettings().commit_interval_s)
 _IN_FLIGHT = BatchSettings().size * BatchSettings().max_in_flight
 
-#: As a supervisor's own pause, so that a worker that cannot start does not take the machine.
+#: A supervisor's pause, so that a worker that cannot start does not keep the machine busy.
 _RESTART_PAUSE_S = 1.0
 
 
@@ -83,7 +83,7 @@ class Supervisor:
             self.worker = WorkerProcess(bootstrap, topics, **self._settings)
 
     def wait_ready(self, timeout_s: float = 180.0) -> None:
-        """Return once the worker of the moment consumes."""
+        """Return once the current worker consumes."""
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             if self.worker.get("/ready")[0] == 200:
@@ -126,7 +126,7 @@ def close_case(
     disturbed_at: datetime | None = None,
     timeout_s: float = 300.0,
 ) -> Ledger:
-    """Wait until all is committed, hold the ledger against what went in, and add the case to the table.
+    """Wait until all is committed, compare the ledger with what was sent, and add the case to the table.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ def main() -> None:
     """Run the worker on such a clock."""
     clock = Clock()
     signal.signal(SIGNAL, clock.jump)
-    time.time = clock.time  # before the libraries take it under a name of their own
+    time.time = clock.time  # before the libraries import it under another name
 
     from cempstream.streams.kafka import outputs
     from cempstream.streams.settings import Settings

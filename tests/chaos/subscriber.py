@@ -1,4 +1,4 @@
-"""A subscriber as a process: it writes down every alert that it has dealt with, then acknowledges it.
+"""A subscriber as a process: it writes down every alert that it has processed, then acknowledges it.
 
 python -m tests.chaos.subscriber BOOTSTRAP TOPIC GROUP DIARY
 """

@@ -1,4 +1,4 @@
-"""Before anything else: the ledger of the suite catches what it is there to catch."""
+"""First of all: the suite's ledger notices a missing spectrum."""
 
 from __future__ import annotations
 

@@ -201,7 +201,7 @@ def test_an_output_that_refuses_stops_the_worker_until_it_is_mended(
     case: str,
     says: str,
 ) -> None:
-    """Fail-stop, nothing acknowledged; the supervisor's next worker goes on where the topic is mended."""
+    """It stops without acknowledging; the supervisor's next worker continues when the topic is fixed."""
     topics = Topics.create(kafka.bootstrap)
     refuse, mend = refusal(AdminClient({"bootstrap.servers": kafka.bootstrap}), topics)
     with Supervisor(kafka.bootstrap, topics) as supervisor:

@@ -1,4 +1,4 @@
-"""Nothing is lost of what is malformed, repeated, too much at once, or too hard for a model."""
+"""Nothing is lost when packets are malformed, repeated, too many at once, or break a model."""
 
 from __future__ import annotations
 

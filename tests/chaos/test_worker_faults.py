@@ -1,4 +1,4 @@
-"""Nothing is lost when the worker is killed, stopped, stalls, or its machine lets it down."""
+"""Nothing is lost when the worker is killed, is stopped or stalls, or its machine fails."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(900)]
 
 
 def test_kill_in_mid_batch_again_and_again(kafka: KafkaBroker, packets: list[bytes], table: Table) -> None:
-    """Every life of the worker has packets of its own, however fast the one before was."""
+    """Every start of the worker has its own packets, however fast the one before was."""
     topics = Topics.create(kafka.bootstrap)
     n_kills, share = 3, len(packets) // 4
     with Supervisor(kafka.bootstrap, topics) as supervisor:

@@ -58,7 +58,7 @@ DOORS = {
 #: Modules at the root of ``streams`` that its rooms may import.
 HALL = ("addresses", "interrupts", "settings", "times", "wording")
 
-#: Rooms of ``models`` that serve nobody: of the other layers only the commands may import them.
+#: Rooms of ``models`` that no worker needs: of the other layers only the commands may import them.
 LABORATORY = ("training", "synthesis", "evaluation")
 
 #: Third parties by the layers or rooms that alone may import them.

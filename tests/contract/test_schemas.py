@@ -41,7 +41,7 @@ from cempstream.schemas.score import Score, decode_score
 
 Json = dict[str, Any]
 
-#: Published versions never change: a new field is a new minor version with a folder of its own.
+#: Published versions never change: a new field is a new minor version in a new folder.
 PUBLISHED = {
     ("spectrum", "1.0"): ("50619e8ab8c03dd2", "019f79edd47989c7"),
     ("score", "1.0"): ("2dc6da53cb4fc2c9", "4f1f7f53427e31c7"),

@@ -1,4 +1,4 @@
-"""Ctrl-C, whenever it comes: a line, the status of shells, no traceback, and no process left behind."""
+"""Ctrl-C, whenever it comes: one line, the shells' exit status, no traceback and no process left."""
 
 from __future__ import annotations
 

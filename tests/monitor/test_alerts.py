@@ -1,6 +1,6 @@
-"""Faults put into a running night raise their alerts within two minutes, and these clear when it is mended.
+"""Faults put into a running night raise their alerts within two minutes, which clear after the fix.
 
-Three workers, each with topics of its own, on one Apache Kafka and one Prometheus with the rules and
+Three workers, each with its own topics, on one Apache Kafka and one Prometheus with the rules and
 intervals as shipped. The faults come at the same time, one to a worker.
 """
 

@@ -26,7 +26,7 @@ class CaseResult:
 
 
 def run_case(pipeline: Pipeline, path: Path, **options: str | float) -> CaseResult:
-    """Classify what lies at a path."""
+    """Classify the file or folder at a path."""
     complaints: list[str] = []
     results = classify_files(
         expand_paths([path]),

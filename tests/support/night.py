@@ -1,4 +1,4 @@
-"""What the stream's tests share: topics of their own, a worker as a process, and the ledger."""
+"""What the stream's tests share: new topics, a worker as a process, and the ledger."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Topics:
 
     @classmethod
     def create(cls, bootstrap: str, *, partitions: int = 2, replication: int = 1) -> Self:
-        """Create a set of topics with names of their own."""
+        """Create a set of topics with new names."""
         tag = uuid.uuid4().hex[:8]
         kinds = ("spectra", "scores", "alerts", "json", "dlq", "beat", "past", "exposures")
         topics = cls(*(f"{name}.{tag}.v1" for name in kinds))
@@ -74,7 +74,7 @@ class Topics:
 
 
 class WorkerProcess:
-    """``cempstream worker`` as a process of its own."""
+    """``cempstream worker`` as a separate process."""
 
     def __init__(
         self,
@@ -207,7 +207,7 @@ class Reader:
     """Read topics from their beginning and keep what was read.
 
     How far a topic reaches is found by reading up to its watermark and on until it is quiet: the embedded
-    broker's watermarks lag behind what it has taken, and a fetch may take its time on a busy machine.
+    broker's watermarks lag, and a fetch may take long on a busy machine.
     """
 
     def __init__(self, bootstrap: str, *topics: str) -> None:

@@ -36,7 +36,7 @@ def train_once(library: Library, out: Path, n_steps: int) -> float:
     config = Config(n_components=20, n_continuum=6, n_hidden=32, n_members=1, n_steps=n_steps, batch=32)
     network, basis = train_emulator(library, config)
     with warnings.catch_warnings():
-        # torch announces another exporter, which needs a dependency of its own.
+        # torch announces another exporter, which needs another dependency.
         warnings.simplefilter("ignore", DeprecationWarning)
         scores = export(network, basis, library, config, out)
     return scores[0].median

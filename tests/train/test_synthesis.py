@@ -65,7 +65,7 @@ def test_a_run_computes_a_chunk_without_the_impossible_lines(
         before, now = library["norm"][1][at], rows.norm[1][at]
     assert (before < 0.95).all()
     assert (now > 0.97).all()
-    # Mending the published spectrum comes to the same, without computing all of it.
+    # Cleaning the published spectrum gives the same, without computing all of it.
     published = read_rows(shared_data / "synthetic" / "library.npz").select(np.array([1]))
     write_rows(tmp_path / "published.npz", published, with_grids=True)
     mended = run_mend([tmp_path / "published.npz"], 1, tmp_path / "mended", cache)

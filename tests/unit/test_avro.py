@@ -1,4 +1,4 @@
-"""Our Avro against fastavro's, on every schema of ours and on bytes that lie."""
+"""Our Avro against fastavro's, on every one of our schemas and on malformed bytes."""
 
 from __future__ import annotations
 

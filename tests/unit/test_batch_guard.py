@@ -1,4 +1,4 @@
-"""Compressed batches: honest ones come out as they went in, bombs are refused in little memory, by offset."""
+"""Compressed batches: normal ones are unchanged; bombs are refused with their offsets, in little memory."""
 
 from __future__ import annotations
 
@@ -66,9 +66,9 @@ def test_an_honest_batch_comes_as_it_went(codec: int) -> None:
 @pytest.mark.parametrize("codec", list(CODECS))
 def test_a_bomb_is_refused_offset_by_offset_and_its_neighbours_are_not(codec: str) -> None:
     bomb = batch(CODECS[codec], [bytes(150_000)] * 3, base_offset=10)
-    honest = [batch(CODECS[codec], [b"before"], 9), bomb, batch(CODECS[codec], [b"behind"], 13)]
-    before, refused, behind = read(b"".join(honest))
-    assert [record.value for record in before + behind] == [b"before", b"behind"]  # type: ignore[attr-defined]
+    honest = [batch(CODECS[codec], [b"before"], 9), bomb, batch(CODECS[codec], [b"after"], 13)]
+    before, refused, after = read(b"".join(honest))
+    assert [record.value for record in before + after] == [b"before", b"after"]  # type: ignore[attr-defined]
     assert [record.offset for record in refused] == [10, 11, 12]  # type: ignore[attr-defined]
     for record in refused:
         assert b"offsets 10 to 12, unpacks to more than 200000 bytes" in record.value  # type: ignore[attr-defined]

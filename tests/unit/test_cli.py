@@ -1,4 +1,4 @@
-"""The command line: quick help, one line for what a person can mend, and no more than the base install."""
+"""The command line: quick help, one line for what a person can fix, and nothing beyond the base install."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ EXTRAS = (
 
 
 def run(*args: str, absent: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own where some packages cannot be imported."""
+    """Run the command line in a separate process in which some packages cannot be imported."""
     program = (
         "import sys\n"
         f"sys.modules.update(dict.fromkeys({absent!r}))\n"

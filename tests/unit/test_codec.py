@@ -213,7 +213,7 @@ def test_text_that_is_not_utf8_is_refused() -> None:
         decode_spectrum(SMALL.replace(b"spec-1", b"spec\xff1", 1))
 
 
-# --- a survey with a registry of its own
+# --- a survey with its own registry
 
 
 def framed(number: int, part: Any, record: Record) -> bytes:

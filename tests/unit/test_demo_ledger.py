@@ -1,4 +1,4 @@
-"""The night's books: nothing lost goes unseen, nothing repeated counts twice."""
+"""The night's ledger: every lost spectrum is seen, and no repeat counts twice."""
 
 from __future__ import annotations
 

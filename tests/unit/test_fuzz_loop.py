@@ -15,7 +15,7 @@ from tests.fuzz.targets import decode_packet, file_seeds, packet_seeds, read_fil
 def test_seeds_are_read_and_poison_is_refused(tmp_path: Path) -> None:
     read = [decode_packet(packet) for packet in packet_seeds()]
     assert all(read[:12])
-    assert sum(read[-10:]) == 2, "all NaN and too low a resolution are found behind the decoder"
+    assert sum(read[-10:]) == 2, "all NaN and too low a resolution are found after the decoder"
     assert all(read_file(content, tmp_path / "spectra") for content in file_seeds())
 
 

@@ -1,4 +1,4 @@
-"""The lag: what a deaf consumer cannot hide, and what is not lag although it is never committed."""
+"""The lag: seen although the consumer fetches nothing, and without offsets that are never committed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The watch on partitions that nobody reads: a lost worker ends, a spare one stays."""
+"""The watch on partitions that no worker reads: a lost worker ends, a spare one stays."""
 
 from __future__ import annotations
 

@@ -116,7 +116,7 @@ def test_truncated_real_files_are_one_line(tmp_path: Path, shared_data: Path) ->
                 path = tmp_path / f"{folder}-{name}-{share}"
                 path.write_bytes(content[: int(share * len(content))])
                 outcome = read_or_complain(path)
-                # Of an SDSS file the spectrum stands first; what is cut off behind it is not missed.
+                # An SDSS file has the spectrum first; what is cut off after it is not needed.
                 assert isinstance(outcome, UnreadableFile) or (folder == "sdss" and share == 0.9)
 
 
