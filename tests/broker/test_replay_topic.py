@@ -1,4 +1,4 @@
-"""``cempstream replay --from-topic``: a recorded night scored again sends no live alert; two bundles compared."""
+"""``cempstream replay --from-topic``: a recorded night scored again sends no live alert; two bundles."""
 
 from __future__ import annotations
 
