@@ -18,6 +18,7 @@ from cempstream.models.bundle import BundleError, load_bundle
 from cempstream.models.pinned import find_bundle
 from cempstream.models.sessions import ProviderUnavailable
 from cempstream.processors.graph import ModelError
+from cempstream.streams.kafka.gaps import GapReason, ask_committed, ask_extents, find_gaps
 from cempstream.streams.kafka.places import NoBroker
 from cempstream.streams.kafka.topics import (
     IN_SYNC,
@@ -42,6 +43,12 @@ _CLOCK_WARN_S = 0.1
 _CLOCK_FAIL_S = 2.0
 _PROBE_TIMEOUT_S = 10.0
 
+_REMEDIES = {
+    GapReason.RETENTION: "have them sent again; the worker goes on at the first that is left",
+    GapReason.LOG_ENDS_BELOW: "the worker reads the partition again from its start; "
+    "set the group's offset where you know a better one",
+}
+
 
 class Status(StrEnum):
     """How serious a finding is."""
@@ -58,7 +65,7 @@ class CheckResult:
     Attributes
     ----------
     subject
-        broker, topics, models, provider, clock or package.
+        broker, topics, group, models, provider, clock or package.
     remedy
         What to do; empty if all is well.
     """
@@ -92,6 +99,7 @@ def check_all(settings: Settings) -> Iterator[CheckResult]:
         Status.OK, "broker", f"{n_brokers} at {settings.kafka.bootstrap}, cluster {metadata.cluster_id}"
     )
     yield from check_topics(settings.topics, admin.states(_names(settings.topics)), n_brokers)
+    yield from check_places(settings, admin)
     yield check_clock(settings.kafka, admin)
 
 
@@ -203,6 +211,36 @@ def _topic_problems(
         own = states[name].number(RETENTION) if name in states else None
         if kept is not None and own is not None and 0 < kept < own:
             yield CheckResult(Status.WARN, "topics", f"{topics.dlq} forgets sooner than {name}", _ALTER)
+
+
+def check_places(settings: Settings, admin: TopicAdmin) -> Iterator[CheckResult]:
+    """Hold the place of the worker's group against what the broker holds of the spectra."""
+    known = admin.metadata().topics
+    places = [
+        (name, number)
+        for name in settings.topics.spectra
+        if name in known
+        for number in known[name].partitions
+    ]
+    group = settings.kafka.group
+    try:
+        committed = ask_committed(admin.client, group, places) if places else {}
+    except KafkaException as error:
+        said = f"the place of group {group} is not known: {error.args[0].str()}"
+        yield CheckResult(Status.WARN, "group", said, "allow us to describe the group, or look by hand")
+        return
+    extents = ask_extents(admin.client, committed)
+    gaps = [*find_gaps(committed, extents)]
+    for gap in gaps:
+        status = Status.WARN if gap.reason is GapReason.RETENTION else Status.FAIL  # it repeats a whole log
+        yield CheckResult(status, "group", str(gap), _REMEDIES[gap.reason])
+    if not gaps:
+        said = (
+            f"{group} can read on in {len(extents)} partitions"
+            if extents
+            else f"{group} has read nothing yet"
+        )
+        yield CheckResult(Status.OK, "group", said)
 
 
 def check_clock(kafka: KafkaSettings, admin: TopicAdmin) -> CheckResult:

@@ -74,6 +74,12 @@ class Metrics:
             "cemp_spectra", "Packets by what became of them.", ["outcome"], registry=registry
         )
         self.dead_letters = Counter("cemp_dlq", "Dead letters by reason.", ["reason"], registry=registry)
+        self.skipped = Counter(
+            "cemp_skipped",
+            "Offsets before the group's place, or behind it, that the broker no longer holds.",
+            ["topic", "reason"],
+            registry=registry,
+        )
         self.alerts = Counter(
             "cemp_alerts_published", "Alerts delivered, by topic.", ["topic"], registry=registry
         )

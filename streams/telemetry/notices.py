@@ -26,6 +26,7 @@ class Event(StrEnum):
     BREAKER_CLOSED = "breaker_closed"
     PARTITIONS_CHANGED = "partitions_changed"
     PARTITIONS_UNREAD = "partitions_unread"
+    OFFSETS_SKIPPED = "offsets_skipped"
     EXPOSURE_INCOMPLETE = "exposure_incomplete"
 
 
@@ -114,6 +115,22 @@ def partitions_unread(orphans: Iterable[tuple[str, int]]) -> None:
         Event.PARTITIONS_UNREAD,
         "partitions are read by no worker, and none was assigned to this one: it ends, to be started again",
         partitions=_places(orphans),
+    )
+
+
+def offsets_skipped(
+    problem: str, reason: str, topic: str, partition: int, offsets: tuple[int, int], goes_on_at: int
+) -> None:
+    """The broker no longer holds the group's place; reading goes on at the first message that it has."""
+    _log(
+        logging.CRITICAL,
+        Event.OFFSETS_SKIPPED,
+        f"{problem}; reading goes on at {goes_on_at}",
+        reason=reason,
+        topic=topic,
+        partition=partition,
+        first_offset=offsets[0],
+        last_offset=offsets[1],
     )
 
 

@@ -61,6 +61,7 @@ def create_app(settings: Settings) -> App:
         return start_agent(settings)
 
     app.preparation = agent
+    app.on_gap = lambda gap: agent().progress.skip(gap)
 
     @app.agent(source, name="classify")
     async def classify(stream: Any) -> None:

@@ -17,6 +17,7 @@ import faust
 import mode
 from faust.types import TopicT, TransportT
 
+from cempstream.streams.kafka.gaps import Gap
 from cempstream.streams.settings import KafkaSettings
 from cempstream.streams.worker.faust_transport import Transport
 
@@ -55,9 +56,12 @@ class App(faust.App):
     ----------
     preparation
         Called once, before the broker is asked for anything: a worker without models takes no partition.
+    on_gap
+        Told of every place of the group that the broker no longer holds.
     """
 
     preparation: Callable[[], object] | None = None
+    on_gap: Callable[[Gap], object] | None = None
 
     def prepare(self) -> None:
         """Do the preparation once."""
@@ -113,7 +117,8 @@ def new_app(
         "broker_commit_interval": commit_interval_s,
         "broker_session_timeout": session_timeout_s,
         "broker_heartbeat_interval": heartbeat_s,
-        "consumer_auto_offset_reset": "earliest",
+        # Where the group's place does not exist our consumer decides, and says so; aiokafka would in silence.
+        "consumer_auto_offset_reset": "none",
         "consumer_max_fetch_size": max_fetch_bytes,
         "stream_buffer_maxsize": max_buffered,
         # Faust's wait for an empty stream has no limit: a worker held by its breaker would hold up every

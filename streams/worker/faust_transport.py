@@ -8,15 +8,25 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
+from aiokafka.errors import (  # type: ignore[import-untyped] # published without types
+    KafkaError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from faust.transport.drivers import aiokafka
 from faust.types import TP
 from faust.types.transports import ConsumerT
 from mode.services import WaitResults
 
+from cempstream.streams.kafka.gaps import Extent, find_gap
 from cempstream.streams.worker.batch_guard import guard_batches
 
 _FETCH_MAX_WAIT_S = 0.05
 _FULL_BUFFER_RETRY_S = 0.01
+
+#: What is under way in a partition has this long to be delivered before reading starts anew there.
+_DRAIN_S = 30.0
+_DRAIN_LOOK_S = 0.05
 
 
 async def commit_all(consumer: ConsumerT) -> None:
@@ -84,6 +94,53 @@ class Consumer(aiokafka.Consumer):
         while self._buffered_partitions and not self._active_partitions and not self.should_stop:
             await asyncio.sleep(_FULL_BUFFER_RETRY_S)
         return await super()._wait_next_records(timeout)
+
+    async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
+        """Fetch, and where the group's place does not exist start at the log's first message.
+
+        aiokafka would do so too, but say nothing, and Faust would then drop what lies below its old place.
+        """
+        try:
+            return await super()._getmany(active_partitions, timeout)
+        except NoOffsetForPartitionError as error:
+            positions: dict[Any, int | None] = {error.args[0]: None}
+        except OffsetOutOfRangeError as error:
+            positions = error.args[0]
+        for place, position in positions.items():
+            with suppress(KafkaError):  # the broker does not answer: the next fetch says it again
+                await self._start_anew(TP(*place), position)
+        return {}
+
+    async def _start_anew(self, tp: TP, position: int | None) -> None:
+        """Go to the first message that the log holds.
+
+        Where the log ends below the group's place, nobody can tell from which offset on its messages are new:
+        all that it holds is read again. Acknowledgements of old messages must not pass for new ones, so those
+        are delivered first.
+
+        Raises
+        ------
+        TimeoutError
+            They are not delivered in time; the process ends, and its next life starts with none under way.
+        """
+        extent = Extent((await self.earliest_offsets(tp))[tp], (await self.highwaters(tp))[tp])
+        gap = None if position is None else find_gap(tp, position, extent)
+        if position is not None and gap is None:
+            return
+        async with asyncio.timeout(_DRAIN_S):
+            while any(message.tp == tp for message in self.unacked):
+                await asyncio.sleep(_DRAIN_LOOK_S)
+        if gap is not None:
+            await commit_all(self)  # one that has begun must not come after ours
+            for known in (self._acked, self._acked_index, self._gap):
+                known.pop(tp, None)
+            if not await self._commit({tp: extent.first}):
+                return
+            self._committed_offset[tp] = extent.first or None
+        await self.seek_wait({tp: extent.first})
+        on_gap = self.app.on_gap  # type: ignore[attr-defined] # the app is ours
+        if gap is not None and on_gap is not None:
+            on_gap(gap)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commit before partitions move; Faust loses what was acknowledged since the last commit."""

@@ -8,20 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import Any
 
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # it is public
+from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
+from cempstream.streams.kafka.gaps import Extent, ask_extents
+
 _TIMEOUT_S = 4.0
-
-
-class Extent(NamedTuple):
-    """Offset of the first message that a partition still holds, and of the next one to come."""
-
-    first: int
-    end: int
 
 
 class LagMeter:
@@ -61,18 +55,4 @@ class LagMeter:
 
     def _ask_extents(self, partitions: Collection[TP]) -> dict[TP, Extent]:
         """Ask for both ends; runs in a separate thread."""
-        firsts = self._ask_offsets(partitions, OffsetSpec.earliest())  # type: ignore[no-untyped-call] # it has no types
-        ends = self._ask_offsets(partitions, OffsetSpec.latest())  # type: ignore[no-untyped-call] # it has no types
-        return {tp: Extent(first, ends[tp]) for tp, first in firsts.items() if tp in ends}
-
-    def _ask_offsets(self, partitions: Collection[TP], place: OffsetSpec) -> dict[TP, int]:
-        offsets: dict[TP, int] = {}
-        if not partitions:
-            return offsets
-        asked = {TopicPartition(tp.topic, tp.partition): place for tp in partitions}
-        for partition, answer in self._admin.list_offsets(asked, request_timeout=_TIMEOUT_S).items():
-            try:
-                offsets[TP(partition.topic, partition.partition)] = answer.result().offset
-            except KafkaException:  # it moves between brokers, or none answers: asked again next time
-                continue
-        return offsets
+        return {TP(*place): extent for place, extent in ask_extents(self._admin, partitions).items()}

@@ -30,6 +30,7 @@ PRIVATE_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
         "faust.transport.drivers.aiokafka": (
             "AIOKafkaConsumerThread._create_worker_consumer(transport)",
             "Consumer._new_consumer_thread()",
+            "Consumer._getmany(active_partitions, timeout)",
             "Consumer._wait_next_records(timeout)",
             "Consumer.wait_first(coros, timeout)",
             "Consumer.on_partitions_revoked(revoked)",
@@ -39,6 +40,13 @@ PRIVATE_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
             "Consumer._active_partitions",
             "Consumer._buffered_partitions",
             "Consumer._committed_offset",
+            "Consumer._commit(offsets)",
+            "Consumer._acked",
+            "Consumer._acked_index",
+            "Consumer._gap",
+            "Consumer.earliest_offsets(partitions)",
+            "Consumer.highwaters(partitions)",
+            "Consumer.seek_wait(partitions)",
             "Transport.Consumer",
         ),
         "faust.app.base": (

@@ -11,6 +11,7 @@ from typing import Any
 from faust.types import TP
 
 from cempstream.schemas.heartbeat import WorkerState
+from cempstream.streams.kafka.gaps import Gap
 from cempstream.streams.kafka.messages import PacketOrigin
 from cempstream.streams.telemetry import notices
 from cempstream.streams.telemetry.metrics import Metrics
@@ -88,6 +89,14 @@ class Progress:
         for origin in origins:
             self._waiting.deliver((origin.topic, origin.partition), origin.timestamp_ms / 1000)
         self._moved_at_s = time.monotonic()
+
+    def skip(self, gap: Gap) -> None:
+        """Say and count what the broker no longer holds."""
+        topic, partition = gap.place
+        self._metrics.skipped.labels(topic, gap.reason.value).inc(gap.n_offsets)
+        notices.offsets_skipped(
+            str(gap), gap.reason.value, topic, partition, gap.offsets, goes_on_at=gap.extent.first
+        )
 
     def watch(self, consumer: Any) -> None:
         """See what is assigned and how much waits."""

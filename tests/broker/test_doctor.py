@@ -46,7 +46,7 @@ def test_a_broker_without_topics_fails_until_they_are_created(bootstrap: str, to
     status, findings = examine(bootstrap)
     assert status == 0
     assert {subject: f["status"] for subject, f in findings.items() if subject != "clock"} == {
-        "package": "ok", "models": "ok", "provider": "ok", "broker": "ok", "topics": "ok",
+        "package": "ok", "models": "ok", "provider": "ok", "broker": "ok", "topics": "ok", "group": "ok",
     }  # fmt: skip
 
 

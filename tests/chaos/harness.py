@@ -122,6 +122,7 @@ def close_case(
     *,
     n_poison: int = 0,
     n_faults: int = 0,
+    n_read_again: int = 0,
     mended_at: datetime | None = None,
     disturbed_at: datetime | None = None,
     timeout_s: float = 300.0,
@@ -134,6 +135,8 @@ def close_case(
         The good packets that went in, and the number of bad ones.
     n_faults
         How many times work may have been repeated.
+    n_read_again
+        How many packets had an outcome when the log was read again from its start.
     mended_at
         When the fault was over: recovery is from here to the first outcome after it.
     disturbed_at
@@ -146,7 +149,7 @@ def close_case(
     buried = {name for name in _dead_ids(ledger) if name in expected}
     n_dead_poison = len(ledger.dead) - len(buried)
     n_lost = len(expected - ledger.scores.keys() - buried) + max(0, n_poison - n_dead_poison)
-    allowed = n_faults * (busiest(ledger, _COMMIT_INTERVAL) + _IN_FLIGHT)
+    allowed = n_read_again + n_faults * (busiest(ledger, _COMMIT_INTERVAL) + _IN_FLIGHT)
     recovery_s = None
     if mended_at is not None:
         recovery_s = _first_after(ledger, mended_at)

@@ -8,7 +8,8 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
-from cempstream.streams.worker.lag import Extent, LagMeter
+from cempstream.streams.kafka.gaps import Extent
+from cempstream.streams.worker.lag import LagMeter
 
 A, B = TP("spectra", 0), TP("spectra", 1)
 

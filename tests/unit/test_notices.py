@@ -42,6 +42,9 @@ EVERY: dict[notices.Event, Callable[[], None]] = {
     notices.Event.BREAKER_CLOSED: notices.breaker_closed,
     notices.Event.PARTITIONS_CHANGED: lambda: notices.partitions_changed([("t", 1), ("t", 0)], []),
     notices.Event.PARTITIONS_UNREAD: lambda: notices.partitions_unread([("t", 1), ("t", 0)]),
+    notices.Event.OFFSETS_SKIPPED: lambda: notices.offsets_skipped(
+        "t/1 begins at offset 9 and the group was at 4: 5 were deleted unread", "retention", "t", 1, (4, 8), 9
+    ),
     notices.Event.EXPOSURE_INCOMPLETE: lambda: notices.exposure_incomplete("desi", "e7", 4990, 5000),
 }
 

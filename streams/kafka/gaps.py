@@ -1,0 +1,129 @@
+"""Where a consumer group stands against what the broker still holds: what expired unread, what was undone.
+
+Kafka says neither aloud. A client whose place no longer exists is "out of range", and goes to the log's start
+or end by itself; what lay between is nowhere counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # it is public
+
+from cempstream.streams.kafka.places import Place
+
+_TIMEOUT_S = 4.0
+
+#: A cluster that has never had a group makes the topic of their offsets first.
+_GROUP_TIMEOUT_S = 20.0
+
+
+class Extent(NamedTuple):
+    """Offset of the first message that a partition still holds, and of the next one to come."""
+
+    first: int
+    end: int
+
+
+class GapReason(StrEnum):
+    """Why a group cannot read on where it was; also the metric's label."""
+
+    RETENTION = "retention"
+    LOG_ENDS_BELOW = "log_ends_below"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A group's place that the broker does not have.
+
+    Attributes
+    ----------
+    position
+        The next offset that the group would read.
+    extent
+        What the partition holds.
+    """
+
+    place: Place
+    reason: GapReason
+    position: int
+    extent: Extent
+
+    @property
+    def offsets(self) -> tuple[int, int]:
+        """First and last offset that the broker does not have."""
+        if self.reason is GapReason.RETENTION:
+            return self.position, self.extent.first - 1
+        return self.extent.end, self.position - 1
+
+    @property
+    def n_offsets(self) -> int:
+        """How many they are."""
+        first, last = self.offsets
+        return last - first + 1
+
+    def __str__(self) -> str:
+        topic, partition = self.place
+        if self.reason is GapReason.RETENTION:
+            return (
+                f"{topic}/{partition} begins at offset {self.extent.first} and the group was at "
+                f"{self.position}: {self.n_offsets} were deleted unread"
+            )
+        return (
+            f"{topic}/{partition} ends at offset {self.extent.end} and the group was at {self.position}: "
+            "the broker has lost messages, or the group's offset was set too far"
+        )
+
+
+def find_gap(place: Place, position: int, extent: Extent) -> Gap | None:
+    """Hold a group's place against what the partition has; None where it can read on."""
+    if position < extent.first:
+        return Gap(place, GapReason.RETENTION, position, extent)
+    if position > extent.end:
+        return Gap(place, GapReason.LOG_ENDS_BELOW, position, extent)
+    return None
+
+
+def find_gaps(positions: Mapping[Place, int], extents: Mapping[Place, Extent]) -> Iterator[Gap]:
+    """Yield the gaps of a group, in the order of topic and partition."""
+    for place in sorted(positions.keys() & extents.keys()):
+        if (gap := find_gap(place, positions[place], extents[place])) is not None:
+            yield gap
+
+
+def ask_committed(admin: AdminClient, group: str, places: Collection[Place]) -> dict[Place, int]:
+    """Ask for what a group has committed, where it has.
+
+    Raises
+    ------
+    KafkaException
+        The broker does not answer, or does not tell us.
+    """
+    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(*place) for place in places])
+    (answer,) = admin.list_consumer_group_offsets([asked], request_timeout=_GROUP_TIMEOUT_S).values()
+    known = answer.result().topic_partitions
+    return {(p.topic, p.partition): p.offset for p in known if p.error is None and p.offset >= 0}
+
+
+def ask_extents(admin: AdminClient, places: Collection[Place]) -> dict[Place, Extent]:
+    """Ask for both ends of partitions; those of which the broker does not tell are left out."""
+    firsts = _ask_offsets(admin, places, OffsetSpec.earliest())  # type: ignore[no-untyped-call] # it has no types
+    ends = _ask_offsets(admin, places, OffsetSpec.latest())  # type: ignore[no-untyped-call] # it has no types
+    return {place: Extent(first, ends[place]) for place, first in firsts.items() if place in ends}
+
+
+def _ask_offsets(admin: AdminClient, places: Collection[Place], spec: OffsetSpec) -> dict[Place, int]:
+    offsets: dict[Place, int] = {}
+    if not places:
+        return offsets
+    asked = {TopicPartition(topic, partition): spec for topic, partition in places}
+    for partition, answer in admin.list_offsets(asked, request_timeout=_TIMEOUT_S).items():
+        try:
+            offsets[partition.topic, partition.partition] = answer.result().offset
+        except KafkaException:  # it moves between brokers, or none answers: the next time
+            continue
+    return offsets
