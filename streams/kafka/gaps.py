@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # it is public
 
 from cempstream.streams.kafka.places import Place
+from cempstream.streams.settings import KafkaSettings
 
 _TIMEOUT_S = 4.0
 
-#: A cluster that has never had a group makes the topic of their offsets first.
-_GROUP_TIMEOUT_S = 20.0
+#: A cluster that has just started, or has never had a group, knows of none for a moment.
+_GROUP_TIMEOUT_S = 15.0
 
 
 class Extent(NamedTuple):
@@ -95,17 +96,26 @@ def find_gaps(positions: Mapping[Place, int], extents: Mapping[Place, Extent]) -
             yield gap
 
 
-def ask_committed(admin: AdminClient, group: str, places: Collection[Place]) -> dict[Place, int]:
-    """Ask for what a group has committed, where it has.
+def ask_committed(kafka: KafkaSettings, places: Collection[Place]) -> dict[Place, int]:
+    """Ask for what the worker's group has committed, where it has.
 
     Raises
     ------
     KafkaException
         The broker does not answer, or does not tell us.
     """
-    asked = ConsumerGroupTopicPartitions(group, [TopicPartition(*place) for place in places])
-    (answer,) = admin.list_consumer_group_offsets([asked], request_timeout=_GROUP_TIMEOUT_S).values()
-    known = answer.result().topic_partitions
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka.bootstrap,
+            "group.id": kafka.group,
+            "log_level": 0,
+            **kafka.client_config(),
+        }
+    )
+    try:
+        known = consumer.committed([TopicPartition(*place) for place in places], timeout=_GROUP_TIMEOUT_S)
+    finally:
+        consumer.close()
     return {(p.topic, p.partition): p.offset for p in known if p.error is None and p.offset >= 0}
 
 

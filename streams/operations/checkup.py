@@ -224,7 +224,7 @@ def check_places(settings: Settings, admin: TopicAdmin) -> Iterator[CheckResult]
     ]
     group = settings.kafka.group
     try:
-        committed = ask_committed(admin.client, group, places) if places else {}
+        committed = ask_committed(settings.kafka, places) if places else {}
     except KafkaException as error:
         said = f"the place of group {group} is not known: {error.args[0].str()}"
         yield CheckResult(Status.WARN, "group", said, "allow us to describe the group, or look by hand")
