@@ -26,6 +26,7 @@ _AA_PER_UNIT = {
     **dict.fromkeys(("um", "μm", "mum", "micron", "microns", "micrometer", "micrometers", "micrometre"), 1e4),
     **dict.fromkeys(("m", "meter", "metre"), 1e10),
 }
+_NOT_LINEAR = re.compile(r"(ab|st|vega|m)?[\s_-]?mags?(nitudes?)?\b|(log(10)?|ln|dex|db)\b", re.ASCII)
 _LOG_UNIT = re.compile(r"(log10|log|dex|ln)\s*[\s(\[]?\s*(.*)")
 #: Ranges of optical wavelengths whose unit is not stated, as (unit, least, most).
 _LOOKS = (
@@ -108,6 +109,18 @@ def is_per_frequency(unit: str | None) -> bool:
     """Say whether a unit of flux is per frequency (Jy, erg/s/cm2/Hz), not per wavelength."""
     word = (unit or "").lower()
     return "hz" in word or re.search(r"(^|[^a-z])(k|m|u|n|μ|µ|micro|milli|nano)?j(y|ansky)", word) is not None
+
+
+def check_linear(unit: str | None) -> None:
+    """Refuse a flux in magnitudes or logarithms.
+
+    Raises
+    ------
+    BadTable
+        The unit is not linear.
+    """
+    if _NOT_LINEAR.match((unit or "").strip().lower()):
+        raise BadTable(f"the flux is in '{unit}'", "give a linear flux, such as erg/s/cm2/Angstrom")
 
 
 def split_unit(label: str) -> tuple[str, str]:

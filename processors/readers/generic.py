@@ -15,6 +15,7 @@ from cempstream.processors.readers.build import Origin, fill_gaps, to_float64
 from cempstream.processors.readers.columns import (
     ascending,
     bad_of,
+    check_linear,
     first_of,
     is_per_frequency,
     ivar_of,
@@ -27,6 +28,7 @@ from cempstream.processors.readers.source import Source
 from cempstream.processors.readers.statements import (
     OBJECT_KEYS,
     Said,
+    flux_unit_stated,
     frame_of,
     gaia_source_of,
     medium_of,
@@ -180,6 +182,8 @@ def read_table(source: Source, table: GenericTable, options: ReadOptions) -> Ite
     medium = options.medium or medium_of(said) or layout.medium
     frame = options.frame or frame_of(said) or layout.frame
     unit = table.wave_unit or layout.wave_unit or wave_unit_stated(said)
+    flux_unit = table.flux_unit or flux_unit_stated(said)
+    check_linear(flux_unit)
     stem = f"{source.stem}-{table.label}" if table.label else source.stem
     rows = []
     for i, entry in enumerate(table.entries):
@@ -195,7 +199,7 @@ def read_table(source: Source, table: GenericTable, options: ReadOptions) -> Ite
             entry.values[layout.wave], layout.wave, unit, log=layout.log, chosen=options.wave_unit
         )
         values = {**entry.values, layout.wave: wave}
-        if is_per_frequency(table.flux_unit):
+        if is_per_frequency(flux_unit):
             values = per_wavelength(values, layout)
         rows.append(row_of(origin, layout, values, resolving_power=power_of(whole), flags=table.flags))
     rows = refuse_doubtful_masks(rows, layout)

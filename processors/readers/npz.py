@@ -25,12 +25,21 @@ import numpy as np
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers.build import to_float64
-from cempstream.processors.readers.columns import WANTED, BadTable, first_of, split_unit, wavelengths
+from cempstream.processors.readers.columns import (
+    WANTED,
+    BadTable,
+    check_linear,
+    first_of,
+    is_per_frequency,
+    split_unit,
+    wavelengths,
+)
 from cempstream.processors.readers.conventions import TableRow, build_row, conventions_of
 from cempstream.processors.readers.generic import (
     Entry,
     GenericTable,
     origin_of,
+    per_wavelength,
     read_table,
     refuse_doubtful_masks,
     row_of,
@@ -40,6 +49,7 @@ from cempstream.processors.readers.options import ReadOptions
 from cempstream.processors.readers.source import Source, unpacked_limit
 from cempstream.processors.readers.statements import (
     Said,
+    flux_unit_stated,
     frame_of,
     known_keys,
     medium_of,
@@ -130,6 +140,7 @@ def _table(array: Array, options: ReadOptions) -> GenericTable:
         layout=layout,
         entries=[Entry({name: to_float64(by_name[name]) for name in layout.names})],
         wave_unit=dict(reversed(named))[layout.wave],
+        flux_unit=dict(reversed(named))[layout.flux],
         flags=(Flag.COLUMNS_BY_ORDER,) if is_by_order else (),
     )
 
@@ -224,6 +235,8 @@ def _rows(
         log=layout.log,
         chosen=options.wave_unit,
     )
+    flux_unit = flux_unit_stated(said)
+    check_linear(flux_unit)
     contamination = _numbers(arrays, _CONTAMINATION) if _CONTAMINATION in arrays else None
     power = _numbers(arrays, _POWER) if _POWER in arrays else None
     n_spec = len(bounds)
@@ -248,11 +261,12 @@ def _rows(
         # One value per spectrum, one for all, or one per pixel.
         one_power = power if power is None or power.size != n_spec else power.ravel()[i : i + 1]
         one_power = _cut(one_power, start, stop, flux.size) if one_power is not None else None
+        pixels = {name: _cut(array, start, stop, flux.size) for name, array in values.items()}
         rows.append(
             row_of(
                 origin,
                 layout,
-                {name: _cut(array, start, stop, flux.size) for name, array in values.items()},
+                per_wavelength(pixels, layout) if is_per_frequency(flux_unit) else pixels,
                 contamination=_cut(contamination, start, stop, flux.size)
                 if contamination is not None
                 else None,

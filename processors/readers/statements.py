@@ -67,6 +67,7 @@ _NUMBERED_KEYS = (
     "gaia_source_id", "gaia_id",
 )  # fmt: skip
 _WAVE_UNIT_KEYS = ("wave_unit", "wave_units", "waveunit", "wavelength_unit", "wavelength_units", "xunit")
+_FLUX_UNIT_KEYS = ("bunit", "flux_unit", "flux_units", "fluxunit")
 OBJECT_KEYS = (
     "object_id", "objectid", "obj_id", "objid", "object", "objname", "obj_name", "target", "targname",
     "targetid", "target_id", "source_id", "gaia_source_id", "gaia_id", "star", "starname", "desig",
@@ -106,7 +107,7 @@ def frame_of(said: Said) -> Frame | None:
     wavelengths.
     """
     for key in _FRAME_KEYS:
-        word = re.sub(r"[\s_-]", "", str(said.get(key, "")).lower()).removesuffix("frame")
+        word = re.sub(r"[\s_.-]", "", str(said.get(key, "")).lower()).removesuffix("frame")
         if word in _FRAMES:
             return _FRAMES[word]
     return None
@@ -168,7 +169,7 @@ def position_of(said: Said) -> tuple[float, float] | None:
 def coordinates_of(ra: object, dec: object) -> tuple[float, float] | None:
     """Return a pair of coordinates in degrees; None if either is absent or out of range."""
     ra_deg, dec_deg = _angle(ra, hours=True), _angle(dec, hours=False)
-    if ra_deg is None or dec_deg is None or not (-180.0 <= ra_deg <= 360.0 and -90.0 <= dec_deg <= 90.0):
+    if ra_deg is None or dec_deg is None or not (-360.0 <= ra_deg <= 360.0 and -90.0 <= dec_deg <= 90.0):
         return None
     return ra_deg % 360.0, dec_deg
 
@@ -186,6 +187,11 @@ def object_of(said: Said) -> str | None:
 def wave_unit_stated(said: Said) -> str | None:
     """Return the unit of wavelength as a header states it, not yet parsed."""
     return next((str(said[key]).strip() for key in _WAVE_UNIT_KEYS if said.get(key)), None)
+
+
+def flux_unit_stated(said: Said) -> str | None:
+    """Return the unit of the flux as a header states it."""
+    return next((str(said[key]).strip() for key in _FLUX_UNIT_KEYS if said.get(key)), None)
 
 
 def gaia_source_of(said: Said) -> int | None:
@@ -221,7 +227,8 @@ def known_keys() -> Iterable[str]:
         (
             "vacuum", *_MEDIUM_KEYS, *_FRAME_KEYS, *_POWER_KEYS, *_PERHAPS_POWER_KEYS, *_TIME_KEYS,
             *_CLOCK_KEYS, *_MJD_KEYS, *_JD_KEYS, *places, "equinox", "radesys", "radecsys", *OBJECT_KEYS,
-            *_GAIA_KEYS, *_WAVE_UNIT_KEYS, "survey", "date", "dmodcls", "telescop", "instrume",
+            *_GAIA_KEYS, *_WAVE_UNIT_KEYS, *_FLUX_UNIT_KEYS, "survey", "date", "dmodcls",
+            "telescop", "instrume",
         )
     )  # fmt: skip
 

@@ -35,6 +35,7 @@ _REMARK_MARKS = ("#", "%", ";", "!", "//")
 _DELIMITERS = (",", ";", "\t", " ")
 _MISSING = {
     "", "nan", "null", "none", "na", "n/a", "-", "--", "---", "...", "indef", "masked", "*", "***",
+    ".", "#n/a", "#na", "#value!", "#div/0!", "#num!",
 }  # fmt: skip
 #: A number with a decimal comma, such as 3800,143.
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+([eEdD][+-]?\d+)?", re.ASCII)
@@ -89,7 +90,8 @@ def _table(source: Source, options: ReadOptions) -> GenericTable:
         rows = _aligned(rows, len(names), may_have_more=is_by_order)
     wave_place = names.index(layout.wave)
     if rows and not _is_number(rows[0][wave_place]) and wave_unit_of(rows[0][wave_place]) is not None:
-        units[layout.wave] = units[layout.wave] or rows[0][wave_place].strip()
+        for name in (layout.wave, layout.flux):
+            units[name] = units[name] or rows[0][names.index(name)].strip()
         rows = rows[1:]
     stated = [name for name in names if name in known_keys() or name in ID_NAMES]
     columns = {
@@ -247,7 +249,7 @@ def _numbers(cells: Sequence[str], name: str) -> Array:
         try:
             values.append(float(cell))
         except ValueError:
-            if cell.lower() in _MISSING:
+            if cell.strip("'\"").lower() in _MISSING:
                 values.append(np.nan)
             elif _is_number(cell):
                 values.append(_number(cell))

@@ -45,7 +45,7 @@ _NEUTRAL = {
 #: Words that distinguish two fluxes of one table; each has a separate noise.
 _VARIANTS = {"reduced", "cal", "calibrated", "corr", "corrected", "norm", "normalized", "normalised"}
 _FLUX_WORDS = {"flux", "fluxes", "flam", "flambda", "intensity"}
-_IVAR_WORDS = {"ivar", "invvar", "invariance"}
+_IVAR_WORDS = {"ivar", "invar", "invvar", "invariance"}
 _VARIANCE_WORDS = {"var", "variance", "sigma2", "err2"}
 _SNR_WORDS = {"snr", "sn"}
 _ERROR_WORDS = {
@@ -56,7 +56,11 @@ _INVERSE_WORDS = {"inv", "inverse"}
 #: One letter that means an error only together with the flux: CDS's ``e_flux``.
 _ERROR_LETTERS = {"e", "d"}
 #: Words of columns that may hold a noise in a form that is not known here.
-_PERHAPS_NOISE = {"weight", "weights", "wht", "wgt", "cov", "covar", "covariance", "confidence", "scatter"}
+_PERHAPS_NOISE = {
+    "weight", "weights", "wht", "wgt", "cov", "covar", "covariance", "confidence", "scatter", "df", "nsr",
+}  # fmt: skip
+#: Ends of longer words that mean the same: ``inverr``, ``istd``, ``pcterr``.
+_PERHAPS_NOISE_ENDS = ("err", "error", "sig", "sigma", "std", "var", "noise")
 _NOISE_WORDS = _IVAR_WORDS | _VARIANCE_WORDS | _SNR_WORDS | _ERROR_WORDS
 #: Quantities other than the flux that a noise may belong to.
 _OTHER_QUANTITIES = _WAVE_WORDS | {
@@ -99,7 +103,7 @@ def is_bad_cell(text: str, sense: MaskSense) -> bool | None:
     truth = truth_of(word)
     if truth is None:
         try:
-            truth = float(word) != 0.0
+            truth = (int(word, 16) if word.startswith("0x") else float(word)) != 0.0
         except ValueError:
             return None
     return truth == (sense == "bad")
@@ -187,7 +191,7 @@ def noise_kind(name: str) -> NoiseKind | None:
     rest = words - _NEUTRAL
     if rest & _INVERSE_WORDS and rest & _VARIANCE_WORDS and rest <= _INVERSE_WORDS | _VARIANCE_WORDS:
         return "ivar"
-    if rest and rest <= _ERROR_LETTERS and words & _FLUX_WORDS:
+    if rest and rest <= _ERROR_LETTERS and (words & _FLUX_WORDS or {"f", "lambda"} <= words):
         return "error"
     if not rest or not rest <= _NOISE_WORDS | _ERROR_LETTERS or not rest & _NOISE_WORDS:
         return None
@@ -241,5 +245,10 @@ def _flux_rank(name: str) -> int | None:
 
 
 def _may_be_noise(name: str) -> bool:
-    words = {*_words(name)}
-    return bool(words & (_NOISE_WORDS | _PERHAPS_NOISE)) and not words & _OTHER_QUANTITIES
+    words, others = {*_words(name)}, tuple(_OTHER_QUANTITIES)
+    may_be = (
+        bool(words & (_NOISE_WORDS | _PERHAPS_NOISE))
+        or any(word.endswith(_PERHAPS_NOISE_ENDS) for word in words if not word.startswith(others))
+        or ("u" in words and bool(words & _FLUX_WORDS))
+    )
+    return may_be and not words & _OTHER_QUANTITIES

@@ -1,0 +1,121 @@
+"""The flux and its noise as files of the field state them: units in every place, words for missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from cempstream.processors.readers import ReadOptions, UnreadableFile, read_spectra
+from cempstream.processors.readers.statements import frame_of, position_of
+from cempstream.processors.readers.vocabulary import is_bad_cell, layout_of, noise_kind
+from cempstream.processors.spectrum import Spectrum
+from tests.support.survey_files import star, write_table
+
+WAVE = 3900.0 + 0.9 * np.arange(3200)
+FLUX = star(WAVE, snr=40.0)
+SIGMA = 2.5 * (1.0 + 0.1 * np.sin(WAVE / 300.0))
+#: From a flux per Å to one per Hz, up to a constant.
+PER_HZ = (WAVE / 5000.0) ** 2
+
+
+def read_one(path: Path) -> Spectrum:
+    (spectrum,) = read_spectra(path, ReadOptions(medium="air", frame="observed", resolving_power=2000.0))
+    assert isinstance(spectrum, Spectrum), spectrum
+    return spectrum
+
+
+def write(path: Path, unit: str, flux: Any = FLUX, error: Any = SIGMA) -> Path:
+    """Write a spectrum that states the unit of its flux where the format has a place for it."""
+    rows = "\n".join(f"{w},{f},{e}" for w, f, e in zip(WAVE, flux, error, strict=True))
+    if path.name == "image.fits":
+        image = fits.PrimaryHDU(np.asarray(flux))
+        image.header.update(CRVAL1=WAVE[0], CDELT1=0.9, BUNIT=unit)
+        fits.HDUList([image, fits.ImageHDU(np.asarray(error), name="ERR")]).writeto(path)
+    elif path.suffix == ".fits":
+        write_table(path, {"wave": WAVE, "flux": flux, "err": error}, units={"flux": unit})
+    elif path.name == "bracket.csv":
+        path.write_text(f"wave,flux [{unit}],err\n{rows}\n")
+    elif path.name == "remark.csv":
+        path.write_text(f"# flux_unit: {unit}\nwave,flux,err\n{rows}\n")
+    elif path.name == "line.csv":
+        path.write_text(f"wave,flux,err\nAngstrom,{unit},{unit}\n{rows}\n")
+    elif path.suffix == ".npz":
+        np.savez(path, wave=WAVE, flux=flux, err=error, flux_unit=unit)
+    else:
+        labels = [("wave", "f8"), (f"flux [{unit}]", "f8"), ("err", "f8")]
+        np.save(path, np.array(list(zip(WAVE, flux, error, strict=True)), dtype=labels))
+    return path
+
+
+PLACES = ("image.fits", "table.fits", "bracket.csv", "remark.csv", "line.csv", "a.npz", "a.npy")
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_flux_per_frequency_is_turned_wherever_it_is_stated(tmp_path: Path, name: str) -> None:
+    spectrum = read_one(write(tmp_path / name, "mJy", FLUX * PER_HZ, SIGMA * PER_HZ))
+    assert spectrum.flux == pytest.approx(FLUX, rel=1e-5)
+    assert spectrum.ivar == pytest.approx(SIGMA**-2.0, rel=1e-4)
+
+
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("unit", ["mag", "mag(AB)", "ABmag", "log(erg/s/cm2)", "dex"])
+def test_magnitudes_and_logarithms_are_no_flux(tmp_path: Path, name: str, unit: str) -> None:
+    path = write(tmp_path / name, unit, 20.0 - 2.5 * np.log10(FLUX), SIGMA / FLUX)
+    with pytest.raises(UnreadableFile, match=r"the flux is in .*; give a linear flux"):
+        read_one(path)
+
+
+@pytest.mark.parametrize("unit", ["nanomaggies", "erg/s/cm2/Angstrom", "1e-17 erg/(s cm2 A)", "", "adu"])
+def test_linear_units_are_left(tmp_path: Path, unit: str) -> None:
+    assert read_one(write(tmp_path / "table.fits", unit)).flux == pytest.approx(FLUX, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["df", "nsr", "u_flux", "istd", "inverr", "pcterr", "flux_error_1", "ierror", "relnoise"]
+)
+def test_more_names_that_might_be_a_noise_are_said(name: str) -> None:
+    layout = layout_of(["wave", "flux", name])
+    assert layout is not None
+    assert layout.puzzles == (name,)
+
+
+@pytest.mark.parametrize("name", ["skyerr", "pixel", "airmass", "func", "model", "u"])
+def test_names_of_other_things_are_no_noise(name: str) -> None:
+    layout = layout_of(["wave", "flux", name])
+    assert layout is not None
+    assert layout.puzzles == layout.noises == ()
+
+
+def test_more_names_of_a_noise() -> None:
+    assert noise_kind("e_f_lambda") == "error"
+    assert noise_kind("invar") == noise_kind("flux_invar") == "ivar"
+
+
+@pytest.mark.parametrize("word", ['""', "#N/A", ".", "#VALUE!", "#DIV/0!", '"nan"'])
+@pytest.mark.parametrize("separator", [",", " "])
+def test_cells_of_spreadsheets_without_a_value_are_missing(tmp_path: Path, word: str, separator: str) -> None:
+    cells = [word if i % 50 == 7 else str(value) for i, value in enumerate(FLUX)]
+    rows = (separator.join((str(w), f, str(e))) for w, f, e in zip(WAVE, cells, SIGMA, strict=True))
+    path = tmp_path / "a.txt"
+    path.write_text("\n".join([separator.join(("wave", "flux", "err")), *rows]))
+    assert np.array_equal(np.flatnonzero(read_one(path).ivar == 0), np.arange(7, WAVE.size, 50))
+
+
+def test_bits_of_a_mask_may_be_hexadecimal() -> None:
+    assert is_bad_cell("0x10", "bad") is True
+    assert is_bad_cell("0X0", "bad") is False
+    assert is_bad_cell("0xg", "bad") is None
+
+
+def test_hours_below_zero_wrap() -> None:
+    place = position_of({"ra": "-12:34:56", "dec": "-00:12:03"})
+    assert place == pytest.approx((360.0 - 188.733333, -0.200833), abs=1e-5)
+    assert position_of({"ra": -999.0, "dec": 10.0}) is None
+
+
+def test_an_abbreviated_frame_is_known() -> None:
+    assert frame_of({"specsys": "Barycent."}) == "observed"
