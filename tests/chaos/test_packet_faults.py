@@ -23,12 +23,14 @@ from tests.chaos.backlog import numbered
 from tests.chaos.harness import EVEN, close_case, now, wait_committed, wait_scored
 from tests.chaos.ledger_table import Row, Table
 from tests.support.night import Reader, Topics, WorkerProcess, headers, read_ledger, send
+from tests.support.odd_packets import odd_packets
 from tests.support.poison import poison
 from tests.support.spectra import template_spectra
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(900)]
 
 MEMORY_BAR_BYTES = 1024**3
+N_ODD = 20_000
 
 
 def test_poison_of_every_kind_at_five_per_cent(
@@ -49,6 +51,20 @@ def test_poison_of_every_kind_at_five_per_cent(
         )
         assert worker.get("/ready")[0] == 200
     assert sorted(ledger.reasons().elements()) == sorted(reason.value for _, reason in bad)
+
+
+def test_odd_but_valid_packets_cost_themselves_alone(kafka: KafkaBroker, table: Table) -> None:
+    """Every field at its extremes: whatever no model can score is a dead letter, and the worker stays."""
+    odd = odd_packets(N_ODD, seed=19)
+    topics = Topics.create(kafka.bootstrap)
+    with WorkerProcess(kafka.bootstrap, topics, CEMP_BREAKER__SHARE="1", **EVEN) as worker:
+        worker.wait_ready(180)
+        send(kafka.bootstrap, topics.spectra, odd)
+        case = "odd but valid packets, every field at its extremes"
+        ledger = close_case(case, kafka.bootstrap, topics, odd, table, timeout_s=800)
+        assert worker.process.is_running, worker.process.log_tail()
+    assert ledger.scores
+    assert ledger.reasons()[Reason.PROCESSING_ERROR.value] == 0
 
 
 def test_the_same_spectrum_twice_has_one_id(kafka: KafkaBroker, packets: list[bytes], table: Table) -> None:
