@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from cempstream.models.synthesis.library_stars import Star
+from cempstream.models.synthesis.grid_stars import Star
 from cempstream.processors.grid import Array
 
 #: The Sun's photosphere, log10(N/N_H) + 12 for Z = 1 to 92 (Asplund et al. 2009, ARA&A 47, 481, table 1); "-"

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from cempstream.models.emulator.labels import LABEL_NAMES
-from cempstream.models.synthesis.library_spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
-from cempstream.models.synthesis.library_stars import EVERYTHING
+from cempstream.models.synthesis.grid_spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
+from cempstream.models.synthesis.grid_stars import EVERYTHING
 from cempstream.models.synthesis.linelists import LineSet
 from cempstream.processors.grid import Array
 

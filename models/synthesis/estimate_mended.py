@@ -17,7 +17,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 from cempstream.models.emulator.labels import LABEL_NAMES
 from cempstream.models.synthesis.atmosphere import AtmosphereGrid, AtmosphereNotCovered
 from cempstream.models.synthesis.chunks import ESTIMATED, MENDED, LibraryRows, library_files, merge, read_rows
-from cempstream.models.synthesis.library_stars import Star
+from cempstream.models.synthesis.grid_stars import Star
 from cempstream.models.synthesis.linelists import LineSet, MoogLines, impossible_lines
 from cempstream.models.synthesis.mend import impossible_opacity, molecules_over_continuum
 from cempstream.models.synthesis.packages import ATLAS9, fetch

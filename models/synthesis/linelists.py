@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cempstream.models.synthesis.library_stars import ISOTOPE_RATIOS
+from cempstream.models.synthesis.grid_stars import ISOTOPE_RATIOS
 from cempstream.models.synthesis.packages import LINEMAKE, fetch
 from cempstream.processors.grid import Array
 

@@ -28,9 +28,9 @@ from cempstream.models.synthesis.chunks import (
     write_rows,
 )
 from cempstream.models.synthesis.errors import SynspecFailed
-from cempstream.models.synthesis.library_run import CHUNK_SIZE, GridRun, TellChunks, in_parallel, prepare
-from cempstream.models.synthesis.library_spectrum import LIBRARY_WAVE, PIXELS_PER_FWHM, smooth_to_library
-from cempstream.models.synthesis.library_stars import Star
+from cempstream.models.synthesis.grid_run import CHUNK_SIZE, GridRun, TellChunks, in_parallel, prepare
+from cempstream.models.synthesis.grid_spectrum import LIBRARY_WAVE, PIXELS_PER_FWHM, smooth_to_library
+from cempstream.models.synthesis.grid_stars import Star
 from cempstream.models.synthesis.linelists import LineSet, MoogLines, impossible_lines, isotopologue_shares
 from cempstream.models.synthesis.synspec import SynspecRunner
 from cempstream.processors.grid import Array

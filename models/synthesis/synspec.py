@@ -14,7 +14,7 @@ from cempstream.models.synthesis.abundances import N_ELEMENTS, number_fractions
 from cempstream.models.synthesis.atmosphere import AtmosphereGrid
 from cempstream.models.synthesis.build_synspec import Synspec
 from cempstream.models.synthesis.errors import SynspecFailed
-from cempstream.models.synthesis.library_stars import Star
+from cempstream.models.synthesis.grid_stars import Star
 from cempstream.models.synthesis.linelists import LineLists
 from cempstream.models.synthesis.patches import MAX_PIECES
 from cempstream.processors.grid import Array

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cempstream.models.training.augment import Degrader
+from cempstream.models.training.computed_contaminants import add_hydrogen, add_tio
 from cempstream.models.training.instruments import Instrument
-from cempstream.models.training.library_contaminants import add_hydrogen, add_tio
 from cempstream.models.training.star_labels import COLUMN
 from cempstream.models.training.stars import Stars
 from cempstream.processors.grid import Array, vacuum_to_air

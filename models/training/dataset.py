@@ -10,8 +10,8 @@ import numpy as np
 
 from cempstream.models.emulator.grids import EMULATOR_GRID
 from cempstream.models.training.augment import Conditions, Degrader
+from cempstream.models.training.computed_contaminants import draw_contaminants, draw_simulated
 from cempstream.models.training.instruments import Instrument, draw_instrument
-from cempstream.models.training.library_contaminants import draw_contaminants, draw_simulated
 from cempstream.models.training.star_labels import Truth, label_truth
 from cempstream.models.training.stars import Stars, StarSource
 from cempstream.processors.grid import Array, vacuum_to_air

@@ -21,8 +21,8 @@ from rich.progress import (
 from cempstream.models.synthesis.chunks import ESTIMATED, MENDED, write_rows
 from cempstream.models.synthesis.chunks import merge as merge_files
 from cempstream.models.synthesis.errors import SynthesisError
-from cempstream.models.synthesis.library_run import GridRun, run_grid
-from cempstream.models.synthesis.library_stars import EVERYTHING, STRATA
+from cempstream.models.synthesis.grid_run import GridRun, run_grid
+from cempstream.models.synthesis.grid_stars import EVERYTHING, STRATA
 from cempstream.models.synthesis.linelists import LineSet
 from cempstream.models.synthesis.mend import run_mend
 from cempstream.models.synthesis.packages import default_cache

@@ -11,9 +11,9 @@ import pytest
 from cempstream.models.emulator.labels import LABEL_NAMES
 from cempstream.models.synthesis.atmosphere import GRID_FILES, AtmosphereGrid
 from cempstream.models.synthesis.chunks import read_rows, write_rows
-from cempstream.models.synthesis.library_run import prepare, run_grid
-from cempstream.models.synthesis.library_spectrum import library_spectrum
-from cempstream.models.synthesis.library_stars import EVERYTHING, Star
+from cempstream.models.synthesis.grid_run import prepare, run_grid
+from cempstream.models.synthesis.grid_spectrum import library_spectrum
+from cempstream.models.synthesis.grid_stars import EVERYTHING, Star
 from cempstream.models.synthesis.linelists import LineSet
 from cempstream.models.synthesis.mend import run_mend
 from cempstream.models.synthesis.packages import ATLAS9, default_cache, fetch

@@ -9,8 +9,8 @@ import pytest
 
 from cempstream.models.synthesis import estimate_mended
 from cempstream.models.synthesis.chunks import ESTIMATED, MENDED, LibraryRows, write_rows
-from cempstream.models.synthesis.library_spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
-from cempstream.models.synthesis.library_stars import EVERYTHING, STRATA, Star, sobol_labels
+from cempstream.models.synthesis.grid_spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
+from cempstream.models.synthesis.grid_stars import EVERYTHING, STRATA, Star, sobol_labels
 from cempstream.models.synthesis.linelists import LineSet, MoogLines
 from cempstream.models.synthesis.mend import impossible_opacity
 from cempstream.processors.grid import Array

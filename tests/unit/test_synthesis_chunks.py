@@ -17,9 +17,9 @@ from cempstream.models.synthesis.chunks import (
     read_rows,
     write_rows,
 )
-from cempstream.models.synthesis.library_run import run_grid
-from cempstream.models.synthesis.library_spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
-from cempstream.models.synthesis.library_stars import EVERYTHING, STRATA, sobol_labels
+from cempstream.models.synthesis.grid_run import run_grid
+from cempstream.models.synthesis.grid_spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
+from cempstream.models.synthesis.grid_stars import EVERYTHING, STRATA, sobol_labels
 from cempstream.models.synthesis.linelists import LineSet
 from cempstream.models.training.emulator.stellar_library import read_library
 from cempstream.streams.commands.synth import synth_app

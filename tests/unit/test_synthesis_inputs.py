@@ -11,7 +11,7 @@ import pytest
 from cempstream.models.synthesis.atmosphere import GRID_FILES, AtmosphereGrid, AtmosphereNotCovered
 from cempstream.models.synthesis.build_synspec import find_gfortran
 from cempstream.models.synthesis.errors import SynthesisError
-from cempstream.models.synthesis.library_spectrum import LIBRARY_WAVE, library_spectrum
+from cempstream.models.synthesis.grid_spectrum import LIBRARY_WAVE, library_spectrum
 from cempstream.models.synthesis.linelists import (
     LineLists,
     atomic_records,

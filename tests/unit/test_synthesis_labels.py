@@ -9,9 +9,9 @@ import pytest
 
 from cempstream.models.emulator.labels import LABEL_NAMES
 from cempstream.models.synthesis.abundances import number_fractions
-from cempstream.models.synthesis.library_run import CHUNK_SIZE, plan_chunks
-from cempstream.models.synthesis.library_spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
-from cempstream.models.synthesis.library_stars import EVERYTHING, STRATA, Star, sobol_labels
+from cempstream.models.synthesis.grid_run import CHUNK_SIZE, plan_chunks
+from cempstream.models.synthesis.grid_spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
+from cempstream.models.synthesis.grid_stars import EVERYTHING, STRATA, Star, sobol_labels
 
 TEFF, LOGG, FEH, CFE = (LABEL_NAMES.index(name) for name in ("teff", "logg", "feh", "cfe"))
 

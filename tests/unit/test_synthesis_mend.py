@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from cempstream.models.synthesis import mend as mending
 from cempstream.models.synthesis.chunks import MENDED, LibraryRows, merge, read_rows, write_rows
-from cempstream.models.synthesis.library_spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
-from cempstream.models.synthesis.library_stars import EVERYTHING, STRATA, Star, sobol_labels
+from cempstream.models.synthesis.grid_spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
+from cempstream.models.synthesis.grid_stars import EVERYTHING, STRATA, Star, sobol_labels
 from cempstream.models.synthesis.linelists import LineSet, MoogLines
 from cempstream.models.synthesis.synspec import RawSpectrum, SynspecRunner
 from cempstream.processors.grid import Array

@@ -12,7 +12,7 @@ from scipy.interpolate import CubicSpline
 
 from cempstream.models.emulator.grids import EMULATOR_GRID
 from cempstream.models.emulator.labels import LABEL_NAMES
-from cempstream.models.synthesis.library_stars import EVERYTHING
+from cempstream.models.synthesis.grid_stars import EVERYTHING
 from cempstream.processors.grid import Array, air_to_vacuum
 
 #: Grids (air Å) of chunks that do not repeat them: 2.5 pixels per resolution element, evenly spaced nodes.

@@ -16,8 +16,8 @@ from cempstream.models.synthesis.atmosphere import AtmosphereGrid, AtmosphereNot
 from cempstream.models.synthesis.build_synspec import build_synspec
 from cempstream.models.synthesis.chunks import LibraryRows, chunk_path, computed, read_rows, write_rows
 from cempstream.models.synthesis.errors import SynspecFailed
-from cempstream.models.synthesis.library_spectrum import LibrarySpectrum, library_spectrum
-from cempstream.models.synthesis.library_stars import EVERYTHING, STRATA, Star, sobol_labels
+from cempstream.models.synthesis.grid_spectrum import LibrarySpectrum, library_spectrum
+from cempstream.models.synthesis.grid_stars import EVERYTHING, STRATA, Star, sobol_labels
 from cempstream.models.synthesis.linelists import LineSet, prepare_linelists
 from cempstream.models.synthesis.packages import ATLAS9, fetch
 from cempstream.models.synthesis.synspec import SynspecRunner
