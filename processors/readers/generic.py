@@ -40,7 +40,7 @@ from cempstream.processors.readers.statements import (
     text_of,
     wave_unit_stated,
 )
-from cempstream.processors.readers.vocabulary import CERTAIN_NAMES, ID_NAMES, Layout
+from cempstream.processors.readers.vocabulary import CERTAIN_NAMES, ID_NAMES, Layout, split_medium
 from cempstream.processors.spectrum import Flag, Reason, Spectrum
 
 _LOG = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ UCD_OF_AIR = "em.wl;obs.atmos"
 #: Names that change after fewer pixels than this do not name spectra.
 _SHORTEST_RUN = 10
 #: A mask that marks more of a file than this as bad probably has the opposite meaning.
-_LARGEST_MASKED_SHARE = 2 / 3
+_LARGEST_MASKED_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -179,9 +179,10 @@ def read_table(source: Source, table: GenericTable, options: ReadOptions) -> Ite
     table = _without_supposed_marks(table)
     layout, n_spec = table.layout, len(table.entries)
     said = table.said if n_spec == 1 else of_all_sources(table.said)
-    medium = options.medium or medium_of(said) or layout.medium
+    unit, medium = split_medium(table.wave_unit or layout.wave_unit or wave_unit_stated(said) or "")
+    unit = unit or layout.wave_unit
+    medium = options.medium or medium_of(said) or medium or layout.medium
     frame = options.frame or frame_of(said) or layout.frame
-    unit = table.wave_unit or layout.wave_unit or wave_unit_stated(said)
     flux_unit = table.flux_unit or flux_unit_stated(said)
     check_linear(flux_unit)
     stem = f"{source.stem}-{table.label}" if table.label else source.stem

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
+from cempstream.processors.readers.columns import BadTable
 from cempstream.processors.readers.fits_file import parse_utc, utc_of_mjd
 from cempstream.processors.readers.vocabulary import truth_of
 from cempstream.processors.spectrum import Frame, Medium
@@ -18,6 +19,8 @@ from cempstream.processors.spectrum import Frame, Medium
 Said: TypeAlias = Mapping[str, object]
 
 _MEDIUM_KEYS = ("medium", "airorvac", "vacair", "airvac", "wavemed", "wavelength_medium")
+#: Remarks such as ``wavelengths: air``; any other value of theirs is something else.
+_WAVE_KEYS = ("wavelengths", "wavelength", "wavelength_scale", "wave_scale")
 _MEDIA: Mapping[str, Medium] = {
     "air": "air", "vacuum": "vacuum", "vac": "vacuum", "em.wl;obs.atmos": "air", "awav": "air",
 }  # fmt: skip
@@ -83,7 +86,7 @@ def medium_of(said: Said) -> Medium | None:
 
     Raises
     ------
-    ValueError
+    BadTable
         A medium is stated and is neither of the two.
     """
     vacuum = said.get("vacuum")
@@ -92,12 +95,13 @@ def medium_of(said: Said) -> Medium | None:
         if truth is not None:
             return "vacuum" if truth else "air"
     for key in ("vacuum", *_MEDIUM_KEYS):
-        word = str(said.get(key, "")).strip().lower()
+        word = str(said.get(key, "")).strip().lower().removeprefix("in ")
         if word:
             if word not in _MEDIA:
-                raise ValueError(f"{key} is '{word[:40]}'; it must be air or vacuum")
+                raise BadTable(f"{key} is '{word[:40]}'", "it must be air or vacuum; --medium says another")
             return _MEDIA[word]
-    return None
+    words = (str(said.get(key, "")).strip().lower().removeprefix("in ") for key in _WAVE_KEYS)
+    return next((_MEDIA[word] for word in words if word in _MEDIA), None)
 
 
 def frame_of(said: Said) -> Frame | None:

@@ -29,7 +29,7 @@ from cempstream.processors.spectrum import MAX_PIXELS, Flag, Spectrum
 _MAX_TEXT_BYTES = 128 << 20
 #: Each row needs a few hundred bytes of memory while it is read.
 _MAX_ROWS = 4 * MAX_PIXELS
-_REMARK = re.compile(r"([A-Za-z_][A-Za-z0-9_-]{0,40})\s*[:=]\s*(\S.*)")
+_REMARK = re.compile(r"([A-Za-z_][A-Za-z0-9_ -]{0,40})[:=]\s*(\S.*)")
 _REMARK_MARKS = ("#", "%", ";", "!", "//")
 #: The blank means any number of blanks.
 _DELIMITERS = (",", ";", "\t", " ")
@@ -128,16 +128,16 @@ def _split_text(source: Source, text: str, options: ReadOptions) -> _Text:
         mark = next((mark for mark in _REMARK_MARKS if bare.startswith(mark)), None)
         if mark is not None and not rows:
             remark = bare.lstrip(mark).strip()
-            if statement := _REMARK.fullmatch(remark):
-                said[statement[1].lower()] = statement[2].strip().strip("'\"")
+            if statement := _statement(remark):
+                said[statement[0]] = statement[1]
             elif not is_headed and (header := _split_header(remark)):
                 labels, delimiter = header
         elif not rows and not is_headed and (header := _split_header(line)):
             (labels, delimiter), is_headed = header, True
         elif not rows and not is_headed and _numeric_delimiter(line) is None:
             prose.append(bare)
-            if statement := _REMARK.fullmatch(bare):
-                said[statement[1].lower()] = statement[2].strip().strip("'\"")
+            if statement := _statement(bare):
+                said[statement[0]] = statement[1]
         else:
             rows.append(line)
         # Prose is allowed above a known header; above bare numbers it may be a header that is not understood.
@@ -152,6 +152,15 @@ def _split_text(source: Source, text: str, options: ReadOptions) -> _Text:
     if rows and (labels is None or len(next(_split_rows(rows[:1], delimiter))) < len(labels)):
         delimiter = _numeric_delimiter(rows[0]) or delimiter
     return _Text(said, labels, rows, delimiter)
+
+
+def _statement(remark: str) -> tuple[str, str] | None:
+    """Return key and value of a remark; of several words, only those of known statements are a key."""
+    match = _REMARK.fullmatch(remark)
+    key = "_".join(match[1].lower().split()) if match else ""
+    if match is None or (" " in match[1].strip() and key not in known_keys()):
+        return None
+    return key, match[2].strip().strip("'\"")
 
 
 def _headless(line: str) -> BadTable:

@@ -71,18 +71,32 @@ _OTHER_QUANTITIES = _WAVE_WORDS | {
 _BAD_NAMES = {
     "mask", "bad", "badpix", "badpixel", "badpixels", "badmask", "isbad", "bpm", "dq", "qual", "quality",
     "flag", "flags", "andmask", "optmask", "fluxmask", "maskflux", "pixmask", "pixelmask", "dataquality",
-    "fluxflag", "fluxquality", "qualityflag", "dqflag", "qualflag",
+    "fluxflag", "fluxquality", "qualityflag", "dqflag", "qualflag", "pixelflag", "pixelflags", "pixelquality",
+    "pixquality", "qualitymask", "bitmask", "maskbits", "badpixmask", "badpixelmask", "masked", "ismasked",
+    "flagged", "rejected", "cosmic", "cosmics", "cosmicray", "cosmicrays", "crmask", "outlier", "outliers",
 }  # fmt: skip
 #: Words that themselves say what a value other than 0 means.
-CERTAIN_NAMES = {"bad", "badpix", "badpixel", "badpixels", "badmask", "isbad", "bpm"}
+CERTAIN_NAMES = {
+    "bad", "badpix", "badpixel", "badpixels", "badmask", "isbad", "bpm", "badpixmask", "badpixelmask",
+    "masked", "ismasked", "rejected",
+}  # fmt: skip
 _GOOD_NAMES = {
     "good", "goodpix", "goodpixel", "goodpixels", "goodmask", "isgood", "gpm", "valid", "isvalid",
-    "validmask", "ok", "isok", "usable",
+    "validmask", "ok", "isok", "usable", "use", "used", "keep", "unmasked",
 }  # fmt: skip
 
 _TRUE = {"true", "t", "yes", "y", "1", "on"}
 _FALSE = {"false", "f", "no", "n", "0", "off"}
 _GOOD_WORDS, _BAD_WORDS = {"good", "ok", "valid"}, {"bad", "masked", "rejected", "invalid"}
+
+
+def split_medium(unit: str) -> tuple[str, Medium | None]:
+    """Split a unit that also names the medium: ``Angstrom (air)``, ``vacuum, nm``."""
+    words = [word for word in re.split(r"[\s,;()]+", unit) if word]
+    media = [_MEDIUM_WORDS[word.lower()] for word in words if word.lower() in _MEDIUM_WORDS]
+    if not media:
+        return unit, None
+    return " ".join(word for word in words if word.lower() not in _MEDIUM_WORDS), media[0]
 
 
 def truth_of(value: object) -> bool | None:

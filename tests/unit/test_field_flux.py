@@ -11,7 +11,7 @@ from astropy.io import fits
 
 from cempstream.processors.readers import ReadOptions, UnreadableFile, read_spectra
 from cempstream.processors.readers.statements import frame_of, position_of
-from cempstream.processors.readers.vocabulary import is_bad_cell, layout_of, noise_kind
+from cempstream.processors.readers.vocabulary import is_bad_cell, layout_of, mask_sense, noise_kind
 from cempstream.processors.spectrum import Spectrum
 from tests.support.survey_files import star, write_table
 
@@ -87,7 +87,8 @@ def test_more_names_that_might_be_a_noise_are_said(name: str) -> None:
 def test_names_of_other_things_are_no_noise(name: str) -> None:
     layout = layout_of(["wave", "flux", name])
     assert layout is not None
-    assert layout.puzzles == layout.noises == ()
+    assert layout.puzzles == ()
+    assert layout.noises == ()
 
 
 def test_more_names_of_a_noise() -> None:
@@ -119,3 +120,72 @@ def test_hours_below_zero_wrap() -> None:
 
 def test_an_abbreviated_frame_is_known() -> None:
     assert frame_of({"specsys": "Barycent."}) == "observed"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["bad_pixel_mask", "PIXEL_QUALITY", "masked", "rejected", "cosmic_ray", "bitmask", "flagged", "CR_MASK"],
+)
+def test_more_names_of_a_mask(name: str) -> None:
+    assert mask_sense(name) == "bad"
+
+
+@pytest.mark.parametrize("name", ["use", "keep", "unmasked"])
+def test_more_names_of_good_pixels(name: str) -> None:
+    assert mask_sense(name) == "good"
+
+
+def test_the_or_mask_of_sdss_rules_nothing_out() -> None:
+    assert mask_sense("or_mask") is None
+
+
+@pytest.mark.parametrize(
+    ("label", "factor", "medium"),
+    [
+        ("wavelength (air)", 1.0, "air"),
+        ("wavelength [Angstrom; vacuum]", 1.0, "vacuum"),
+        ("wavelength (Angstrom (air))", 1.0, "air"),
+        ("wave (vac; nm)", 0.1, "vacuum"),
+    ],
+)
+def test_the_medium_may_stand_with_the_unit(tmp_path: Path, label: str, factor: float, medium: str) -> None:
+    rows = "\n".join(f"{w},{f}" for w, f in zip(WAVE * factor, FLUX, strict=True))
+    path = tmp_path / "a.csv"
+    path.write_text(f"{label},flux\n{rows}\n")
+    (spectrum,) = read_spectra(path)
+    assert isinstance(spectrum, Spectrum)
+    assert spectrum.medium == medium
+    assert "medium_estimated" not in spectrum.flags
+    assert spectrum.grid.wave == pytest.approx(WAVE)
+
+
+@pytest.mark.parametrize(
+    "remark",
+    ["Wavelength medium: vacuum", "wavelengths: vacuum", "medium = in vacuum", "Wavelengths: in vacuum"],
+)
+@pytest.mark.parametrize("mark", ["# ", ""])
+def test_remarks_of_several_words_are_statements(tmp_path: Path, remark: str, mark: str) -> None:
+    rows = "\n".join(f"{w},{f}" for w, f in zip(WAVE, FLUX, strict=True))
+    path = tmp_path / "a.csv"
+    path.write_text(f"{mark}{remark}\n{mark}Resolving power: 2100\nwave,flux\n{rows}\n")
+    (spectrum,) = read_spectra(path)
+    assert isinstance(spectrum, Spectrum)
+    assert (spectrum.medium, spectrum.resolving_power) == ("vacuum", 2100.0)
+    assert "medium_estimated" not in spectrum.flags
+
+
+def test_a_medium_that_is_none_is_refused_with_what_helps(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("# medium: water\nwave,flux\n4000,1\n")
+    with pytest.raises(UnreadableFile, match="medium is 'water'; it must be air or vacuum; --medium"):
+        list(read_spectra(path))
+
+
+@pytest.mark.parametrize(("share", "is_refused"), [(0.4, False), (0.6, True)])
+def test_a_mask_that_rules_out_more_than_half_is_doubted(
+    tmp_path: Path, share: float, is_refused: bool
+) -> None:
+    masked = (np.arange(WAVE.size) < share * WAVE.size).astype(np.int64)
+    path = write_table(tmp_path / "a.fits", {"wave": WAVE, "flux": FLUX, "err": SIGMA, "mask": masked})
+    (read,) = read_spectra(path)
+    assert isinstance(read, Spectrum) != is_refused
