@@ -83,12 +83,6 @@ def statistic(
     return Measured(float(function(*columns)), float(low), float(high), n, unit)
 
 
-def weighted_mean(values: Array, weight: Array) -> float:
-    """Return the mean of the finite values; NaN if there are none."""
-    good = np.isfinite(values) & (weight > 0)
-    return float(np.average(values[good], weights=weight[good])) if good.any() else float("nan")
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Alarms:
     """Recall and purity at every threshold, for a given prior of CEMP stars.

@@ -165,7 +165,8 @@ class _Verbs(TyperGroup):
         except typer.TyperException as error:
             context = getattr(error, "ctx", None)
             name = context.command_path if context else self.name or "cempstream"
-            typer.echo(f"{name}: {_one_line(error.format_message())}", err=True)
+            if message := _one_line(error.format_message()):  # `cempstream dlq` alone shows its help
+                typer.echo(f"{name}: {message}", err=True)
             status = error.exit_code
         except typer.Abort:
             status = 1

@@ -308,10 +308,13 @@ def _fields() -> dict[str, FieldInfo]:
 def _faults(environment: Mapping[str, str]) -> Iterator[str]:
     """Say what pydantic-settings passes over, a misspelt group, and where it names no variable: bad JSON."""
     fields = _fields()
+    joined = {name.replace(_DELIMITER, "_") for name in fields if _DELIMITER in name}
     for variable, text in environment.items():
         name = variable.upper()
         group, delimiter, _ = name.partition(_DELIMITER)
-        if name.startswith(_PREFIX) and delimiter and group not in fields:
+        # Kubernetes sets CEMP_METRICS_PORT=tcp://… where a service is called cemp-metrics.
+        is_joined = name in joined and not text.startswith("tcp://")
+        if is_joined or (name.startswith(_PREFIX) and delimiter and group not in fields):
             yield _no_setting(variable)
         wanted = _json_of(fields[name].annotation) if name in fields else None
         if wanted is not None:

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
@@ -26,10 +27,12 @@ logger = logging.getLogger(__name__)
 
 _WIDEST = 110
 
+_BOOTSTRAP = "CEMP_KAFKA__BOOTSTRAP"
+
 
 def listen(
     bootstrap: Annotated[
-        str, broker_option("Kafka brokers, host:port[,host:port…].", envvar="CEMP_KAFKA__BOOTSTRAP")
+        str, broker_option("Kafka brokers, host:port[,host:port…].", envvar=_BOOTSTRAP)
     ] = "127.0.0.1:9092",
     topic: Annotated[
         list[str] | None, typer.Option(help=f"Topic; may be given again. [{ALERTS_TOPIC}]")
@@ -70,6 +73,7 @@ def listen(
     ] = None,
 ) -> None:
     """Subscribe to alerts. Ends on Ctrl-C, after -n alerts or at --until; without --group nothing is kept."""
+    _refuse_misspelt(os.environ)
     bad: list[Undecodable] = []
 
     def note(undecodable: Undecodable) -> None:
@@ -110,6 +114,14 @@ def listen(
         raise typer.Exit(INTERRUPTED) from None
     if bad:
         raise typer.Exit(1)
+
+
+def _refuse_misspelt(environment: Iterable[str]) -> None:
+    """Refuse what is nearly the one variable that is read: else the broker would be this machine."""
+    for name in get_close_matches(_BOOTSTRAP, environment, cutoff=0.9):
+        if name != _BOOTSTRAP:
+            message = f"{name} is not a setting; did you mean {_BOOTSTRAP}?"
+            raise typer.BadParameter(message, param_hint="the environment")
 
 
 def _show_all(alerts: Iterable[Alert], number: int | None, show: Callable[[Alert], None]) -> None:

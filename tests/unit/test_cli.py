@@ -85,6 +85,13 @@ def test_a_wrong_argument_is_one_line_and_status_2(args: list[str], line: str) -
     assert result.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("verb", ["topics", "dlq", "bundle", "schema"])
+def test_a_verb_of_several_shows_its_help_and_no_more(verb: str) -> None:
+    result = CliRunner().invoke(app, [verb])
+    assert (result.exit_code, result.stderr) == (2, "")
+    assert "Commands" in result.stdout
+
+
 @pytest.mark.parametrize(("verb", "extra"), [("worker", "cpu"), ("topics", "cpu"), ("dlq", "cpu")])
 def test_a_verb_whose_extra_is_absent_names_it(verb: str, extra: str) -> None:
     result = run(verb, "--help", absent=EXTRAS)

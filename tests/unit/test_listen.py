@@ -46,6 +46,20 @@ def test_json_is_one_alert_a_line_as_it_was_recorded(night: Path) -> None:
     assert listen("--file", night, "--json").stdout.encode() == night.read_bytes() + b"\n"
 
 
+@pytest.mark.parametrize("name", ["CEMP_KAFKKA__BOOTSTRAP", "CEMP_KAFKA__BOOTSTARP", "CEMP_KAFKA_BOOTSTRAP"])
+def test_a_misspelt_variable_is_refused(monkeypatch: pytest.MonkeyPatch, night: Path, name: str) -> None:
+    monkeypatch.setenv(name, "broker:9092")
+    result = listen("--file", night)
+    assert result.exit_code == 2
+    assert f"{name} is not a setting; did you mean CEMP_KAFKA__BOOTSTRAP?" in result.output
+
+
+def test_variables_of_others_are_left_alone(monkeypatch: pytest.MonkeyPatch, night: Path) -> None:
+    for name in ("CEMP_KAFKA__PASSWORD", "CEMP_KAFKA__BOOTSTRAP", "CEMP_POLICY__PRIOR"):
+        monkeypatch.setenv(name, "1")
+    assert said("--file", night, "-n", "1") == ["a"]
+
+
 def test_filter_number_and_tense(night: Path) -> None:
     assert said("--file", night, "--where", "p_cemp > 0.9") == ["a", "c"]
     assert said("--file", night, "-n", "2") == ["a", "b"]

@@ -33,6 +33,11 @@ from cempstream.streams.settings import SettingsError, read_settings
             "a:1",
             "CEMP_KAFKA__BOOTSTARP is not a setting; did you mean CEMP_KAFKA__BOOTSTRAP?",
         ),
+        (
+            "CEMP_KAFKA_BOOTSTRAP",
+            "a:1",
+            "CEMP_KAFKA_BOOTSTRAP is not a setting; did you mean CEMP_KAFKA__BOOTSTRAP?",
+        ),
         ("CEMP_QQ__ZZ", "1", "CEMP_QQ__ZZ is not a setting; one is CEMP_<GROUP>__<FIELD>"),
         ("CEMP_KAFKA", "a:1", "CEMP_KAFKA: 'a:1' is not a JSON object; write field by field, CEMP_KAFKA__…"),
         ("CEMP_BATCH__SIZE", "0", "CEMP_BATCH__SIZE: '0' should be greater than or equal to 1"),
@@ -47,6 +52,11 @@ def test_what_is_wrong_names_the_variable_and_what_would_be_right(
     with pytest.raises(SettingsError) as caught:
         read_settings()
     assert str(caught.value).startswith(message)
+
+
+def test_what_kubernetes_says_of_a_service_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CEMP_METRICS_PORT", "tcp://10.0.0.1:9109")
+    assert read_settings().metrics.port == 9464
 
 
 def test_a_secret_is_not_quoted(monkeypatch: pytest.MonkeyPatch) -> None:
