@@ -35,7 +35,7 @@ _FRAMES: Mapping[str, Frame] = {
         ),
         "observed",
     ),
-    **dict.fromkeys(("rest", "restframe", "stellar", "source"), "rest"),
+    **dict.fromkeys(("rest", "restframe", "stellar", "stellarrest", "source"), "rest"),
 }  # fmt: skip
 
 #: λ/Δλ by name; the second group only counts above a value that no width in Å reaches.
@@ -45,6 +45,8 @@ _POWER_KEYS = (
 )  # fmt: skip
 _PERHAPS_POWER_KEYS = ("resolution", "spectral_resolution", "resolutn", "resol", "r")
 _LEAST_PERHAPS_POWER = 50.0
+#: Before the number in ``R = 2000`` and ``~2000``.
+_APPROXIMATE = re.compile(r"^\s*R?\s*[=~≈]*\s*", re.IGNORECASE)
 
 _TIME_KEYS = ("observed_at", "date-obs", "date_obs", "dateobs", "obsdate", "obs_date", "date-beg", "date-avg")
 _CLOCK_KEYS = ("time-obs", "time_obs", "ut", "utc", "utc-obs", "ut-obs", "utstart")
@@ -121,7 +123,8 @@ def power_of(said: Said) -> float | None:
     """Return λ/FWHM as a header states it."""
     for keys, least in ((_POWER_KEYS, 1.0), (_PERHAPS_POWER_KEYS, _LEAST_PERHAPS_POWER)):
         for key in keys:
-            power = _number(said.get(key))
+            stated = said.get(key)
+            power = _number(_APPROXIMATE.sub("", stated) if isinstance(stated, str) else stated)
             if power is not None and least < power < 1e6:
                 return power
     return None

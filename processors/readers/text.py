@@ -64,7 +64,9 @@ def read_text(source: Source, options: ReadOptions) -> Iterator[Spectrum | Rejec
     """
     try:
         yield from read_table(source, _table(source, options), options)
-    except (ValueError, csv.Error) as error:
+    except csv.Error as error:
+        raise source.unreadable(f"is text, but no table ({error})", f"a table {WANTED}") from error
+    except ValueError as error:
         raise source.unreadable(str(error), getattr(error, "remedy", WANTED)) from error
 
 

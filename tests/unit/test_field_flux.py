@@ -10,7 +10,7 @@ import pytest
 from astropy.io import fits
 
 from cempstream.processors.readers import ReadOptions, UnreadableFile, read_spectra
-from cempstream.processors.readers.statements import frame_of, position_of
+from cempstream.processors.readers.statements import frame_of, position_of, power_of
 from cempstream.processors.readers.vocabulary import is_bad_cell, layout_of, mask_sense, noise_kind
 from cempstream.processors.spectrum import Spectrum
 from tests.support.survey_files import star, write_table
@@ -189,3 +189,20 @@ def test_a_mask_that_rules_out_more_than_half_is_doubted(
     path = write_table(tmp_path / "a.fits", {"wave": WAVE, "flux": FLUX, "err": SIGMA, "mask": masked})
     (read,) = read_spectra(path)
     assert isinstance(read, Spectrum) != is_refused
+
+
+@pytest.mark.parametrize("text", ["R=2000", "~2000", "R ~ 2000", "r = 2000.0", "≈ 2000", " 2000 "])
+def test_a_resolving_power_may_be_written_as_in_a_paper(text: str) -> None:
+    assert power_of({"resolution": text}) == 2000.0
+
+
+@pytest.mark.parametrize("text", ["2.5 A", "R", "2000-3000", "~", "Rome 2000"])
+def test_other_words_are_no_resolving_power(text: str) -> None:
+    assert power_of({"resolution": text}) is None
+
+
+def test_text_that_is_no_table_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text('{"wave": [' + "1.5, " * 40_000 + '1.5], "flux": [1.0]}')
+    with pytest.raises(UnreadableFile, match="is text, but no table"):
+        list(read_spectra(path))
