@@ -31,7 +31,8 @@ def open_breaker(bootstrap: str, topics: Topics, worker: WorkerProcess) -> None:
 
 def test_it_opens_in_place_and_probes_by_command(bootstrap: str) -> None:
     topics = Topics.create(bootstrap, partitions=1)
-    with WorkerProcess(bootstrap, topics, CEMP_BREAKER__PROBE_AFTER_S="3600", **SMALL) as worker:
+    settings = {**SMALL, "CEMP_BREAKER__PROBE_AFTER_S": "3600", "CEMP_METRICS__ALLOW_PROBE": "true"}
+    with WorkerProcess(bootstrap, topics, **settings) as worker:
         open_breaker(bootstrap, topics, worker)
         n_dead = worker.metric("cemp_dlq_total")
         assert n_dead < N_JUNK, "the rest of the flood is held back"

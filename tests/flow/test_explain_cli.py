@@ -125,7 +125,7 @@ def test_alerts_and_spectra_are_drawn_in_one_run_and_a_broken_line_is_said(
     out = tmp_path / "why"
     result = CliRunner().invoke(app, ["explain", str(stars), str(alerts), "--out", str(out)])
     assert result.exit_code == 1
-    assert {"s0.html", "s4.html", "a.html", "b.html"} <= {path.name for path in out.iterdir()}
+    assert {"s0.html", "s2.html", "a.html", "b.html"} <= {path.name for path in out.iterdir()}
     (complaint,) = result.stderr.splitlines()
     assert complaint.startswith(f"{alerts}, line 2: bad_field")
 
