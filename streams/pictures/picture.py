@@ -163,7 +163,9 @@ def _draw_zoom(
     axes.tick_params(labelsize=_LABEL_PT)
     low, high = named_windows()[name]
     axes.axvspan(low, high, color=SKY, alpha=0.22, linewidth=0)
+    published = {band.name: band.weight for band in finding.telling_bands}  # bins differ by a percent
     share = _share(finding, low, high)
+    share = published.get(name, share) if share > 0 else 0.0
     said = f"{100 * share:.0f} % of the evidence" if share > 0 else "no evidence"
     axes.set_title(f"{name}   {said}", fontsize=_LABEL_PT + 1, loc="left")
     axes.set_xlabel("rest-frame vacuum wavelength / Å", fontsize=_LABEL_PT)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from cempstream.plain import shown
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Classification, Estimate, Outcome, Rejected
 from cempstream.processors.spectrum import Spectrum
@@ -23,7 +24,7 @@ from cempstream.streams.scoring.result_table import (
     table_row,
 )
 from cempstream.streams.scoring.result_text import html_table
-from cempstream.streams.wording import index_text
+from cempstream.streams.wording import index_text, probability_text
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -60,6 +61,13 @@ class Result:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "row", table_row(self.source, self.spectrum, self.outcome))
+
+    def __repr__(self) -> str:
+        if self.is_rejected:
+            said = f"rejected: {self.row['reason']}"
+        else:
+            said = f"p(CEMP) {probability_text(self['p_cemp'])}"
+        return f"<Result {shown(self.name)}: {said}>"
 
     def __getitem__(self, column: str) -> Any:
         """Return a cell: a number with its unit if it has one, NaN for a missing number."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import pickle
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -349,6 +350,12 @@ def test_the_table_has_units_and_says_what_made_it(classifier: Classifier, resul
     assert policy["prior"] == 3e-4
     assert 0 < policy["threshold"] < 1
     assert any(model.startswith("mid.classify/") for model in table.meta["models"])
+
+
+def test_a_result_says_its_star_and_its_probability(classifier: Classifier, results: Results) -> None:
+    assert re.fullmatch(rf"<Result {re.escape(results[0].name)}: p\(CEMP\) [\d.e −-]+>", repr(results[0]))
+    short = classifier.classify_arrays(np.arange(4000.0, 4010.0) * u.AA, np.ones(10), ids="short")
+    assert repr(short[0]) == f"<Result short: rejected: {short[0]['reason']}>"
 
 
 def test_a_result_gives_values_and_its_picture(results: Results) -> None:

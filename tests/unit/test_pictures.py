@@ -63,6 +63,12 @@ def test_a_band_is_shown_where_it_has_more_of_the_evidence_than_chance(crowded: 
     assert "more than by chance" in {text.get_text() for text in texts(draw_finding(even))}
 
 
+def test_a_band_has_one_share_wherever_it_is_said(finding: Finding) -> None:
+    uneven = replace(finding, bands=(NamedBand("CH G", 0.444), NamedBand("C2 4737", 0.2)))
+    words = [text.get_text() for text in texts(draw_finding(uneven))]
+    assert {"44 % of the evidence", "CH G   44 % of the evidence"} <= set(words)
+
+
 def texts(figure: Figure) -> list[Text]:
     """Return what can be read; matplotlib keeps tick labels beyond the limits and draws none of them."""
     FigureCanvasAgg(figure).draw()
