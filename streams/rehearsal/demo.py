@@ -178,7 +178,7 @@ def _finish(
     write_index(
         index,
         rows,
-        title=f"A simulated night of {night.survey}",
+        title=f"A simulated night of {night.survey.upper()}",
         lead="Likely carbon-enhanced metal-poor stars, the surest first; the truth is the simulator's. "
         "No star of this night was trained on.",
         summary=facts,
