@@ -111,7 +111,7 @@ def watch_night(plan: Plan, stream: LocalStream, *, stay: bool) -> None:
         except KeyboardInterrupt:
             typer.echo("interrupted: the picture shows the night so far")
         picture = plan.out / "night.png"
-        title = f"A simulated night of {plan.survey}"
+        title = f"A simulated night of {plan.survey.upper()}"
         save_night(prometheus, began_s, time.time(), picture, title, cemp_share=share)
         _say("night", _state(stream, prometheus))
         _say("picture", str(picture))
