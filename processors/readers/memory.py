@@ -150,6 +150,8 @@ def given_specutils(spectrum: Any, spectrum_id: str) -> Iterator[Given]:
             said.get("contamination"),
         )
         medium, frame = medium_of(said), frame_of(said)
+    except BadTable as error:
+        raise ValueError(f"{name}: {error}; {error.remedy}") from error
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
     yield Given(row, medium, frame, _more(said))
