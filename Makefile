@@ -67,8 +67,8 @@ fuzz: $(VENV)/.fuzz ## Fuzz decoders and file readers for FUZZ_S seconds each, a
 train-test: $(VENV)/.train ## Tests of training (installs torch)
 	$(BIN)/pytest -m "train" $(ARGS)
 
-install-test: $(VENV)/.project ## The base package in an empty environment, and kcat
-	$(BIN)/pytest tests/broker -m "install" $(ARGS)
+install-test: $(VENV)/.project ## The wheels in empty environments, a closed network, and kcat
+	$(BIN)/pytest tests/broker tests/contract -m "install" $(ARGS)
 
 versions-test: $(VENV)/.project ## Installs at the lowest and highest versions allowed, for each Python found here
 	$(BIN)/pytest -n 2 tests/install -m "install" $(ARGS)
@@ -86,7 +86,7 @@ docs: $(VENV)/.docs ## Build the documentation into site/ and run its notebooks
 	PATH="$(abspath $(BIN)):$$PATH" NO_MKDOCS_2_WARNING=1 EXECUTE_NOTEBOOKS=true \
 		$(BIN)/mkdocs build --strict --site-dir $(abspath $(SITE))
 
-docs-test: $(VENV)/.docs ## Tests of the documentation: it builds, and its pages fetch nothing
+docs-test: $(VENV)/.docs ## Tests of the documentation: it builds, its tutorials run, its pages fetch nothing
 	$(BIN)/pytest -m "docs" $(ARGS)
 
 deploy-check: $(VENV)/.project ## Check manifests, boards and Dockerfile (Kubernetes, Grafana, hadolint)

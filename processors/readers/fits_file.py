@@ -234,6 +234,8 @@ class FitsFile:
             if self._is_packed(index):
                 hdu = self._unpacked(hdu, index)
             data = np.asarray(hdu.data)
+            if data.shape != self.shape(index):  # of a card that stands twice, astropy takes the other one
+                raise ValueError(f"they have shape {data.shape}, and the header says {self.shape(index)}")
             return data.astype(data.dtype.newbyteorder("="), copy=False)
 
     def is_table(self, index: int) -> bool:

@@ -24,7 +24,7 @@ from tests.support.spectra import write_stars
 
 ROOT = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.install, pytest.mark.timeout(600)]
 
 
 #: A subscriber's download may not grow beyond this; without models and reports it is 650 kB.

@@ -109,6 +109,7 @@ def test_a_command_exists_with_its_options(command: str) -> None:
                 pytest.fail(f"'{part}': run it in a test, or say why not: <!-- not run: ... -->")
 
 
+@pytest.mark.docs
 @pytest.mark.timeout(900)
 def test_the_tutorials_of_the_stream_run(tmp_path: Path) -> None:
     """In a folder that looks like a checkout, with the broker that the pages ask for."""
@@ -124,6 +125,7 @@ def test_the_tutorials_of_the_stream_run(tmp_path: Path) -> None:
             _run_page(PROJECT / "docs" / "tutorials" / f"{page}.md", tmp_path, stream)
 
 
+@pytest.mark.docs
 @pytest.mark.timeout(900)
 def test_the_tutorial_on_files_runs(tmp_path: Path) -> None:
     _run_page(PROJECT / "docs" / "tutorials" / "scientist.md", tmp_path, {})

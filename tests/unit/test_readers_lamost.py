@@ -207,3 +207,13 @@ def test_real_files_of_2011_keep_the_cores_of_their_lines(shared_data: Path) -> 
     inside = (g_band[0].grid.wave > 4300) & (g_band[0].grid.wave < 4312)
     is_kept = [bool(np.mean(s.ivar[inside] > 0) > 0.8) for s in g_band]
     assert np.mean(is_kept) > 0.95
+
+
+def test_an_image_whose_size_is_stated_twice_is_refused_by_name(tmp_path: Path, rows: Array) -> None:
+    path = write_lamost_image(tmp_path / "twice.fits", rows)
+    content = path.read_bytes()
+    at = next(i for i in range(0, len(content), 80) if content[i : i + 8] == b"DATA_V  ")
+    second = b"NAXIS2  =                    1".ljust(80)
+    path.write_bytes(content[:at] + second + content[at + 80 :])
+    with pytest.raises(UnreadableFile, match=r"shape \(1, \d+\), and the header says \(5, \d+\)"):
+        read_one(path)
