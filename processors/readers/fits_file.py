@@ -233,7 +233,12 @@ class FitsFile:
             self._check_size(hdu)
             if self._is_packed(index):
                 hdu = self._unpacked(hdu, index)
-            data = np.asarray(hdu.data)
+            try:
+                data = np.asarray(hdu.data)
+            except Exception as error:
+                if not self._is_packed(index):
+                    raise
+                raise ValueError(str(error)) from error  # the class of its decompressor's errors is private
             if data.shape != self.shape(index):  # of a card that stands twice, astropy takes the other one
                 raise ValueError(f"they have shape {data.shape}, and the header says {self.shape(index)}")
             return data.astype(data.dtype.newbyteorder("="), copy=False)

@@ -207,7 +207,7 @@ def _single_member(path: Path, stream: BinaryIO, limit: int) -> bytes | None:
     except BadZipFile as error:  # a zip lists its files at its end
         raise UnreadableFile(path, "is a zip or npz file that is cut off", "fetch it again") from error
     with archive:
-        files = [info for info in archive.infolist() if not info.is_dir()]
+        files = [info for info in archive.infolist() if not info.filename.endswith("/")]
         if not files or any(info.filename.endswith(".npy") for info in files):
             return None
         if len(files) > 1:

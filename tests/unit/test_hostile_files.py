@@ -18,6 +18,8 @@ from astropy.io import fits
 
 from cempstream.processors.grid import LogGrid
 from cempstream.processors.readers import UnreadableFile, read_spectra
+from cempstream.processors.readers.fits_file import FitsFile
+from cempstream.processors.readers.source import open_source
 from tests.support.survey_files import star, write_cess
 
 WAVE = np.linspace(3810.0, 6590.0, 530)
@@ -184,6 +186,8 @@ def test_bombs_are_refused_and_take_little_memory(tmp_path: Path) -> None:
     code = """
 import resource, sys
 from cempstream.processors.readers import UnreadableFile, read_spectra
+from cempstream.processors.readers.fits_file import FitsFile
+from cempstream.processors.readers.source import open_source
 for path in sys.argv[1:]:
     try:
         print(len(list(read_spectra(path))), path)
@@ -218,3 +222,37 @@ def test_a_sound_compressed_image_is_read(tmp_path: Path) -> None:
         fits.HDUList([fits.PrimaryHDU(), image]).writeto(path)
         (spectrum,) = read_spectra(path)
         assert np.median(spectrum.flux) == pytest.approx(100, rel=0.1)  # type: ignore[union-attr]
+
+
+def test_a_file_without_a_name_in_a_zip_is_read_or_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(""), b"no spectrum at all")
+    with pytest.raises(UnreadableFile, match=r"a\.zip"):
+        list(read_spectra(path))
+
+
+def test_tiles_that_cannot_be_unpacked_are_damage(tmp_path: Path) -> None:
+    """What the unpacking library raises has no public class."""
+    path = tmp_path / "a.fits"
+    flux = np.ones((2, 300), np.float32)
+    fits.HDUList(
+        [
+            fits.PrimaryHDU(flux, fits.Header([("CRVAL1", 4000.0), ("CDELT1", 1.0), ("CRPIX1", 1.0)])),
+            fits.CompImageHDU(
+                np.arange(600, dtype=np.int32).reshape(2, 300), name="MASK", compression_type="RICE_1"
+            ),
+        ]
+    ).writeto(path)
+    with fits.open(path, disable_image_compression=True) as file:
+        table = file[1]
+        begin = table.fileinfo()["datLoc"] + table.header["NAXIS1"] * table.header["NAXIS2"]
+        n_bytes = table.header["PCOUNT"]
+    content = bytearray(path.read_bytes())
+    content[begin : begin + n_bytes] = b"\xff" * n_bytes
+    path.write_bytes(bytes(content))
+    with fits.open(path) as file, pytest.raises(Exception, match="decompress"):
+        file[1].data  # noqa: B018 - it is read here
+    message = "is a damaged FITS file: the data of extension 1"
+    with FitsFile(open_source(path)) as damaged, pytest.raises(UnreadableFile, match=message):
+        damaged.image(1)

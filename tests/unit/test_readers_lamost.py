@@ -210,7 +210,7 @@ def test_real_files_of_2011_keep_the_cores_of_their_lines(shared_data: Path) -> 
 
 
 def test_an_image_whose_size_is_stated_twice_is_refused_by_name(tmp_path: Path, rows: Array) -> None:
-    path = write_lamost_image(tmp_path / "twice.fits", rows)
+    path = write_lamost_image(tmp_path / "twice.fits", rows[:, :60])  # within one block of data
     content = path.read_bytes()
     at = next(i for i in range(0, len(content), 80) if content[i : i + 8] == b"DATA_V  ")
     second = b"NAXIS2  =                    1".ljust(80)
