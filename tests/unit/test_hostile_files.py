@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import h5py
@@ -254,5 +255,5 @@ def test_tiles_that_cannot_be_unpacked_are_damage(tmp_path: Path) -> None:
     with fits.open(path) as file, pytest.raises(Exception, match="decompress"):
         file[1].data  # noqa: B018 - it is read here
     message = "is a damaged FITS file: the data of extension 1"
-    with FitsFile(open_source(path)) as damaged, pytest.raises(UnreadableFile, match=message):
+    with closing(FitsFile(open_source(path))) as damaged, pytest.raises(UnreadableFile, match=message):
         damaged.image(1)
