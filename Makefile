@@ -35,8 +35,8 @@ format: $(VENV)/.project ## Fix what ruff can
 types: $(VENV)/.project ## mypy --strict
 	$(BIN)/mypy
 
-# Most of these tests wait for processes they start, so three at a time keep two cores busy.
-JOBS ?= 3
+# Most of these tests wait for processes they start, so five at a time keep two cores busy.
+JOBS ?= 5
 unit: $(VENV)/.project
 	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not kafka and not chaos and not train and not docs and not install" \
 		--ignore tests/chaos --ignore tests/train $(ARGS)
