@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import struct
 import warnings
 from collections.abc import Iterator, Mapping
 from io import BytesIO
@@ -24,7 +23,7 @@ from cempstream.processors.readers.generic import (
     without_scalars,
 )
 from cempstream.processors.readers.options import ReadOptions
-from cempstream.processors.readers.source import Source
+from cempstream.processors.readers.source import ASTROPY_DAMAGE, Source
 from cempstream.processors.readers.statements import known_keys
 from cempstream.processors.readers.vocabulary import ID_NAMES, MaskSense, is_bad_cell, layout_of
 from cempstream.processors.spectrum import Spectrum
@@ -33,20 +32,6 @@ ECSV_MAGIC = "# %ECSV"
 #: astropy needs about ten times the text's size.
 _MAX_BYTES = 48 << 20
 _MAX_FIELDS = 1000
-#: What astropy's parsers raise on damaged files; found by fuzzing.
-_DAMAGE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 _NUMBER = re.compile(r"\d{1,12}", re.ASCII)
 
 
@@ -64,7 +49,7 @@ def read_ecsv(source: Source, options: ReadOptions) -> Iterator[Spectrum | Rejec
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             table = astropy_ascii.read(text.splitlines(), format="ecsv", guess=False)
-    except _DAMAGE as error:
+    except ASTROPY_DAMAGE as error:
         raise source.unreadable(f"is a damaged ECSV table ({error})", "write it by astropy") from error
     meta = {str(key).lower(): value for key, value in dict(table.meta).items()}
     yield from _read(source, table, meta, {}, options)
@@ -81,7 +66,7 @@ def read_votable(source: Source, options: ReadOptions) -> Iterator[Spectrum | Re
             warnings.simplefilter("ignore")
             document = parse(BytesIO(content), verify="ignore")
             tables = [(one, one.to_table(use_names_over_ids=True)) for one in document.iter_tables()]
-    except (expat.ExpatError, *_DAMAGE) as error:
+    except (expat.ExpatError, *ASTROPY_DAMAGE) as error:
         raise source.unreadable(f"is a damaged or unsafe VOTable ({error})", "fetch it again") from error
     found = [
         (one, table)

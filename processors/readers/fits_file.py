@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import struct
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -25,22 +24,7 @@ from cempstream.processors.readers.fits_columns import (
     physical_values,
 )
 from cempstream.processors.readers.options import UnreadableFile
-from cempstream.processors.readers.source import Source, unpacked_limit
-
-#: What astropy raises on damaged files; not documented, found by fuzzing with random and cut bytes.
-_DAMAGE = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
+from cempstream.processors.readers.source import ASTROPY_DAMAGE, Source, unpacked_limit
 
 #: Size of a FITS block; data are padded to the end of their block.
 _BLOCK_BYTES = 2880
@@ -208,7 +192,7 @@ class FitsFile:
         with self._reading(f"extension {index}"):
             try:
                 return self._hdus[index] is not None
-            except _DAMAGE:
+            except ASTROPY_DAMAGE:
                 return index < len(self.names)
 
     def cards(self, index: int = 0) -> Cards:
@@ -408,7 +392,7 @@ class FitsFile:
                 # missing padding. Missing data are found by ``_check_size``.
                 warnings.simplefilter("ignore", AstropyWarning)
                 yield
-        except (*_DAMAGE, VerifyError) as error:
+        except (*ASTROPY_DAMAGE, VerifyError) as error:
             raise self.source.unreadable(
                 f"is a damaged FITS file: {what} cannot be read ({error})", "fetch it again"
             ) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import struct
 import zlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,6 +18,21 @@ from cempstream.processors.readers.options import UnreadableFile
 
 #: Suffixes of packed files, to remove from names; packing itself is recognised by content.
 PACKED_SUFFIXES = (".gz", ".bz2", ".xz", ".zip", ".z")
+
+#: What astropy raises on damaged files; not documented, found by fuzzing with random and cut bytes.
+ASTROPY_DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 
 _GZIP_MAGIC, _BZIP2_MAGIC, _XZ_MAGIC = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0"
 _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
