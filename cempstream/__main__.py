@@ -1,6 +1,6 @@
 """``python -m cempstream``, and the installed ``cempstream``."""
 
-from cempstream.streams import interrupts
+from cempstream.streams import began, interrupts  # noqa: F401 # `began` notes when
 
 
 def main() -> None:

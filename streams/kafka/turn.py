@@ -10,6 +10,7 @@ from typing import Any
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from cempstream.streams.began import BEGAN_AT_S
 from cempstream.streams.kafka.places import StreamError
 from cempstream.streams.settings import KafkaSettings
 
@@ -19,13 +20,17 @@ _TIMEOUT_S = 10.0
 _SESSION_MS = 6000
 _LONGEST_TURN_MS = 24 * 3600 * 1000
 
+#: When this process last had each turn: it may take it again.
+_own_ends_s: dict[tuple[str, str], float] = {}
+
 
 @contextmanager
 def turn_at(kafka: KafkaSettings, topic: str, command: str) -> Iterator[None]:
     """Hold a topic's turn, from any machine, while the block runs.
 
     The turn is the membership of a consumer group. A second command does not wait: the first one has just
-    done its work.
+    done its work. That holds as well where the second came to its turn after the first had ended, but was
+    asked for before.
 
     Raises
     ------
@@ -34,10 +39,10 @@ def turn_at(kafka: KafkaSettings, topic: str, command: str) -> Iterator[None]:
     """
     group = f"{kafka.group}-{command}"
     taken = StreamError(f"another '{command}' of {topic} is running; wait until it has ended, then try again")
+    asked_at_s = max(BEGAN_AT_S, _own_ends_s.get((group, topic), 0.0))
     client = {**kafka.client_config(), "bootstrap.servers": kafka.bootstrap, "log_level": 0}
     if _has_members(client, group):
         raise taken
-    asked_at_s = time.time()
     assigned: list[set[int]] = []
 
     def note(consumer: Any, partitions: list[Any]) -> None:
@@ -65,7 +70,9 @@ def turn_at(kafka: KafkaSettings, topic: str, command: str) -> Iterator[None]:
         if not assigned or 0 not in assigned[0] or _last_end_s(consumer, place) > asked_at_s:
             raise taken
         yield
-        consumer.commit(offsets=[TopicPartition(topic, 0, round(time.time() * 1000))], asynchronous=False)
+        ended_at_ms = round(time.time() * 1000)
+        consumer.commit(offsets=[TopicPartition(topic, 0, ended_at_ms)], asynchronous=False)
+        _own_ends_s[group, topic] = ended_at_ms / 1000
     finally:
         consumer.close()
 

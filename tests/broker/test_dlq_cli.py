@@ -173,8 +173,21 @@ def test_attempts_count_for_the_packet_whatever_it_died_of_and_of_whichever_lett
     assert [m.value() for m in night.read(night.spectra)] == [b"\x99junk two"]
 
 
+REQUEUE = ["dlq", "requeue", "--reason", "not_avro"]
+
+#: A command that was asked for and comes to its work when it is let go, as on a busy machine.
+HELD_BACK = """
+import sys
+from cempstream.streams import began
+print("asked for", flush=True)
+sys.stdin.readline()
+from cempstream.__main__ import main
+main()
+"""
+
+
 def test_two_requeues_at_once_send_each_packet_once(night: Night) -> None:
-    command = [sys.executable, "-m", "cempstream", "dlq", "requeue", "--reason", "not_avro"]
+    command = [sys.executable, "-m", "cempstream", *REQUEUE]
     command += ["--bootstrap", night.bootstrap, "--dlq", night.dlq]
     with ThreadPoolExecutor(2) as pool:
         runs = list(
@@ -182,5 +195,22 @@ def test_two_requeues_at_once_send_each_packet_once(night: Night) -> None:
         )
     assert sorted(run.returncode for run in runs) == [0, 1], [run.stderr for run in runs]
     assert "another 'requeue'" in "".join(run.stderr for run in runs)
-    assert {m.value() for m in night.read(night.spectra)} == {b"\x99junk one", b"\x99junk two"}
+    assert sorted(m.value() or b"" for m in night.read(night.spectra)) == [b"\x99junk one", b"\x99junk two"]
+
+
+def test_a_requeue_that_comes_late_to_its_turn_sends_nothing_again(night: Night) -> None:
+    command = [sys.executable, "-c", HELD_BACK, *REQUEUE, "--bootstrap", night.bootstrap, "--dlq", night.dlq]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as late:  # type: ignore[call-overload] # pipes are integers
+        assert late.stdout.readline() == "asked for\n"
+        assert night.run(*REQUEUE[1:]) == "2 sent, 0 failed, 0 left\n"
+        _, said = late.communicate("go\n", timeout=80)
+    assert late.returncode == 1
+    assert "another 'requeue'" in said
     assert len(night.read(night.spectra)) == 2
+
+
+def test_a_process_may_take_its_turn_again(night: Night) -> None:
+    for n_read in (2, 4):
+        assert night.run(*REQUEUE[1:]) == "2 sent, 0 failed, 0 left\n"
+        assert len(night.read(night.spectra)) == n_read
