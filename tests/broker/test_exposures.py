@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 import pytest
@@ -45,6 +45,13 @@ class Watch:
         except URLError:
             return 0.0
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name))
+
+    def probe(self) -> int:
+        try:
+            with urlopen(f"http://127.0.0.1:{self.port}/breaker/probe", data=b"", timeout=5) as answer:
+                return int(answer.status)
+        except HTTPError as error:
+            return error.code
 
     def wait_for(self, name: str, value: float, timeout_s: float = 60.0) -> None:
         deadline_s = time.monotonic() + timeout_s
@@ -108,6 +115,7 @@ def test_exposures_over_two_workers_are_complete_or_reported(bootstrap: str, top
             assert watch.metric("cemp_exposure_missing_spectra_total") == 7 + 1
             assert watch.metric("cemp_exposure_unattributed_total") == 1
             assert watch.metric("cemp_exposures_open") == 2
+            assert watch.probe() == 404, "it has no breaker"
             send(bootstrap, topics.spectra, lacking[-7:])
             watch.wait_for("cemp_exposures_total", 4)
     events = {(event.exposure_id, event.status): event for event in reported(bootstrap, topics)}

@@ -161,9 +161,15 @@ def test_kubernetes_objects_refer_to_each_other(name: str, port: int) -> None:
     assert policy["ingress"][0]["ports"] == [{"port": port}]
     assert ("ConfigMap", container["envFrom"][0]["configMapRef"]["name"]) in objects
     (secret,) = [v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v]
-    assert ("Secret", secret) in objects
+    assert f"kubectl create secret generic {secret} " in (DEPLOY / "README.md").read_text()
     assert {m["name"] for m in container["volumeMounts"]} == {v["name"] for v in pod["volumes"]}
     assert pod["securityContext"]["runAsNonRoot"] is True
+
+
+def test_applying_the_manifests_never_replaces_a_secret() -> None:
+    assert "Secret" not in {kind for kind, _ in manifests()}
+    for environment in environments():
+        assert "CEMP_KAFKA__PASSWORD" not in environment
 
 
 def test_workers_are_scaled_within_their_partitions() -> None:
