@@ -16,9 +16,11 @@ from rich.text import Text
 from cempstream.plain import shown
 from cempstream.schemas.exposure import Exposure
 from cempstream.streams.commands.options import Bootstrap, time_option
-from cempstream.streams.operations.exposure_watch import ExposureWatch, read_exposures
+from cempstream.streams.operations.exposure_watch import STALL_S, ExposureWatch, read_exposures
 from cempstream.streams.settings import Settings, read_settings
 from cempstream.streams.telemetry.health import HealthServer
+from cempstream.streams.telemetry.log_writer import never_block
+from cempstream.streams.telemetry.watchdog import Watchdog
 
 exposures_app = typer.Typer(
     help="Say of each exposure whether all of it has been scored.", no_args_is_help=True
@@ -78,11 +80,13 @@ def list_(
 
 async def _watch(settings: Settings, timeout_s: float, lookback_s: float, host: str, port: int) -> None:
     watching = ExposureWatch(settings.kafka, settings.topics, timeout_s=timeout_s, lookback_s=lookback_s)
+    never_block(watching.metrics.log_lines_dropped.inc)
+    watchdog = Watchdog(watching.is_live)
     health = HealthServer(
         watching.metrics.registry,
         host,
         port,
-        is_live=watching.is_live,
+        is_live=watchdog.is_live,
         is_ready=watching.is_ready,
         on_probe=None,
         port_setting="--port",
@@ -92,7 +96,9 @@ async def _watch(settings: Settings, timeout_s: float, lookback_s: float, host: 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ending.set)
     health.start()
+    alive = asyncio.create_task(watchdog.run(STALL_S))
     try:
         await watching.run(ending)
     finally:
+        alive.cancel()
         health.stop()

@@ -12,6 +12,7 @@ from cempstream.models.sessions import Provider
 from cempstream.streams.commands.options import Bootstrap
 from cempstream.streams.kafka.topics import TopicAdmin
 from cempstream.streams.settings import Settings, read_settings
+from cempstream.streams.telemetry.watchdog import START_S, end_after
 from cempstream.streams.worker.create import create_app
 from cempstream.streams.worker.faust_app import run_worker
 
@@ -42,6 +43,7 @@ def worker(
         models={"provider": provider, "bundles": bundle or None, "shadow": shadow},
         metrics={"port": metrics_port},
     )
+    end_after(START_S)  # a start that hangs ends too
     try:
         run(settings)
     except fixable_errors() as error:

@@ -35,14 +35,21 @@ from cempstream.streams.kafka.topic_reader import at_time, open_consumer, read_t
 from cempstream.streams.operations.exposure_book import ExposureBook, ExposureKey, Seen
 from cempstream.streams.settings import KafkaSettings, TopicSettings
 from cempstream.streams.telemetry import notices
-from cempstream.streams.telemetry.metrics import LATENCY_BUCKETS_S, SURVEY_LABELS, survey_label
+from cempstream.streams.telemetry.metrics import (
+    LATENCY_BUCKETS_S,
+    SURVEY_LABELS,
+    log_lines_dropped,
+    survey_label,
+)
 
 logger = logging.getLogger(__name__)
 
 _CHUNK = 500
 _POLL_S = 0.25
 _NEW_PARTITIONS_EVERY_S = 30.0
-_STALL_S = 60.0
+
+#: A watch that has asked the broker nothing for this long hangs.
+STALL_S = 60.0
 
 
 class ExposureMetrics:
@@ -72,6 +79,7 @@ class ExposureMetrics:
             "Since when nothing was added to the open exposure that waits longest.",
             registry=registry,
         )
+        self.log_lines_dropped = log_lines_dropped(registry)
         self.unattributed = Counter(
             "cemp_exposure_unattributed",
             "Outcomes of which nothing tells the exposure.",
@@ -123,7 +131,7 @@ class ExposureWatch:
     def is_live(self) -> str | None:
         """Say what is wrong; None while it reads."""
         idle_s = time.monotonic() - self._moved_at_s
-        return f"nothing was asked of the broker for {idle_s:.0f} s" if idle_s > _STALL_S else None
+        return f"nothing was asked of the broker for {idle_s:.0f} s" if idle_s > STALL_S else None
 
     def is_ready(self) -> str | None:
         """Say why no exposure can be called incomplete yet; None once it can."""
@@ -138,8 +146,7 @@ class ExposureWatch:
             The broker is gone or refuses; the supervisor starts the process again.
         """
         since = datetime.now(UTC) - self._lookback
-        for event in await asyncio.to_thread(self._told_before, since):
-            self.book.remember(event)
+        await asyncio.to_thread(self._remember, since)
         async with self.publisher:
             with open_consumer(self._kafka) as consumer:
                 await asyncio.to_thread(self._assign, consumer, since)
@@ -225,8 +232,11 @@ class ExposureWatch:
         key = f"{event.survey}/{event.exposure_id}".encode()
         return OutMessage(self._topics.exposures, key, encode_exposure(event), headers)
 
-    def _told_before(self, since: datetime) -> list[Exposure]:
-        return list(read_exposures(self._kafka, self._topics.exposures, since))
+    def _remember(self, since: datetime) -> None:
+        """Learn what was reported before; a long topic must not look like a hang."""
+        for event in read_exposures(self._kafka, self._topics.exposures, since):
+            self.book.remember(event)
+            self._moved_at_s = time.monotonic()
 
     def _partitions(self, consumer: Consumer) -> set[Place]:
         return set(partitions_of(consumer, (self._topics.scores, self._topics.dlq)))

@@ -128,6 +128,7 @@ class Metrics:
             ["ra_deg", "dec_deg"],
             registry=registry,
         )
+        self.log_lines_dropped = log_lines_dropped(registry)
         self.rebalances = Counter(
             "cemp_rebalances", "Times that the partitions of this worker changed.", registry=registry
         )
@@ -244,6 +245,11 @@ class Metrics:
         """Say which graphs are served."""
         for model in provenance:
             self.model_info.labels(model.name, model.version, model.sha256, model.provider).set(1)
+
+
+def log_lines_dropped(registry: CollectorRegistry) -> Counter:
+    """Return the counter of log lines that stderr did not take."""
+    return Counter("cemp_log_lines_dropped", "Log lines that stderr did not take.", registry=registry)
 
 
 def survey_label(survey: str) -> str:

@@ -28,6 +28,7 @@ class Event(StrEnum):
     PARTITIONS_UNREAD = "partitions_unread"
     OFFSETS_SKIPPED = "offsets_skipped"
     EXPOSURE_INCOMPLETE = "exposure_incomplete"
+    LOG_LINES_DROPPED = "log_lines_dropped"
 
 
 def started(bundles: Sequence[str], provider: str, metrics_url: str, shadow: str | None = None) -> None:
@@ -144,6 +145,16 @@ def exposure_incomplete(survey: str, exposure_id: str, n_seen: int, n_expected: 
         exposure_id=exposure_id,
         n_seen=n_seen,
         n_expected=n_expected,
+    )
+
+
+def log_lines_dropped(n_dropped: int) -> None:
+    """Lines are missing here: stderr took none for a while."""
+    _log(
+        logging.WARNING,
+        Event.LOG_LINES_DROPPED,
+        f"{n_dropped} log lines are missing here: stderr took none",
+        n_dropped=n_dropped,
     )
 
 

@@ -23,10 +23,11 @@ from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
 from cempstream.streams.scoring.pipeline import ModelBroken, Pipeline
 from cempstream.streams.settings import BatchSettings
 from cempstream.streams.telemetry import notices
+from cempstream.streams.telemetry.watchdog import Watchdog
 from cempstream.streams.worker.accounts import Accounts
 from cempstream.streams.worker.batches import EventBatch, EventBatches
 from cempstream.streams.worker.heart import Heart
-from cempstream.streams.worker.progress import Progress, put_off_the_end
+from cempstream.streams.worker.progress import Progress
 from cempstream.streams.worker.shadow import Shadow
 
 
@@ -60,6 +61,7 @@ class Agent:
     accounts: Accounts
     progress: Progress
     heart: Heart
+    watchdog: Watchdog
     shadow: Shadow | None
     bundles: tuple[str, ...]
     _slots: asyncio.Semaphore = field(init=False)
@@ -76,7 +78,8 @@ class Agent:
             within_s=self.settings.within_s,
             max_in_flight=self.settings.max_in_flight,
         )
-        alive = asyncio.create_task(put_off_the_end())
+        # Before the first packet: Faust's timers begin only after the first assignment.
+        alive = asyncio.create_task(self.watchdog.run(self.progress.stall_s))
         async with self.publisher, batches as ready:
             self._is_publishing = True
             if self.shadow is not None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import gc
-import os
-import sys
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -23,7 +21,9 @@ from cempstream.streams.scoring.pipeline import Pipeline
 from cempstream.streams.settings import Settings
 from cempstream.streams.telemetry import notices
 from cempstream.streams.telemetry.health import HealthServer
+from cempstream.streams.telemetry.log_writer import never_block
 from cempstream.streams.telemetry.metrics import Metrics
+from cempstream.streams.telemetry.watchdog import Watchdog, dump_stacks, end_at_once, say_unblocked
 from cempstream.streams.worker.accounts import Accounts
 from cempstream.streams.worker.agent import Agent
 from cempstream.streams.worker.breaker import Breaker
@@ -90,6 +90,7 @@ def start_agent(settings: Settings) -> Agent:
     """Load and warm the models, then open the metrics port: a worker without models is never ready."""
     keep_freed_memory()
     metrics = Metrics()
+    never_block(metrics.log_lines_dropped.inc)
     pipeline = load_pipeline(settings, timer=metrics.time_stage)
     pipeline = replace(pipeline, on_retry=metrics.retries.labels("batch").inc)
     kafka, topics, provider = settings.kafka, settings.topics, settings.models.provider.value
@@ -104,6 +105,7 @@ def start_agent(settings: Settings) -> Agent:
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0, **kafka.client_config()})
     breaker = Breaker(settings.breaker.share, settings.breaker.window, settings.breaker.probe_after_s)
     progress = Progress(LagMeter(admin), breaker, metrics)
+    watchdog = Watchdog(progress.is_live)
     heart = Heart(
         publisher,
         metrics,
@@ -117,7 +119,7 @@ def start_agent(settings: Settings) -> Agent:
         metrics.registry,
         settings.metrics.host,
         settings.metrics.port,
-        is_live=progress.is_live,
+        is_live=watchdog.is_live,
         is_ready=progress.is_ready,
         on_probe=breaker.probe_now if settings.metrics.allow_probe else None,
     )
@@ -138,6 +140,7 @@ def start_agent(settings: Settings) -> Agent:
         accounts=Accounts(metrics, breaker, topics),
         progress=progress,
         heart=heart,
+        watchdog=watchdog,
         shadow=shadow,
         bundles=bundles,
     )
@@ -155,8 +158,10 @@ def _describe(pipeline: Pipeline, metrics: Metrics, provider: str) -> Iterator[s
 
 def _end_lost(orphans: frozenset[TP]) -> NoReturn:
     """End at once: with no partition nothing is in flight, and the event loop may not answer."""
-    faulthandler.dump_traceback(all_threads=True)
+    dump_stacks()
+    stacks = io.StringIO()
     for task in (thing for thing in gc.get_objects() if isinstance(thing, asyncio.Task)):
-        task.print_stack(file=sys.stderr)
+        task.print_stack(file=stacks)
+    say_unblocked(stacks.getvalue())
     notices.partitions_unread(orphans)
-    os._exit(1)
+    end_at_once(1)

@@ -6,7 +6,6 @@ process in the same way.
 
 import asyncio
 import logging
-import os
 import ssl
 import sys
 import threading
@@ -19,6 +18,7 @@ from faust.types import TopicT, TransportT
 
 from cempstream.streams.kafka.gaps import Gap
 from cempstream.streams.settings import KafkaSettings
+from cempstream.streams.telemetry.watchdog import end_at_once
 from cempstream.streams.worker.faust_transport import Transport
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ def _give_up() -> NoReturn:
     logger.critical(
         "no orderly end within %g s: ending at once; uncommitted work will be repeated", STOP_DEADLINE_S
     )
-    os._exit(1)
+    end_at_once(1)
 
 
 class App(faust.App):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import faulthandler
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -52,6 +51,11 @@ class Progress:
     def has_partitions(self) -> bool:
         """Whether the broker has given this worker something to read."""
         return bool(self._assignment)
+
+    @property
+    def stall_s(self) -> float:
+        """For how long nothing may move while something waits."""
+        return STALL_S
 
     @property
     def is_held(self) -> bool:
@@ -128,13 +132,3 @@ class Progress:
         while (wait_s := self._breaker.wait_s(time.monotonic())) > 0:
             self._metrics.ready.set(0)
             await asyncio.sleep(min(wait_s, 0.5))
-
-
-async def put_off_the_end() -> None:
-    """Postpone the end of the process again and again; if the event loop hangs, the process ends.
-
-    It starts before the first packet: Faust's timers begin only after the first assignment.
-    """
-    while True:
-        faulthandler.dump_traceback_later(STALL_S, exit=True)  # in its own thread
-        await asyncio.sleep(WATCH_INTERVAL_S)

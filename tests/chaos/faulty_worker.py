@@ -26,6 +26,7 @@ from cempstream.processors.spectrum import BadSpectrum, Spectrum
 from cempstream.streams.scoring.pipeline import Pipeline, Route
 from cempstream.streams.settings import Settings
 from cempstream.streams.telemetry.logs import LogFormat, LogLevel, configure_logging
+from cempstream.streams.telemetry.watchdog import notify
 from cempstream.streams.worker import create, faust_transport, orphans, progress
 from cempstream.streams.worker.agent import Agent, Processed
 from cempstream.streams.worker.faust_app import run_worker
@@ -93,6 +94,7 @@ def hang_event_loop(after: int) -> None:
         await real(self, processed)
         n_delivered += len(processed.outcomes)
         if n_delivered > after:
+            notify("STATUS=hangs on purpose")
             time.sleep(_FOR_EVER_S)
 
     Agent._deliver = deliver  # type: ignore[method-assign]

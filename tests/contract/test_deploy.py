@@ -14,6 +14,9 @@ from cempstream.streams.cli import VERBS
 from cempstream.streams.commands.exposures import _PORT as EXPOSURES_PORT
 from cempstream.streams.rehearsal.prometheus_server import EVALUATION_S, SCRAPE_S
 from cempstream.streams.settings import Settings
+from cempstream.streams.telemetry.watchdog import START_S
+from cempstream.streams.worker.faust_app import STOP_DEADLINE_S
+from cempstream.streams.worker.progress import STALL_S
 from tests.contract.monitoring import DEPLOY, rules
 
 COMPOSE = DEPLOY / "compose" / "compose.yaml"
@@ -80,6 +83,15 @@ def test_services_run_commands_that_exist() -> None:
         if name not in ours:
             assert re.search(r":v?\d+\.\d+\.\d+$", service["image"]), f"{name} is not pinned"
     assert set(load_compose("compose.gpu.yaml")) <= set(services)
+
+
+def test_what_compose_calls_healthy_is_what_it_restarts() -> None:
+    """Nothing restarts the unhealthy: these end by themselves, and Compose starts them again."""
+    services, image = load_compose(), (DEPLOY / "Dockerfile").read_text()
+    for name, port in {"worker": Settings().metrics.port, "exposures": EXPOSURES_PORT}.items():
+        assert services[name]["restart"] == "unless-stopped"
+        check = " ".join(map(str, services[name].get("healthcheck", {}).get("test", [image])))
+        assert f"http://127.0.0.1:{port}/live" in check
 
 
 def test_prometheus_scrapes_the_worker_of_compose() -> None:
@@ -188,6 +200,10 @@ def test_service_is_restarted_after_a_failure(command: str) -> None:
     service = unit["Service"]
     assert service["Restart"] == "on-failure"
     assert service["ExecStart"].endswith(f"cempstream {command}")
+    # ended from outside too, and not before it would end itself
+    assert (service["Type"], service["NotifyAccess"]) == ("notify", "main")
+    assert float(service["WatchdogSec"]) > STALL_S + STOP_DEADLINE_S
+    assert float(service["TimeoutStartSec"]) >= START_S
     assert float(service["TimeoutStopSec"]) > 25  # what a worker may take to end
 
 
