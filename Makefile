@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit kafka-test monitor-test night chaos fuzz train-test install-test versions-test report-forward report docs docs-test deploy-check train-setup wheel lock clean
+.PHONY: help demo test lint format types unit kafka-test monitor-test night chaos fuzz mutants train-test install-test versions-test report-forward report docs docs-test deploy-check train-setup wheel lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -64,6 +64,10 @@ fuzz: $(VENV)/.fuzz ## Fuzz decoders and file readers for FUZZ_S seconds each, a
 	$(BIN)/python -m tests.fuzz.guided files --seconds $(FUZZ_S)
 	$(BIN)/python -m tests.fuzz.million --n $(FUZZ_N)
 
+MUTANTS ?= 60
+mutants: $(VENV)/.mutants ## Change MUTANTS lines one at a time; the modules' own tests must notice nine in ten
+	$(BIN)/python -m tests.mutants --n $(MUTANTS) --least 90 $(ARGS)
+
 train-test: $(VENV)/.train ## Tests of training (installs torch)
 	$(BIN)/pytest -m "train" $(ARGS)
 
@@ -101,6 +105,7 @@ lock: $(VENV)/.project ## Renew the lock files from pyproject.toml
 	$(call lock,requirements.lock,--extra dev)
 	$(call lock,requirements-train.lock,--extra dev --extra train)
 	$(call lock,requirements-fuzz.lock,--extra dev --extra fuzz)
+	$(call lock,requirements-mutants.lock,--extra dev --extra mutants)
 	$(call lock,requirements-docs.lock,--extra dev --extra docs)
 
 clean: ## Remove the environment and what was built
@@ -130,6 +135,10 @@ $(VENV)/.train: $(VENV)/.project requirements-train.lock
 
 $(VENV)/.fuzz: $(VENV)/.project requirements-fuzz.lock
 	$(PIP) install --no-compile --require-hashes --requirement requirements-fuzz.lock
+	@touch $@
+
+$(VENV)/.mutants: $(VENV)/.project requirements-mutants.lock
+	$(PIP) install --no-compile --require-hashes --requirement requirements-mutants.lock
 	@touch $@
 
 $(VENV)/.docs: $(VENV)/.project requirements-docs.lock

@@ -43,3 +43,49 @@ def test_old_dead_letters_are_forgotten() -> None:
     breaker.record(100, 0, 50.0)
     breaker.record(20, 15, 51.0)
     assert not breaker.is_open
+
+
+def test_its_share_exactly_is_not_too_much() -> None:
+    breaker = Breaker(share=0.25, window=1000, probe_after_s=30)
+    breaker.record(100, 25, 0.0)
+    assert not breaker.is_open
+    breaker.record(4, 2, 1.0)
+    assert breaker.is_open
+    breaker.record(8, 2, 40.0)
+    assert not breaker.is_open, "a probe of exactly the share is good"
+
+
+def test_a_tenth_of_the_window_is_enough_to_judge() -> None:
+    breaker = Breaker(share=0.2, window=105, probe_after_s=30)
+    breaker.record(9, 9, 0.0)
+    assert not breaker.is_open
+    breaker.record(1, 0, 1.0)
+    assert breaker.is_open
+
+
+def test_while_closed_nothing_waits() -> None:
+    breaker = Breaker(share=0.2, window=10, probe_after_s=30)
+    breaker.probe_now()
+    assert breaker.wait_s(1e6) == 0.0
+    assert not breaker.is_open
+
+
+def test_once_closed_it_counts_anew() -> None:
+    """After a good probe nothing of the flood is left: no packet, and no bad one."""
+    breaker = Breaker(share=0.2, window=20, probe_after_s=30)
+    breaker.record(20, 20, 0.0)
+    breaker.record(5, 0, 31.0)
+    breaker.record(10, 2, 32.0)
+    assert not breaker.is_open
+    breaker.record(1, 1, 33.0)
+    assert breaker.is_open
+
+
+def test_a_bad_packet_is_forgotten_when_it_leaves_the_window() -> None:
+    breaker = Breaker(share=0.2, window=10, probe_after_s=30)
+    breaker.record(10, 2, 0.0)  # the bad ones first
+    breaker.record(2, 2, 1.0)  # the two leave as two others come
+    assert not breaker.is_open
+    breaker.record(7, 0, 2.0)
+    breaker.record(2, 2, 3.0)  # one of the second two has left
+    assert breaker.is_open
