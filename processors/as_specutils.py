@@ -6,13 +6,13 @@ from typing import Any
 
 from cempstream.errors import FixableError, install_hint
 from cempstream.processors.rebin import good_pixels
-from cempstream.processors.spectrum import Spectrum
+from cempstream.processors.spectrum import STAR_FACTS, Spectrum
 
 #: Fields of a spectrum that go into ``meta`` under the same name.
 _META = (
     "spectrum_id", "survey", "exposure_id", "reduction_version", "object_id", "ra", "dec", "epoch",
     "gaia_source_id", "observed_at", "reduced_at", "medium", "frame", "resolving_power", "rv_kms", "grating",
-    "wave_zero_error_aa", "contamination", "photometry", "flags",
+    "wave_zero_error_aa", "contamination", "photometry", *STAR_FACTS, "flags",
 )  # fmt: skip
 
 

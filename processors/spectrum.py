@@ -23,6 +23,12 @@ FluxUnit: TypeAlias = Literal["absolute", "relative"]
 #: More pixels than any survey's packet holds; a longer array is refused.
 MAX_PIXELS = 262_144
 
+#: What is known of a star besides its spectrum and magnitudes: optional fields of a packet, all numbers.
+STAR_FACTS = (
+    "parallax_mas", "parallax_error_mas", "ebv", "ebv_error", "teff_phot", "teff_phot_error", "logg_phot",
+    "logg_phot_error", "stellarity",
+)  # fmt: skip
+
 _F4, _U1 = np.dtype(np.float32), np.dtype(np.uint8)
 
 
@@ -115,7 +121,16 @@ class Spectrum:
     wave_zero_error_aa
         1σ error of the wavelength zero point in Å, of slitless spectra.
     photometry
-        Band name to (magnitude, error).
+        Band name to (magnitude, error); Gaia's are ``G``, ``BP``, ``RP``, 2MASS's ``J``, ``H``, ``Ks``.
+    parallax_mas, parallax_error_mas
+        Parallax as its catalogue gives it and its 1σ error; None where it is not known.
+    ebv, ebv_error
+        Colour excess E(B-V) and its 1σ error, mag.
+    teff_phot, teff_phot_error, logg_phot, logg_phot_error
+        The survey's own estimates from photometry, K and dex; they stand in place of those that
+        ``PhotometricEstimator`` would compute.
+    stellarity
+        How star-like the survey's imaging finds the source, 0 to 1.
     flags
         What the reader had to estimate.
 
@@ -150,6 +165,15 @@ class Spectrum:
     grating: str | None = None
     rv_kms: float | None = None
     photometry: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    parallax_mas: float | None = None
+    parallax_error_mas: float | None = None
+    ebv: float | None = None
+    ebv_error: float | None = None
+    teff_phot: float | None = None
+    teff_phot_error: float | None = None
+    logg_phot: float | None = None
+    logg_phot_error: float | None = None
+    stellarity: float | None = None
     uri: str | None = None
     flags: tuple[str, ...] = ()
 

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from pydantic import Field, InstanceOf, PrivateAttr, ValidationError
 
 from cempstream.processors.outcome import Classification, Decision, NamedBand, Provenance, TemplateMatch
 from cempstream.processors.spectrum import BadSpectrum, Reason, Spectrum
+from cempstream.schemas.avro_schema import definitions
 from cempstream.schemas.codec import photometry_record, spectrum_from_record, spectrum_record
 from cempstream.schemas.healpix import healpix_nested
 from cempstream.schemas.json_form import record_from_json, record_to_json
 from cempstream.schemas.packets import HEADER_BYTES, MAX_PACKET_BYTES, PacketError, pack, unpack
-from cempstream.schemas.registry import Kind
+from cempstream.schemas.registry import Kind, schema
 from cempstream.schemas.results import (
     CodeProvenance,
     Packet,
@@ -165,7 +167,7 @@ class Alert(Packet):
     def to_json(self) -> bytes:
         """Return the alert as one line of JSON, as in the JSON topic."""
         record: dict[str, Any] = {name: plain(value) for name, value in self if name != "spectrum"}
-        record["spectrum"] = None if self.spectrum is None else spectrum_record(self.spectrum)
+        record["spectrum"] = None if self.spectrum is None else _held(spectrum_record(self.spectrum))
         return record_to_json(Kind.ALERT, record)
 
 
@@ -238,9 +240,22 @@ def alert_record(result: Classification, stamp: Stamp) -> dict[str, Any]:
         "bands": plain(result.bands),
         "models": plain(result.provenance),
         "code": plain(code_provenance()),
-        "spectrum": carried,
+        "spectrum": None if carried is None else _held(carried),
         "spectrum_uri": spectrum.uri,
     }
+
+
+def _held(spectrum: dict[str, Any]) -> dict[str, Any]:
+    """Return a spectrum's record as the alert's version knows it."""
+    return {name: spectrum[name] for name in _spectrum_fields()}
+
+
+@cache
+def _spectrum_fields() -> tuple[str, ...]:
+    """Return the fields of the spectrum that the latest alert holds."""
+    held = definitions(schema(Kind.ALERT))["Spectrum"]
+    assert isinstance(held, dict), "a record is an object"
+    return tuple(field["name"] for field in held["fields"])
 
 
 def _healpix29(spectrum: Spectrum) -> int | None:

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from cempstream.processors.grid import Array, ExplicitGrid, LinearGrid, LogGrid, WavelengthGrid
-from cempstream.processors.spectrum import BadSpectrum, Reason, Spectrum
+from cempstream.processors.spectrum import STAR_FACTS, BadSpectrum, Reason, Spectrum
 from cempstream.schemas.avro_reader import AvroError, ReadLimits, compile_reader
 from cempstream.schemas.exposure import peek_exposure
 from cempstream.schemas.packets import (
@@ -154,6 +154,7 @@ def spectrum_record(spectrum: Spectrum) -> Record:
         "grating": spectrum.grating,
         "rv_kms": spectrum.rv_kms,
         "photometry": photometry_record(spectrum.photometry),
+        **{name: getattr(spectrum, name) for name in STAR_FACTS},
         "uri": spectrum.uri,
         "flags": [str(flag) for flag in spectrum.flags],
     }

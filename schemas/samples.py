@@ -78,6 +78,11 @@ def sample_spectrum() -> Spectrum:
         resolving_power=1800.0,
         rv_kms=-123.4,
         photometry={"G": (14.82, 0.003), "BP": (15.21, 0.004), "RP": (14.25, 0.004)},
+        parallax_mas=0.35,
+        parallax_error_mas=0.02,
+        ebv=0.03,
+        ebv_error=0.01,
+        stellarity=0.98,
         uri="https://example.org/sample/sample-20261120-001-001.fits",
     )
 

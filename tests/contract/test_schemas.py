@@ -44,6 +44,7 @@ Json = dict[str, Any]
 #: Published versions never change: a new field is a new minor version in a new folder.
 PUBLISHED = {
     ("spectrum", "1.0"): ("50619e8ab8c03dd2", "019f79edd47989c7"),
+    ("spectrum", "1.1"): ("b020cb1a1a9ab8cd", "867009ba7b525995"),
     ("score", "1.0"): ("2dc6da53cb4fc2c9", "4f1f7f53427e31c7"),
     ("alert", "1.0"): ("94415badd334030f", "7838fbcf1b8cbebf"),
     ("heartbeat", "1.0"): ("b8e9ac5599f999c4", "b4bd2157b73e506e"),
@@ -160,9 +161,15 @@ def test_defaults_of_the_schema_are_those_of_the_value() -> None:
         assert (list(value) if isinstance(value, tuple) else value) == default, name
 
 
-def test_the_alert_holds_the_spectrum_schema_whole() -> None:
-    spectrum = copy.deepcopy(schema(Kind.SPECTRUM))
-    nested = copy.deepcopy(definitions(schema(Kind.ALERT))["Spectrum"])
+#: The spectrum that an alert holds, by the alert's version; every later one holds the latest spectrum.
+SPECTRUM_OF_ALERT = {"1.0": Version(1, 0)}
+
+
+@pytest.mark.parametrize("version", versions(Kind.ALERT))
+def test_the_alert_holds_the_spectrum_schema_whole(version: Version) -> None:
+    held = SPECTRUM_OF_ALERT.get(str(version))
+    spectrum = copy.deepcopy(schema(Kind.SPECTRUM, held))
+    nested = copy.deepcopy(definitions(schema(Kind.ALERT, version))["Spectrum"])
     assert isinstance(nested, dict)
     for part in (spectrum, nested):
         part.pop("namespace", None)
@@ -170,7 +177,10 @@ def test_the_alert_holds_the_spectrum_schema_whole() -> None:
             if field["name"] == "photometry":  # the alert defines Magnitude earlier, for its own magnitudes
                 field["type"] = "map of Magnitude"
     assert nested == spectrum
-    assert definitions(schema(Kind.ALERT))["Magnitude"] == definitions(schema(Kind.SPECTRUM))["Magnitude"]
+    magnitudes = [
+        definitions(part)["Magnitude"] for part in (schema(Kind.ALERT, version), schema(Kind.SPECTRUM, held))
+    ]
+    assert magnitudes[0] == magnitudes[1]
 
 
 def test_ids_are_kind_major_minor() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cempstream.processors.grid import ExplicitGrid, LinearGrid, LogGrid
-from cempstream.processors.spectrum import BadSpectrum, Reason, Spectrum
+from cempstream.processors.spectrum import STAR_FACTS, BadSpectrum, Reason, Spectrum
 from cempstream.schemas.avro_schema import SchemaError
 from cempstream.schemas.avro_writer import compile_writer, encode_long
 from cempstream.schemas.codec import decode_spectrum, encode_spectrum, peek_ids, spectrum_record
@@ -53,6 +53,15 @@ def small_spectrum(**changes: Any) -> Spectrum:
         grating="GV",
         rv_kms=12.5,
         photometry={"G": (15.0, 0.01), "z": (14.0, float("inf"))},
+        parallax_mas=-0.2,
+        parallax_error_mas=0.1,
+        ebv=0.03,
+        ebv_error=0.01,
+        teff_phot=4800.0,
+        teff_phot_error=90.0,
+        logg_phot=1.4,
+        logg_phot_error=0.2,
+        stellarity=0.97,
         uri="s3://bucket/spec-1",
         flags=("medium_estimated",),
     )
@@ -79,6 +88,7 @@ def assert_same(one: Spectrum, other: Spectrum) -> None:
         {"mask": None, "contamination": None, "photometry": {}, "flags": ()},
         {"ra": None, "dec": None, "observed_at": None, "object_id": None, "gaia_source_id": None},
         {"exposure_size": None, "epoch": None, "rv_kms": None, "uri": None, "wave_zero_error_aa": None},
+        dict.fromkeys(STAR_FACTS),
         {"exposure_id": "", "reduction_version": "", "grating": None, "frame": "observed"},
     ],
 )
@@ -135,9 +145,9 @@ SMALL = encode_spectrum(small_spectrum())
         (SMALL[:300], Reason.TRUNCATED, "'"),
         (SMALL + b"\0", Reason.NOT_AVRO, "1 bytes are left"),
         (
-            b"\0\0\0\x27\x75" + SMALL[5:],
+            b"\0\0\0\x27\x76" + SMALL[5:],
             Reason.UNSUPPORTED_VERSION,
-            "spectrum 1.1; what is read here is spectrum 1.0",
+            "spectrum 1.2; what is read here is spectrum 1.0, 1.1",
         ),
         (b"\0\0\0\x27\xd8" + SMALL[5:], Reason.UNSUPPORTED_VERSION, "spectrum 2.0"),
         (sample(Kind.ALERT), Reason.UNSUPPORTED_VERSION, "the packet is alert 1.0"),
