@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit kafka-test monitor-test night chaos fuzz mutants train-test install-test versions-test report-forward report docs docs-test deploy-check train-setup wheel lock clean
+.PHONY: help demo test lint format types unit kafka-test monitor-test night chaos fuzz mutants train-test install-test versions-test report-forward line-depths report docs docs-test deploy-check train-setup wheel lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -80,6 +80,9 @@ versions-test: $(VENV)/.project ## Installs at the lowest and highest versions a
 REAL ?= ../shared/data/real
 report-forward: $(VENV)/.project ## Compare computed with observed spectra (REAL=folder), a page in runs/forward
 	$(BIN)/python -m cempstream.models.evaluation.forward_page --real $(REAL) --out runs/forward $(ARGS)
+
+line-depths: $(VENV)/.project ## Measure strong lines of real stars against the emulator (REAL=folder) into runs/line-depths
+	$(BIN)/python -m cempstream.models.evaluation.line_depths --real $(REAL) --out runs/line-depths $(ARGS)
 
 BUNDLE ?= mid
 report: $(VENV)/.train ## Evaluate BUNDLE on simulated nights and the real sky (REAL=folder), a page in runs/report

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
+from cempstream.models.training.balmer import BALMER_AIR, BalmerCores, deepen_cores
 from cempstream.models.training.instruments import Instrument, projection
 from cempstream.models.training.slitless import with_neighbours
 from cempstream.models.training.star_labels import COLUMN
@@ -27,7 +28,6 @@ from cempstream.processors.velocity import VelocityFinder, shift_to_rest
 #: A packet needs a time; nothing here depends on it.
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
 
-_BALMER_AIR = (6562.8, 4861.3, 4340.5, 4101.7, 3970.1, 3889.1)
 _SKY_LINES = (5577.3, 5889.9, 6300.3, 6363.8, 6863.9, 7276.4, 7316.3, 7340.9, 7750.6, 7794.1, 7821.5, 7913.7,
               7993.3, 8344.6, 8399.2, 8430.2, 8465.4, 8827.1, 8885.9, 8919.6, 8958.1)  # fmt: skip
 #: O2 and water: first and last wavelength in Å, typical depth.
@@ -62,10 +62,13 @@ class Conditions:
     wild
         Scale of all that is not noise: physics errors, calibration errors, artefacts, wrong velocities;
         0 is a well-behaved survey, 1 the sky.
+    balmer
+        Depth of Balmer cores: ``any``, whatever the star, or as ``measured`` on real stars.
     """
 
     snr_range: tuple[float, float] = (3.0, 150.0)
     wild: float = 1.0
+    balmer: BalmerCores = "any"
 
 
 class Degrader:
@@ -101,7 +104,7 @@ class Degrader:
         """
         n = len(stars.norm)
         norm = (
-            perturb_physics(stars, vacuum_to_air(wave), conditions.wild, rng)
+            perturb_physics(stars, vacuum_to_air(wave), conditions.wild, rng, conditions.balmer)
             if conditions.wild
             else stars.norm
         )
@@ -183,16 +186,22 @@ class Degrader:
         return np.where(wrong, rv_kms + rng.uniform(-600, 600, n), known + 15 * wild * rng.standard_normal(n))
 
 
-def perturb_physics(stars: Stars, wave_air: Array, wild: float, rng: np.random.Generator) -> Array:
+def perturb_physics(
+    stars: Stars, wave_air: Array, wild: float, rng: np.random.Generator, balmer: BalmerCores = "any"
+) -> Array:
     """Change line strengths, singly and by region, add a haze in the violet, and add unknown lines.
 
     The library is LTE and plane-parallel, its line lists are not perfect: a network must not trust a line
-    to better than ten per cent or so, and the cores of the Balmer lines not at all.
+    to better than ten per cent or so, and the cores of the Balmer lines not at all, or only as far as they
+    were measured.
     """
     depth = np.log(np.maximum(stars.norm, 1e-3)) * _strength(len(stars.norm), wave_air, wild, rng)
     depth *= 1 - _overdone_swan(stars.labels, wave_air, rng)
     norm = _veiled(np.exp(depth), stars.labels, wave_air, wild, rng)
-    _balmer_cores(norm, wave_air, wild, rng)
+    if balmer == "measured":
+        deepen_cores(norm, stars.labels, wave_air, wild, rng)
+    else:
+        _any_cores(norm, wave_air, wild, rng)
     _interstellar(norm, wave_air, rng)
     _unknown_lines(norm, wave_air, wild, rng)
     return np.asarray(norm, dtype=np.float32)
@@ -242,10 +251,10 @@ def _veiled(norm: Array, labels: Array, wave_air: Array, wild: float, rng: np.ra
     return np.asarray(norm / (1.0 + haze * norm) * (1.0 + haze))
 
 
-def _balmer_cores(norm: Array, wave_air: Array, wild: float, rng: np.random.Generator) -> None:
+def _any_cores(norm: Array, wave_air: Array, wild: float, rng: np.random.Generator) -> None:
     """Make the cores of hydrogen lines any depth, rather deeper than in LTE, in place."""
     n = len(norm)
-    for centre in _BALMER_AIR:
+    for centre in BALMER_AIR.values():
         window = np.flatnonzero(np.abs(wave_air - centre) < 30)
         offset = wave_air[window] - centre
         width = rng.uniform(1.0, 6.0, (n, 1))

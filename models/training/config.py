@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from cempstream.models.training.balmer import BalmerCores
 from cempstream.models.training.fit import Schedule
 from cempstream.models.training.late_errors import hydrogen_pixels
 from cempstream.models.training.networks import Shape
@@ -30,6 +31,9 @@ class TrainingConfig(BaseModel):
     instruments
         What observes the training spectra: spectrographs with ``slits`` or fibres, R = 600 to 5000, or
         ``slitless`` and other low-resolution ones, R = 100 to 500.
+    balmer
+        Depth of Balmer cores: ``any``, drawn independently of the star, or as ``measured`` by temperature and
+        metallicity (``balmer_deepening.csv``).
     snr_range
         S/N per Å of the training spectra.
     per_instrument
@@ -60,6 +64,7 @@ class TrainingConfig(BaseModel):
     n_tokens: int = 80
     stride: int = 4
     instruments: Literal["slits", "slitless"] = "slits"
+    balmer: BalmerCores = "any"
     snr_range: tuple[float, float] = (3.0, 150.0)
     per_instrument: Annotated[int, Field(ge=1)] = 192
     unmeasured: tuple[str, ...] = ()
@@ -96,7 +101,7 @@ class TrainingConfig(BaseModel):
             learning_rate=self.learning_rate,
             seed=self.seed,
             threads=self.threads,
-            hydrogen_pix=hydrogen_pixels(self.grid),
+            hydrogen_pix=() if self.balmer == "measured" else hydrogen_pixels(self.grid),
         )
 
     @property

@@ -156,7 +156,11 @@ def _dataset(
     if not (folder / "facts.npz").is_file():
         plan = PLANS[config.instruments]
         tame = test.tame if test else None
-        conditions = Conditions((tame.snr, tame.snr), TAME) if tame else Conditions(config.snr_range)
+        conditions = (
+            Conditions((tame.snr, tame.snr), TAME)
+            if tame
+            else Conditions(config.snr_range, balmer=config.balmer)
+        )
         mix = DatasetMix(conditions, 0.0 if tame else config.contaminants, config.per_instrument)
         generate(
             source,
