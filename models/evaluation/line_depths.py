@@ -166,8 +166,8 @@ def write_tables(real: Path, out: Path) -> None:
     is_miles = np.array([c.star.sample == "miles_dev" for c in comparisons])
     chosen = {name: values[is_miles] for name, values in residuals.items()}
     note = (
-        "# Observed minus emulated depth of Balmer cores: mean over +-2.2 A at 2.5 A FWHM, continuum = 1, at\n"
-        f"# [Fe/H] = -2 (poor) and 0 (rich), from {int(is_miles.sum())} stars of the development half of MILES\n"
+        "# Observed minus emulated depth of Balmer cores: mean over +-2.2 A at 2.5 A FWHM, continuum = 1,\n"
+        f"# at [Fe/H] = -2 (poor) and 0 (rich), from {int(is_miles.sum())} stars of MILES' development half\n"
         "# (Sanchez-Blazquez et al. 2006; Cenarro et al. 2007). Made by\n"
         "# python -m cempstream.models.evaluation.line_depths --real FOLDER --out FOLDER\n"
     )

@@ -192,8 +192,7 @@ def perturb_physics(
     """Change line strengths, singly and by region, add a haze in the violet, and add unknown lines.
 
     The library is LTE and plane-parallel, its line lists are not perfect: a network must not trust a line
-    to better than ten per cent or so, and the cores of the Balmer lines not at all, or only as far as they
-    were measured.
+    to better than ten per cent or so, and a Balmer core not at all, or as far as it was measured.
     """
     depth = np.log(np.maximum(stars.norm, 1e-3)) * _strength(len(stars.norm), wave_air, wild, rng)
     depth *= 1 - _overdone_swan(stars.labels, wave_air, rng)

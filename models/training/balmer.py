@@ -1,8 +1,8 @@
 """How much deeper observed cores of Balmer lines are than computed, by temperature and metallicity.
 
-LTE in plane-parallel atmospheres without a chromosphere makes the cores too shallow, most of all in cool stars
-(Barklem 2007, A&A 466, 327; Amarsi et al. 2018, A&A 615, A139). The table is measured on stars with literature
-labels by ``python -m cempstream.models.evaluation.line_depths``.
+LTE in plane-parallel atmospheres without a chromosphere makes the cores too shallow, most of all in cool
+stars (Barklem 2007, A&A 466, 327; Amarsi et al. 2018, A&A 615, A139). The table is measured on stars with
+literature labels by ``python -m cempstream.models.evaluation.line_depths``.
 """
 
 from __future__ import annotations
