@@ -22,9 +22,11 @@ from cempstream.processors.outcome import (
     Classification,
     Decision,
     Estimate,
+    PhotometricEstimate,
     Provenance,
     TemplateMatch,
 )
+from cempstream.processors.photometric_stars import photometric_estimates, photometry_disagrees
 from cempstream.processors.rebin import Rebinner, good_pixels
 from cempstream.processors.regress import ParameterEstimates, Regressor
 from cempstream.processors.spectrum import BadSpectrum, Flag, Reason, Spectrum
@@ -164,7 +166,8 @@ class ProcessorChain:
         decisions: Sequence[Decision],
     ) -> list[Classification]:
         """Turn columns into one value per spectrum; ``tolist`` once is far cheaper than indexing arrays."""
-        flags = self._flags(spectra, velocities, features, scores, parameters)
+        photometric = photometric_estimates(spectra)
+        flags = self._flags(spectra, velocities, features, scores, parameters, photometric)
         bands = self.name_bands(scores.attribution)
         columns = zip(
             spectra,
@@ -182,6 +185,7 @@ class ProcessorChain:
             scores.attribution,
             bands,
             decisions,
+            photometric,
             strict=True,
         )
         names = features.lines.names
@@ -206,6 +210,7 @@ class ProcessorChain:
                 bands=named,
                 decision=decision,
                 provenance=self.provenance,
+                photometric=by_colour,
             )
             for (
                 spectrum,
@@ -223,6 +228,7 @@ class ProcessorChain:
                 attribution,
                 named,
                 decision,
+                by_colour,
             ) in columns
         ]
 
@@ -233,6 +239,7 @@ class ProcessorChain:
         features: Features,
         scores: ClassScores,
         parameters: ParameterEstimates,
+        photometric: Sequence[PhotometricEstimate | None],
     ) -> list[tuple[str, ...]]:
         out_of_range = np.zeros(len(spectra), dtype=bool)
         for name, (low, high) in self.limits.ranges.items():
@@ -245,6 +252,7 @@ class ProcessorChain:
             Flag.OUT_OF_DISTRIBUTION: scores.ood > self.limits.ood_score,
             Flag.OUT_OF_RANGE: out_of_range,
             Flag.CONTAMINATED: np.array([_is_contaminated(s) for s in spectra]),
+            Flag.PHOTOMETRY_DISAGREES: _disagreements(photometric, parameters),
         }
         table = list(zip(*(mark.tolist() for mark in marks.values()), strict=True))
         names = [flag.value for flag in marks]
@@ -285,6 +293,20 @@ def _magnitude(spectrum: Spectrum) -> float | None:
         if band in spectrum.photometry:
             return spectrum.photometry[band][0]
     return None
+
+
+def _disagreements(
+    photometric: Sequence[PhotometricEstimate | None], parameters: ParameterEstimates
+) -> Array:
+    """Return where photometry disagrees with the spectrum, shape ``(n_spec,)``."""
+    columns = zip(parameters.value.tolist(), parameters.lo.tolist(), parameters.hi.tolist(), strict=True)
+    return np.array(
+        [
+            one is not None
+            and photometry_disagrees(one, dict(zip(PARAMETERS, map(Estimate, *estimate), strict=True)))
+            for one, estimate in zip(photometric, columns, strict=True)
+        ]
+    )
 
 
 def _is_contaminated(spectrum: Spectrum) -> bool:

@@ -26,6 +26,16 @@ class Estimate:
 
 
 @dataclass(frozen=True, slots=True)
+class PhotometricEstimate:
+    """Teff in K and log g in dex by photometry and parallax, with 1σ errors; NaN where there is none."""
+
+    teff: float
+    teff_error: float
+    logg: float
+    logg_error: float
+
+
+@dataclass(frozen=True, slots=True)
 class NamedBand:
     """A named band and its share of the attribution, for a person to read."""
 
@@ -87,6 +97,8 @@ class Classification:
         Edges of those bins in Å (vacuum, rest frame), shape ``(n_bins + 1,)``.
     rv_kms
         Radial velocity; None where it is not measured.
+    photometric
+        Teff and log g by photometry; None where the spectrum brings no photometry that tells them.
     """
 
     spectrum: Spectrum
@@ -108,6 +120,7 @@ class Classification:
     bands: tuple[NamedBand, ...]
     decision: Decision
     provenance: tuple[Provenance, ...]
+    photometric: PhotometricEstimate | None = None
 
     @property
     def subclass(self) -> str:

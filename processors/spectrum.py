@@ -68,6 +68,7 @@ class Flag(StrEnum):
     OUT_OF_DISTRIBUTION = "out_of_distribution"
     OUT_OF_RANGE = "out_of_range"
     CONTAMINATED = "contaminated"
+    PHOTOMETRY_DISAGREES = "photometry_disagrees"
 
 
 class BadSpectrum(FixableError, ValueError):
@@ -128,7 +129,7 @@ class Spectrum:
         Colour excess E(B-V) and its 1σ error, mag.
     teff_phot, teff_phot_error, logg_phot, logg_phot_error
         The survey's own estimates from photometry, K and dex; they stand in place of those that
-        ``PhotometricEstimator`` would compute.
+        ``processors.photometry`` computes.
     stellarity
         How star-like the survey's imaging finds the source, 0 to 1.
     flags

@@ -48,6 +48,7 @@ FLAG_MEANING: Mapping[str, str] = {
     Flag.OUT_OF_DISTRIBUTION: "unlike every star of the training: its parameters mean nothing",
     Flag.OUT_OF_RANGE: "a parameter lies at the edge of what the models know",
     Flag.CONTAMINATED: "a neighbour's light is in it",
+    Flag.PHOTOMETRY_DISAGREES: "photometry and parallax give another temperature or gravity",
 }
 
 _INDEX_TEXT = {

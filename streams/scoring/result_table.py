@@ -101,6 +101,10 @@ COLUMN_INFO = (
     _text("grating", "instr.setup", "grating of a slitless spectrum"),
     _text("file", "meta.id;meta.file", "file that the spectrum was read from"),
     _text("detail", "meta.note", "why it was rejected, in words"),
+    _number("teff_phot", "K", "phys.temperature.effective", "effective temperature by photometry"),
+    _number("teff_phot_error", "K", "stat.error;phys.temperature.effective", "1 sigma error of teff_phot"),
+    _number("logg_phot", "", "phys.gravity", "surface gravity by parallax and photometry, dex"),
+    _number("logg_phot_error", "", "stat.error;phys.gravity", "1 sigma error of logg_phot, dex"),
 )
 
 COLUMNS = tuple(column.name for column in COLUMN_INFO)
@@ -224,6 +228,13 @@ def _scores(outcome: Classification) -> dict[str, ResultCell]:
     }
     for name, estimate in outcome.parameters.items():
         scores |= {name: estimate.value, f"{name}_lo": estimate.lo, f"{name}_hi": estimate.hi}
+    if (by_colour := outcome.photometric) is not None:
+        scores |= {
+            "teff_phot": by_colour.teff,
+            "teff_phot_error": by_colour.teff_error,
+            "logg_phot": by_colour.logg,
+            "logg_phot_error": by_colour.logg_error,
+        }
     return scores
 
 

@@ -302,6 +302,8 @@ def test_every_number_of_a_result_is_the_one_its_name_says() -> None:
         ({"contamination": np.full(3840, 0.05, np.float32)}, None),
         ({"contamination": np.full(3840, 0.15, np.float32)}, "contaminated"),
         ({"contamination": (np.arange(3840) < 384).astype(np.float32)}, None),  # exactly a tenth
+        ({"teff_phot": 9999.0, "teff_phot_error": 1.0}, "photometry_disagrees"),
+        ({"teff_phot": 9999.0}, None),
         ({"flux": np.ones(3840), "ivar": 100.0}, "rv_uncertain"),
         ({"flux": np.ones(3840), "ivar": 100.0, "rv_kms": 20.0}, None),
         ({"flux": np.ones(3840), "ivar": 100.0, "frame": "rest"}, None),
