@@ -16,6 +16,8 @@ from cempstream.models.sessions import Provider
 from cempstream.plain import shown
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers import UnreadableFile, expand_paths
+from cempstream.processors.readers.star_table import read_star_table
+from cempstream.processors.spectrum import Spectrum
 from cempstream.streams.commands.options import (
     ColumnsOption,
     Files,
@@ -49,6 +51,12 @@ def classify(
     survey: Survey = None,
     wave_unit: WaveUnitOption = None,
     columns: ColumnsOption = None,
+    photometry: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of the stars' magnitudes, parallaxes and E(B-V): CSV or ECSV, by id or position."
+        ),
+    ] = None,
     provider: Annotated[Provider | None, typer.Option(help="Where the networks run.")] = None,
     bundle: Annotated[list[str] | None, typer.Option(help="Model bundle; may be given again.")] = None,
 ) -> None:
@@ -60,11 +68,13 @@ def classify(
             raise typer.BadParameter(str(error)) from None
     options = read_options(medium, frame, resolving_power, survey, wave_unit, columns)
     settings = read_settings(models={"provider": provider, "bundles": tuple(bundle) if bundle else None})
+    stars = read_star_table(photometry) if photometry is not None else None
     pipeline = load_pipeline(settings)
     paths = expand_paths(files)
     n_unreadable = 0
     counts: Counter[str] = Counter()
     rejected: dict[str, list[str]] = {}
+    n_known = 0
     with _open(out) as write, progress_bar() as progress:  # the bar is gone before a table is printed
         task = progress.add_task("files", total=len(paths))
 
@@ -73,6 +83,13 @@ def classify(
             n_unreadable += 1
             typer.echo(str(error), err=True)
 
+        def complete(spectrum: Spectrum) -> Spectrum:
+            nonlocal n_known
+            if stars is None:
+                return spectrum
+            n_known += stars.find(spectrum) is not None
+            return stars.complete(spectrum)
+
         results = classify_files(
             paths,
             pipeline,
@@ -80,6 +97,7 @@ def classify(
             batch_size=settings.batch.size,
             on_unreadable=complain,
             on_file=lambda path: progress.advance(task),
+            complete=complete,
         )
         for result in results:
             counts[str(result.row["status"])] += 1
@@ -94,6 +112,8 @@ def classify(
             f"rejected, {counts['candidates']} candidates; {n_unreadable} files unreadable",
             err=True,
         )
+    if photometry is not None:
+        typer.echo(f"{n_known} of them found in {shown(photometry)}", err=True)
     for reason, details in rejected.items():
         typer.echo(f"{len(details)} rejected as {reason}, the first: {shown(details[0])}", err=True)
     if n_unreadable or not counts["scored"]:

@@ -27,6 +27,7 @@ def classify_files(
     batch_size: int = 64,
     on_unreadable: Callable[[UnreadableFile], None],
     on_file: Callable[[Path], None] = lambda path: None,
+    complete: Callable[[Spectrum], Spectrum] = lambda spectrum: spectrum,
 ) -> Iterator[Result]:
     """Yield one result per spectrum, in the files' order; no file is held whole in memory.
 
@@ -36,6 +37,8 @@ def classify_files(
         Called for every file that cannot be read (to its end); the other files are still classified.
     on_file
         Called for every file that has been read.
+    complete
+        Adds what is known of a star from elsewhere to its spectrum.
 
     Raises
     ------
@@ -47,7 +50,7 @@ def classify_files(
         for path in paths:
             try:
                 for spectrum in read_spectra(path, options):
-                    yield str(path), spectrum
+                    yield str(path), complete(spectrum) if isinstance(spectrum, Spectrum) else spectrum
             except UnreadableFile as error:
                 on_unreadable(error)
             on_file(path)

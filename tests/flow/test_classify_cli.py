@@ -47,6 +47,20 @@ def test_the_table_is_written_and_the_summary_is_no_output(good: Path, tmp_path:
         assert float(row["teff_lo"]) < float(row["teff"]) < float(row["teff_hi"])
 
 
+def test_photometry_of_a_table_stands_beside_the_spectra(good: Path, tmp_path: Path) -> None:
+    table = tmp_path / "stars.csv"
+    table.write_text("id,G,BP,RP,ebv,parallax,parallax_error\nt1-00001,14.8,15.2,14.2,0.02,0.1,0.005\n")
+    result = invoke(good, "--photometry", table, "--out", tmp_path / "out.csv")
+    assert result.exit_code == 0, result.output
+    assert "1 of them found in" in result.stderr
+    first, second, _ = rows_of(tmp_path / "out.csv")
+    assert first["teff_phot"] == ""
+    assert 4900 < float(second["teff_phot"]) < 5300
+    assert 1.9 < float(second["logg_phot"]) < 2.5
+    missing = invoke(good, "--photometry", tmp_path / "nowhere.csv")
+    assert missing.exit_code != 0
+
+
 def test_without_out_the_table_is_the_output(good: Path) -> None:
     result = invoke(good)
     assert result.exit_code == 0
