@@ -42,8 +42,8 @@ _FACTS = {
     "stellarity": ("stellarity",),
 }
 _WANTED = (
-    "columns id, or ra and dec, and some of G, BP, RP, J, H, Ks, parallax, ebv, teff_phot, logg_phot (each with "
-    "_error) and stellarity are needed, in mag, mas, K and deg"
+    "columns id, or ra and dec, and some of G, BP, RP, J, H, Ks, parallax, ebv, teff_phot, logg_phot (each "
+    "with _error) and stellarity are needed, in mag, mas, K and deg"
 )
 
 
@@ -105,10 +105,9 @@ def read_star_table(path: Path) -> StarTable:
     ids = columns[name_of_id] if name_of_id else []
     n = len(next(iter(columns.values())))
     numbers = {name: _numbers(columns[name], path, name) for name in (*bands.values(), *facts.values())}
+    nothing = [""] * n
     errors = {
-        band: _numbers(columns[error], path, error)
-        if (error := f"{name}_error") in columns
-        else np.full(n, np.nan)
+        band: _numbers(columns.get(f"{name}_error", nothing), path, f"{name}_error")
         for band, name in bands.items()
     }
     rows = []

@@ -33,12 +33,8 @@ def test_a_star_is_found_by_id_and_completed(tmp_path: Path) -> None:
     assert found.photometry["BP"][0] == 15.2
     assert math.isnan(found.photometry["BP"][1])
     assert "RP" not in found.photometry
-    assert (found.parallax_mas, found.parallax_error_mas, found.ebv, found.ebv_error) == (
-        0.1,
-        0.02,
-        0.03,
-        None,
-    )
+    assert (found.parallax_mas, found.parallax_error_mas) == (0.1, 0.02)
+    assert (found.ebv, found.ebv_error) == (0.03, None)
     assert stars.complete(make_spectrum("other")).parallax_mas is None
 
 
