@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,7 @@ class Origin:
     epoch: float | None = None
     gaia_source_id: int | None = None
     photometry: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    star_facts: Mapping[str, Any] = field(default_factory=dict)
     uri: str | None = None
     grating: str | None = None
 
@@ -160,6 +162,7 @@ def _build(origin: Origin, pixels: Pixels, options: ReadOptions, survey: str) ->
         flux_unit=pixels.flux_unit,
         grating=origin.grating,
         photometry=origin.photometry,
+        **origin.star_facts,
         uri=origin.uri,
         flags=tuple(flag.value for flag in Flag if flag in flags),
     )

@@ -25,6 +25,7 @@ from cempstream.processors.readers.conventions import TableRow, build_row, conve
 from cempstream.processors.readers.fits_file import parse_utc
 from cempstream.processors.readers.options import ReadOptions, one_line
 from cempstream.processors.readers.source import Source
+from cempstream.processors.readers.star_facts import photometry_of, star_facts_of
 from cempstream.processors.readers.statements import (
     OBJECT_KEYS,
     Said,
@@ -258,6 +259,8 @@ def origin_of(
         ra=place[0] if place else None,
         dec=place[1] if place else None,
         gaia_source_id=gaia_source_of(said),
+        photometry=photometry_of(said),
+        star_facts=star_facts_of(said),
         uri=source.uri if row is None else f"{source.uri}#{row}",
     )
 

@@ -33,7 +33,7 @@ from cempstream.processors.readers.statements import (
     power_of,
     text_of,
 )
-from cempstream.processors.spectrum import FluxUnit, Frame, Medium, Spectrum
+from cempstream.processors.spectrum import STAR_FACTS, FluxUnit, Frame, Medium, Spectrum
 
 #: The unit of absolute fluxes inside the package.
 FLUX_UNIT = u.Unit("1e-17 erg / (s cm2 Angstrom)")
@@ -341,6 +341,7 @@ def _more(said: Said) -> dict[str, Any]:
         more["wave_zero_error_aa"] = zero_error
     if isinstance(said.get("photometry"), Mapping):
         more["photometry"] = said["photometry"]
+    more |= {name: said[name] for name in STAR_FACTS if isinstance(said.get(name), float)}
     return more
 
 

@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 from cempstream.processors.readers.columns import BadTable
 from cempstream.processors.readers.fits_file import parse_utc, utc_of_mjd
+from cempstream.processors.readers.star_facts import star_fact_keys
 from cempstream.processors.readers.vocabulary import truth_of
 from cempstream.processors.spectrum import Frame, Medium
 
@@ -212,7 +213,7 @@ def gaia_source_of(said: Said) -> int | None:
 
 def of_all_sources(said: Said) -> Said:
     """Return the statements that hold for all sources of a file: no position or name of a source."""
-    of_one = {*(key for pair in _PLACE_KEYS for key in pair), *OBJECT_KEYS, *_GAIA_KEYS}
+    of_one = {*(key for pair in _PLACE_KEYS for key in pair), *OBJECT_KEYS, *_GAIA_KEYS, *star_fact_keys()}
     return {key: value for key, value in said.items() if key not in of_one}
 
 
@@ -235,7 +236,7 @@ def known_keys() -> Iterable[str]:
             "vacuum", *_MEDIUM_KEYS, *_FRAME_KEYS, *_POWER_KEYS, *_PERHAPS_POWER_KEYS, *_TIME_KEYS,
             *_CLOCK_KEYS, *_MJD_KEYS, *_JD_KEYS, *places, "equinox", "radesys", "radecsys", *OBJECT_KEYS,
             *_GAIA_KEYS, *_WAVE_UNIT_KEYS, *_FLUX_UNIT_KEYS, "survey", "date", "dmodcls",
-            "telescop", "instrume",
+            "telescop", "instrume", *star_fact_keys(),
         )
     )  # fmt: skip
 
