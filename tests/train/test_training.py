@@ -369,6 +369,32 @@ def test_the_card_gets_the_command_without_this_machines_folders(
     assert told.value.args == (again,)
 
 
+def test_the_next_bundles_draw_balmer_cores_as_they_were_measured() -> None:
+    for name in ("mid", "low"):
+        before, after = read_config(CONFIGS / f"{name}.toml"), read_config(CONFIGS / f"{name}-2.toml")
+        assert (before.balmer, after.balmer) == ("any", "measured")
+        assert after.schedule.hydrogen_pix == ()  # no other change of the cores comes on top
+        same = before.model_dump(exclude={"balmer", "version"})
+        assert after.model_dump(exclude={"balmer", "version"}) == same
+
+
+def test_measured_cores_are_deeper_in_cool_stars_and_any_cores_are_as_before() -> None:
+    stars = LineStars().draw(400, np.random.default_rng(6))
+    wave_air = vacuum_to_air(LineStars.wave)
+    labels = stars.labels.copy()
+    labels[:, COLUMN["feh"]] = -2.0
+    labels[:200, COLUMN["teff"]], labels[200:, COLUMN["teff"]] = 4300.0, 6600.0
+    flat = Stars(labels, np.ones_like(stars.norm), stars.continuum)
+    core = int(np.argmin(np.abs(wave_air - 4861.3)))
+    rng = np.random.default_rng(9)
+    measured = perturb_physics(flat, wave_air, 0.3, rng, "measured")[:, core]
+    assert np.median(measured[:200]) < np.median(measured[200:]) - 0.15
+    one, other = (
+        perturb_physics(stars, wave_air, 1.0, np.random.default_rng(3), *more) for more in ((), ("any",))
+    )
+    np.testing.assert_array_equal(one, other)
+
+
 def test_the_shipped_configuration_is_read(tmp_path: Path) -> None:
     assert read_config(CONFIGS / "mid.toml").bundle == "mid"
     wrong = tmp_path / "wrong.toml"
