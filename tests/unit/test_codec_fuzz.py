@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cempstream.processors.spectrum import BadSpectrum, Spectrum
+from cempstream.processors.spectrum import STAR_FACTS, BadSpectrum, Spectrum
 from cempstream.schemas.avro_writer import encode_long
 from cempstream.schemas.codec import decode_spectrum, encode_spectrum, peek_ids
 from cempstream.schemas.packets import MAX_PACKET_BYTES, survey_resolver
@@ -20,7 +20,14 @@ from tests.unit.test_codec import SMALL, small_spectrum
 
 HEADER = SMALL[:5]
 OPTIONAL_MISSING = encode_spectrum(
-    small_spectrum(mask=None, contamination=None, resolving_power=1800.0, photometry={}, flags=())
+    small_spectrum(
+        mask=None,
+        contamination=None,
+        resolving_power=1800.0,
+        photometry={},
+        flags=(),
+        **dict.fromkeys(STAR_FACTS),
+    )
 )
 RESOLVER = survey_resolver({7: schema(Kind.SPECTRUM)})
 
@@ -101,9 +108,10 @@ def bombs() -> dict[str, bytes]:
     room = MAX_PACKET_BYTES - 10_000
     ids = HEADER + encode_long(6) + b"spec-1" + encode_long(4) + b"csst"
     uri = encode_long(18) + b"s3://bucket/spec-1"
-    assert OPTIONAL_MISSING.endswith(b"\0\2" + uri + b"\0")
-    before_map = OPTIONAL_MISSING.removesuffix(b"\0\2" + uri + b"\0")
-    before_flags = before_map + b"\0\2" + uri
+    no_map_no_facts = b"\0" * (1 + len(STAR_FACTS))
+    assert OPTIONAL_MISSING.endswith(no_map_no_facts + b"\2" + uri + b"\0")
+    before_map = OPTIONAL_MISSING.removesuffix(no_map_no_facts + b"\2" + uri + b"\0")
+    before_flags = before_map + no_map_no_facts + b"\2" + uri
     many_texts = b"".join(encode_long(7) + b"%07d" % i for i in range(room // 8))
     return {
         "endless flags": before_flags + encode_long(2**62),
