@@ -14,13 +14,13 @@ from typing import NamedTuple
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # it is public
 
-from cempstream.streams.kafka.places import Place
+from cempstream.streams.kafka.places import NoAnswer, Place, ask_places
 from cempstream.streams.settings import KafkaSettings
 
 _TIMEOUT_S = 4.0
 
-#: A cluster that has just started, or has never had a group, knows of none for a moment.
-_GROUP_TIMEOUT_S = 15.0
+#: A cluster that has just started, or has never had a group, knows of none for a while.
+_GROUP_PATIENCE_S = 30.0
 
 
 class Extent(NamedTuple):
@@ -101,8 +101,10 @@ def ask_committed(kafka: KafkaSettings, places: Collection[Place]) -> dict[Place
 
     Raises
     ------
+    NoAnswer
+        The broker does not answer.
     KafkaException
-        The broker does not answer, or does not tell us.
+        It does not tell us.
     """
     consumer = Consumer(
         {
@@ -113,10 +115,12 @@ def ask_committed(kafka: KafkaSettings, places: Collection[Place]) -> dict[Place
         }
     )
     try:
-        known = consumer.committed([TopicPartition(*place) for place in places], timeout=_GROUP_TIMEOUT_S)
+        known = ask_places(consumer, [TopicPartition(*place) for place in places], _GROUP_PATIENCE_S)
+    except NoAnswer as error:
+        raise error.at(kafka.bootstrap) from error
     finally:
         consumer.close()
-    return {(p.topic, p.partition): p.offset for p in known if p.error is None and p.offset >= 0}
+    return {(p.topic, p.partition): p.offset for p in known if p.offset >= 0}
 
 
 def ask_extents(admin: AdminClient, places: Collection[Place]) -> dict[Place, Extent]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -18,9 +17,20 @@ from confluent_kafka import (
     TopicPartition,
 )
 
-from cempstream.streams.kafka.places import NoBroker, is_about_a_group, no_broker, partitions_of, place_of
+from cempstream.streams.kafka.places import (
+    NoAnswer,
+    NoBroker,
+    Place,
+    ask_offsets_at,
+    is_about_a_group,
+    name_places,
+    no_broker,
+    partitions_of,
+    place_of,
+)
 from cempstream.streams.settings import KafkaSettings
 
+#: A broker, or a partition's leader, that says nothing for so long does not answer.
 _TIMEOUT_S = 10.0
 _POLL_S = 0.1
 _CHUNK = 256
@@ -34,7 +44,7 @@ def open_consumer(kafka: KafkaSettings) -> Iterator[Consumer]:
 
     Raises
     ------
-    NoBroker
+    NoBroker, NoAnswer
         From within the block, with the reason.
     """
     errors: list[KafkaError] = []
@@ -56,6 +66,9 @@ def open_consumer(kafka: KafkaSettings) -> Iterator[Consumer]:
     except NoBroker as error:
         consumer.poll(0)  # this is what calls error_cb
         raise no_broker(kafka.bootstrap, errors) from error
+    except NoAnswer as error:
+        consumer.poll(0)
+        raise error.at(kafka.bootstrap, errors) from error
     finally:
         consumer.close()
 
@@ -65,8 +78,8 @@ def read_topic(
 ) -> Iterator[Message]:
     """Yield the messages that a topic holds, in the order of each partition, then end.
 
-    The end of a partition is where Fetch says it is; ListOffsets is not asked, because not every broker
-    answers it rightly.
+    It ends only where every partition has said that it has no more. The end of a partition is where Fetch
+    says it is; ListOffsets is not asked, because not every broker answers it rightly.
 
     Parameters
     ----------
@@ -74,6 +87,13 @@ def read_topic(
         Start at the first message of this time or later.
     until
         Leave out messages of this time or later, and end each partition soon after the first of them.
+
+    Raises
+    ------
+    NoBroker, NoSuchTopic
+        There is nothing to read.
+    NoAnswer
+        A partition says nothing; its leader may be away.
     """
     with open_consumer(kafka) as consumer:
         starts = [TopicPartition(*place, OFFSET_BEGINNING) for place in partitions_of(consumer, [topic])]
@@ -83,15 +103,10 @@ def read_topic(
             starts = at_time(consumer, starts, since_ms)
         consumer.assign(starts)
         unfinished = {(start.topic, start.partition) for start in starts}
-        heard_at_s = time.monotonic()
+        silence = _Silence()
         while unfinished:
             messages = _consume(consumer)
-            if messages:
-                heard_at_s = time.monotonic()
-            elif time.monotonic() - heard_at_s > _TIMEOUT_S:
-                raise KafkaException(
-                    KafkaError(KafkaError._TIMED_OUT, f"nothing from {topic!r} for {_TIMEOUT_S:g} s")
-                )
+            silence.judge(messages, unfinished)
             for message in messages:
                 if _is_end(message):
                     place, _ = place_of(message)
@@ -106,14 +121,21 @@ def read_topic(
 
 
 def count_messages(kafka: KafkaSettings, topics: Sequence[str]) -> dict[str, int]:
-    """Return how many messages each topic holds, from the watermarks that Fetch returns."""
+    """Return how many messages each topic holds, from the watermarks that Fetch returns.
+
+    Raises
+    ------
+    NoBroker, NoSuchTopic, NoAnswer
+        A topic cannot be counted as a whole.
+    """
     counts = dict.fromkeys(topics, 0)
+    silence = _Silence()
     with open_consumer(kafka) as consumer:
         waiting = set(partitions_of(consumer, topics))
         consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in waiting])
-        deadline_s = time.monotonic() + _TIMEOUT_S
-        while waiting and time.monotonic() < deadline_s:
+        while waiting:
             messages = _consume(consumer)
+            silence.judge(messages, waiting)
             # One message or the end is enough: the answer that it came in said where its partition ends.
             for message in messages:
                 _is_end(message)  # raises on any other error
@@ -127,21 +149,46 @@ def count_messages(kafka: KafkaSettings, topics: Sequence[str]) -> dict[str, int
 
 
 def read_one(kafka: KafkaSettings, topic: str, partition: int, offset: int) -> Message | None:
-    """Return the message at one place; None where there is none."""
+    """Return the message at one place; None where there is none.
+
+    Raises
+    ------
+    NoBroker, NoSuchTopic, NoAnswer
+        The broker does not say whether there is one.
+    """
     with open_consumer(kafka) as consumer:
         if (topic, partition) not in partitions_of(consumer, [topic]):
             return None
         place = TopicPartition(topic, partition, offset)
         consumer.assign([place])
-        deadline_s = time.monotonic() + _TIMEOUT_S
-        while time.monotonic() < deadline_s:
+        silence = _Silence()
+        while True:
             _, end = consumer.get_watermark_offsets(place, cached=True)
             if 0 <= end <= offset:
                 return None
             message = consumer.poll(_POLL_S)
             if message is not None and not is_about_a_group(message.error()):
                 return None if _is_end(message) or message.offset() != offset else message
-    return None
+            silence.judge([], [(topic, partition)])
+
+
+class _Silence:
+    """Wait for partitions that say nothing, up to a limit."""
+
+    def __init__(self) -> None:
+        self._waited_s = 0.0  # while asking; the time that our caller takes for a message does not count
+
+    def judge(self, messages: Sequence[Message], waiting: Collection[Place]) -> None:
+        """Take a poll's answer into account.
+
+        Raises
+        ------
+        NoAnswer
+            There was none for too long.
+        """
+        self._waited_s = 0.0 if messages else self._waited_s + _POLL_S
+        if self._waited_s > _TIMEOUT_S:
+            raise NoAnswer(name_places(waiting), reason=f"silent for {_TIMEOUT_S:g} s")
 
 
 def _consume(consumer: Consumer) -> list[Message]:
@@ -160,7 +207,15 @@ def _is_end(message: Message) -> bool:
 
 
 def at_time(consumer: Consumer, starts: list[TopicPartition], since_ms: int) -> list[TopicPartition]:
-    """Return each partition's first offset at or after a time; its end if there is none."""
+    """Return each partition's first offset at or after a time; its end if there is none.
+
+    Raises
+    ------
+    NoAnswer
+        A partition does not say it.
+    KafkaException
+        The broker refuses.
+    """
     asked = [TopicPartition(start.topic, start.partition, since_ms) for start in starts]
-    found = consumer.offsets_for_times(asked, timeout=_TIMEOUT_S)
+    found = ask_offsets_at(consumer, asked, _TIMEOUT_S)
     return [TopicPartition(p.topic, p.partition, p.offset if p.offset >= 0 else OFFSET_END) for p in found]

@@ -19,7 +19,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # imported the
     NewTopic,
 )
 
-from cempstream.streams.kafka.places import NoBroker, no_broker
+from cempstream.streams.kafka.places import NoAnswer, is_silence, no_broker, partitions_told
 from cempstream.streams.settings import MIB, KafkaSettings, TopicSettings
 
 _TIMEOUT_S = 30.0
@@ -145,12 +145,12 @@ class TopicAdmin:
             self.client.poll(0)  # this is what calls error_cb
             raise no_broker(self.bootstrap, self._errors, error.args[0].str()) from None
 
-    def _answer(self, future: Future[Any]) -> Any:
+    def _answer(self, future: Future[Any], about: str) -> Any:
         """Wait for the broker's answer.
 
         Raises
         ------
-        NoBroker
+        NoAnswer
             It does not answer in time.
         KafkaException
             It refuses.
@@ -158,7 +158,11 @@ class TopicAdmin:
         try:
             return future.result(_TIMEOUT_S)
         except TimeoutError:
-            raise NoBroker(f"the broker at {self.bootstrap} did not answer in {_TIMEOUT_S:g} s") from None
+            raise NoAnswer(about, self.bootstrap, f"silent for {_TIMEOUT_S:g} s") from None
+        except KafkaException as error:
+            if not is_silence(error.args[0]):
+                raise
+            raise NoAnswer(about, self.bootstrap, error.args[0].str()) from None
 
     def states(self, names: Iterable[str] | None = None) -> dict[str, TopicState]:
         """Return the state of those of the named topics that exist, or of all that are not Kafka's own."""
@@ -170,14 +174,14 @@ class TopicAdmin:
         )
         resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in wanted]
         futures = self.client.describe_configs(resources) if resources else {}
-        configs = {
-            resource.name: {entry.name: str(entry.value) for entry in self._answer(future).values()}
-            for resource, future in futures.items()
-        }
+        configs = {}
+        for resource, future in futures.items():
+            entries = self._answer(future, f"the settings of {resource.name}").values()
+            configs[resource.name] = {entry.name: str(entry.value) for entry in entries}
         return {
             name: TopicState(
                 name,
-                len(known[name].partitions),
+                len(partitions_told(name, known[name])),
                 min((len(p.replicas) for p in known[name].partitions.values()), default=0),
                 configs[name],
             )
@@ -198,7 +202,7 @@ class TopicAdmin:
         created = set()
         for name, future in self.client.create_topics(topics).items():
             try:
-                self._answer(future)
+                self._answer(future, f"making {name}")
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise
@@ -220,13 +224,13 @@ class TopicAdmin:
         """
         self.metadata()  # reports a missing broker plainly; granting would only time out
         for granted in self.client.create_acls(list(rights), request_timeout=_TIMEOUT_S).values():
-            self._answer(granted)
+            self._answer(granted, "rights")
 
     def delete(self, name: str) -> None:
         """Delete a topic; a broker that does not allow it keeps it."""
         for future in self.client.delete_topics([name]).values():
-            with suppress(KafkaException, NoBroker):
-                self._answer(future)
+            with suppress(KafkaException, NoAnswer):
+                self._answer(future, f"deleting {name}")
 
     def alter(self, plan: TopicPlan, state: TopicState) -> None:
         """Bring a topic up to its plan: properties and partitions; never fewer partitions."""
@@ -236,9 +240,9 @@ class TopicAdmin:
         ]
         resource = ConfigResource(ConfigResource.Type.TOPIC, plan.name, incremental_configs=entries)
         for future in self.client.incremental_alter_configs([resource]).values():
-            self._answer(future)
+            self._answer(future, f"changing {plan.name}")
         if state.n_partitions < plan.n_partitions:
             for future in self.client.create_partitions(
                 [NewPartitions(plan.name, plan.n_partitions)]
             ).values():
-                self._answer(future)
+                self._answer(future, f"more partitions of {plan.name}")

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from cempstream.streams.began import BEGAN_AT_S
-from cempstream.streams.kafka.places import StreamError
+from cempstream.streams.kafka.places import NoAnswer, StreamError, ask_places, is_silence
 from cempstream.streams.settings import KafkaSettings
 
 #: A broker may wait for others to join a group, and a killed command's membership lasts for its session.
@@ -36,13 +36,13 @@ def turn_at(kafka: KafkaSettings, topic: str, command: str) -> Iterator[None]:
     ------
     StreamError
         Another holds it.
+    NoAnswer
+        The broker does not say whether another holds it.
     """
     group = f"{kafka.group}-{command}"
     taken = StreamError(f"another '{command}' of {topic} is running; wait until it has ended, then try again")
     asked_at_s = max(BEGAN_AT_S, _own_ends_s.get((group, topic), 0.0))
     client = {**kafka.client_config(), "bootstrap.servers": kafka.bootstrap, "log_level": 0}
-    if _has_members(client, group):
-        raise taken
     assigned: list[set[int]] = []
 
     def note(consumer: Any, partitions: list[Any]) -> None:
@@ -60,6 +60,8 @@ def turn_at(kafka: KafkaSettings, topic: str, command: str) -> Iterator[None]:
         }
     )
     try:
+        if _has_members(client, group):
+            raise taken
         consumer.subscribe([topic], on_assign=note)
         deadline_s = time.monotonic() + _PATIENCE_S
         while not assigned and time.monotonic() < deadline_s:
@@ -67,19 +69,24 @@ def turn_at(kafka: KafkaSettings, topic: str, command: str) -> Iterator[None]:
         # Of several that join at once, one is given the first partition; from then on it does not answer
         # when another asks to join.
         place = TopicPartition(topic, 0)
-        if not assigned or 0 not in assigned[0] or _last_end_s(consumer, place) > asked_at_s:
+        ended_at_s = _last_end_s(
+            consumer, place
+        )  # asked in any case: silence must not be read as a turn that is taken
+        if not assigned or 0 not in assigned[0] or ended_at_s > asked_at_s:
             raise taken
         yield
         ended_at_ms = round(time.time() * 1000)
         consumer.commit(offsets=[TopicPartition(topic, 0, ended_at_ms)], asynchronous=False)
         _own_ends_s[group, topic] = ended_at_ms / 1000
+    except NoAnswer as error:
+        raise error.at(kafka.bootstrap) from error
     finally:
         consumer.close()
 
 
 def _last_end_s(consumer: Consumer, place: TopicPartition) -> float:
     """Return when the last turn ended: its holder, which reads nothing, committed that as its offset."""
-    (committed,) = consumer.committed([place], timeout=_TIMEOUT_S)
+    (committed,) = ask_places(consumer, [place], _TIMEOUT_S)
     return committed.offset / 1000 if committed.offset > 0 else 0.0
 
 
@@ -88,5 +95,9 @@ def _has_members(client: dict[str, Any], group: str) -> bool:
     answer = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_S)[group]
     try:
         return bool(answer.result(2 * _TIMEOUT_S).members)
-    except KafkaException:  # the group does not exist yet
-        return False
+    except TimeoutError:
+        raise NoAnswer(f"the members of group {group}") from None
+    except KafkaException as error:
+        if is_silence(error.args[0]):
+            raise NoAnswer(f"the members of group {group}", reason=error.args[0].str()) from None
+        return False  # the group does not exist yet

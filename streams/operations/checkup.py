@@ -19,7 +19,7 @@ from cempstream.models.pinned import find_bundle
 from cempstream.models.sessions import ProviderUnavailable
 from cempstream.processors.graph import ModelError
 from cempstream.streams.kafka.gaps import GapReason, ask_committed, ask_extents, find_gaps
-from cempstream.streams.kafka.places import NoBroker
+from cempstream.streams.kafka.places import NoAnswer, NoBroker, name_places
 from cempstream.streams.kafka.topics import (
     IN_SYNC,
     RETENTION,
@@ -42,6 +42,8 @@ _SAFE_REPLICATION = 3
 _CLOCK_WARN_S = 0.1
 _CLOCK_FAIL_S = 2.0
 _PROBE_TIMEOUT_S = 10.0
+
+_LOOK_AT_BROKER = "see whether all brokers run: a partition may have no leader"
 
 _REMEDIES = {
     GapReason.RETENTION: "have them sent again; the worker goes on at the first that is left",
@@ -229,12 +231,18 @@ def check_places(settings: Settings, admin: TopicAdmin) -> Iterator[CheckResult]
         said = f"the place of group {group} is not known: {error.args[0].str()}"
         yield CheckResult(Status.WARN, "group", said, "allow us to describe the group, or look by hand")
         return
+    except NoAnswer as error:
+        yield CheckResult(Status.FAIL, "group", f"{group}: {error}", _LOOK_AT_BROKER)
+        return
     extents = ask_extents(admin.client, committed)
+    if silent := committed.keys() - extents.keys():
+        said = f"no answer about what {name_places(silent)} holds"
+        yield CheckResult(Status.FAIL, "group", said, _LOOK_AT_BROKER)
     gaps = [*find_gaps(committed, extents)]
     for gap in gaps:
         status = Status.WARN if gap.reason is GapReason.RETENTION else Status.FAIL  # it repeats a whole log
         yield CheckResult(status, "group", str(gap), _REMEDIES[gap.reason])
-    if not gaps:
+    if not gaps and not silent:
         said = (
             f"{group} can read on in {len(extents)} partitions"
             if extents
@@ -257,8 +265,10 @@ def check_clock(kafka: KafkaSettings, admin: TopicAdmin) -> CheckResult:
         )
     try:
         offset_s, error_s = _clock_offset(kafka, plan.name)
-    except (KafkaException, TimeoutError) as error:
+    except KafkaException as error:
         return CheckResult(Status.WARN, "clock", f"not compared: {error}", "compare by hand: date -u")
+    except NoAnswer as error:
+        return CheckResult(Status.FAIL, "clock", f"not compared: {error}", _LOOK_AT_BROKER)
     finally:
         admin.delete(plan.name)
     if offset_s is None:
@@ -305,7 +315,7 @@ def _clock_offset(kafka: KafkaSettings, topic: str) -> tuple[float | None, float
         sent_s = time.time()
         producer.produce(topic, b"", on_delivery=delivered)
         if producer.flush(_PROBE_TIMEOUT_S):
-            raise TimeoutError("the broker did not confirm a message")
+            raise NoAnswer("a message", kafka.bootstrap)
         arrived_s, kind, milliseconds = stamps[-1]
         if kind != TIMESTAMP_LOG_APPEND_TIME:
             return None, 0.0

@@ -155,13 +155,20 @@ class ExposureBook:
             if not given_up.is_reported:
                 yield _event(key, given_up, "incomplete", now)
 
+    def has_overdue(self, now: datetime) -> bool:
+        """Whether `overdue` would yield something."""
+        return any(self._is_overdue(exposure, now) for exposure in self._open.values())
+
     def overdue(self, now: datetime) -> Iterator[Exposure]:
         """Yield an event for each exposure that has waited too long and is not reported yet."""
         for key, exposure in self._open.items():
-            last = exposure.last_published_at
-            if not exposure.is_reported and last is not None and now - last > self._timeout:
+            if self._is_overdue(exposure, now):
                 exposure.is_reported = True
                 yield _event(key, exposure, "incomplete", now)
+
+    def _is_overdue(self, exposure: _Open, now: datetime) -> bool:
+        last = exposure.last_published_at
+        return not exposure.is_reported and last is not None and now - last > self._timeout
 
     def _forget(self, key: ExposureKey) -> _Open:
         exposure = self._open.pop(key)

@@ -29,7 +29,7 @@ from cempstream.schemas.packets import PacketError, unpack
 from cempstream.schemas.registry import Kind
 from cempstream.streams.kafka.dead_letters import original_header
 from cempstream.streams.kafka.messages import OutMessage, header_pairs
-from cempstream.streams.kafka.places import Place, is_about_a_group, partitions_of
+from cempstream.streams.kafka.places import NoAnswer, Place, is_about_a_group, name_places, partitions_of
 from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.kafka.topic_reader import at_time, open_consumer, read_topic
 from cempstream.streams.operations.exposure_book import ExposureBook, ExposureKey, Seen
@@ -46,6 +46,7 @@ logger = logging.getLogger(__name__)
 
 _CHUNK = 500
 _POLL_S = 0.25
+_ANSWER_S = 5.0
 _NEW_PARTITIONS_EVERY_S = 30.0
 
 #: A watch that has asked the broker nothing for this long hangs.
@@ -126,6 +127,8 @@ class ExposureWatch:
         self._behind: set[tuple[str, int]] = set()
         self._known: set[tuple[str, int]] = set()
         self._has_caught_up = False
+        self._no_answer: str | None = None
+        self._ends: dict[Place, int] = {}
         self._moved_at_s = time.monotonic()
 
     def is_live(self) -> str | None:
@@ -135,14 +138,16 @@ class ExposureWatch:
 
     def is_ready(self) -> str | None:
         """Say why no exposure can be called incomplete yet; None once it can."""
-        return None if self._has_caught_up else "still reading what was published before the start"
+        if not self._has_caught_up:
+            return "still reading what was published before the start"
+        return self._no_answer
 
     async def run(self, ending: asyncio.Event) -> None:
         """Watch until `ending` is set.
 
         Raises
         ------
-        KafkaException, DeliveryFailed, NoSuchTopic
+        KafkaException, DeliveryFailed, NoAnswer, NoSuchTopic
             The broker is gone or refuses; the supervisor starts the process again.
         """
         since = datetime.now(UTC) - self._lookback
@@ -154,16 +159,18 @@ class ExposureWatch:
                 while not ending.is_set():
                     messages = await asyncio.to_thread(consumer.consume, _CHUNK, _POLL_S)
                     self._moved_at_s = time.monotonic()
-                    await self._handle(messages)
+                    await self._handle(messages, consumer)
                     if self._moved_at_s - looked_at_s > _NEW_PARTITIONS_EVERY_S:
                         await asyncio.to_thread(self._take_new_partitions, consumer)
                         looked_at_s = self._moved_at_s
 
-    async def _handle(self, messages: Sequence[Message]) -> None:
+    async def _handle(self, messages: Sequence[Message], consumer: Consumer) -> None:
         now = datetime.now(UTC)
         events = [event for seen in self._outcomes(messages) for event in self.book.take(seen, now)]
-        if self._has_caught_up:
-            events += self.book.overdue(now)
+        if self._has_caught_up and self.book.has_overdue(now):
+            self._no_answer = await asyncio.to_thread(self._find_silence, consumer)
+            if self._no_answer is None:
+                events += self.book.overdue(now)
         if events:
             await self.publisher.publish([self._message(event) for event in events])
         for event in events:
@@ -246,6 +253,25 @@ class ExposureWatch:
         self._behind = set(self._known)
         starts = [TopicPartition(*place) for place in sorted(self._known)]
         consumer.assign(at_time(consumer, starts, round(since.timestamp() * 1000)))
+
+    def _find_silence(self, consumer: Consumer) -> str | None:
+        """Say which partition may hold outcomes that we were not given; None where there is none.
+
+        A partition that brings nothing and one whose broker is away look alike: so before an exposure is
+        called incomplete each is asked where it ends.
+        """
+        for place in sorted(self._known - self._ends.keys()):
+            self._moved_at_s = time.monotonic()
+            try:
+                _, end = consumer.get_watermark_offsets(TopicPartition(*place), timeout=_ANSWER_S)
+            except KafkaException as error:
+                return str(NoAnswer(f"the end of {name_places([place])}", reason=error.args[0].str()))
+            self._ends[place] = end
+        for place, end in self._ends.items():
+            if end > consumer.get_watermark_offsets(TopicPartition(*place), cached=True)[1]:
+                return f"{name_places([place])} has not been read to its end"
+        self._ends.clear()
+        return None
 
     def _take_new_partitions(self, consumer: Consumer) -> None:
         new = self._partitions(consumer) - self._known

@@ -15,29 +15,31 @@ from __future__ import annotations
 import heapq
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
-from uuid import uuid4
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from cempstream.schemas.alert import Alert
 from cempstream.streams.kafka.places import (
     HOPELESS,
+    NoAnswer,
     Place,
     StreamError,
+    ask_places,
     is_about_a_group,
+    name_places,
     partitions_of,
     place_of,
 )
 from cempstream.streams.subscriber.memory import N_REMEMBERED, AlertMemory
+from cempstream.streams.subscriber.partition import Partition
 from cempstream.streams.subscriber.sieve import TENSES, AlertSieve, OnError, UndecodableError
-from cempstream.streams.subscriber.start import StartingPoints, starting_points
+from cempstream.streams.subscriber.start import StartingPoints, consumer_config, starting_points
 from cempstream.streams.times import parse_start, parse_time
 
 logger = logging.getLogger(__name__)
@@ -50,43 +52,8 @@ _GRACE = timedelta(seconds=2)
 _NEW_PARTITIONS_EVERY_S = 60.0
 _COMMITTED_TIMEOUT_S = 15.0
 
-#: What a caller may not set, because acknowledging depends on it.
-_OURS = (
-    "bootstrap.servers",
-    "group.id",
-    "enable.auto.commit",
-    "enable.auto.offset.store",
-    "partition.assignment.strategy",
-)
-
-
-class _Partition:
-    """How far one partition has been read and acknowledged.
-
-    Attributes
-    ----------
-    not_before_ms
-        Messages of an earlier time are skipped.
-    is_at_end
-        There was nothing after the last message.
-    is_over
-        `until` has been reached.
-    unacknowledged
-        Offsets of alerts handed out and not acknowledged, in order.
-    """
-
-    def __init__(self, not_before_ms: int = 0) -> None:
-        self.not_before_ms = not_before_ms
-        self.is_at_end = False
-        self.is_over = False
-        self.next_offset: int | None = None
-        # Linked, so that the first is found at once, however many before it were removed.
-        self.unacknowledged: OrderedDict[int, None] = OrderedDict()
-
-    @property
-    def resume_at(self) -> int | None:
-        """Offset from which another member of the group would have to read; None before the first message."""
-        return next(iter(self.unacknowledged), self.next_offset)
+#: A reader that is to end and hears nothing for so long has no answer; joining a group may take most of it.
+_SILENCE_S = 60.0
 
 
 class AlertStream:
@@ -154,11 +121,11 @@ class AlertStream:
         self._handed_out: dict[str, Place] = {}
         #: Without a group or a file nothing keeps an acknowledgement: an alert handed out is done.
         self._is_handing_out_enough = group is None and state is None
-        self._config = _consumer_config(bootstrap, group, config or {})
+        self._config = consumer_config(bootstrap, group, config or {})
         self._consumer: Consumer | None = None
         self._messages: Iterator[Message] = iter(())
         self._points = StartingPoints({}, {})
-        self._partitions: dict[Place, _Partition] = {}
+        self._partitions: dict[Place, Partition] = {}
         self._has_assignment = False
         self._is_closed = False
         self._problem: KafkaError | None = None
@@ -253,7 +220,7 @@ class AlertStream:
     def _assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Start every partition at what the group acknowledged, or else at the starting point."""
         points = self._points
-        committed = consumer.committed(partitions, timeout=_COMMITTED_TIMEOUT_S) if self._group else []
+        committed = ask_places(consumer, partitions, _COMMITTED_TIMEOUT_S) if self._group else []
         known = {(part.topic, part.partition): part.offset for part in committed if part.offset >= 0}
         starts = []
         for part in partitions:
@@ -263,7 +230,7 @@ class AlertStream:
                 TopicPartition(*place, known.get(place, points.offsets.get(place, OFFSET_BEGINNING)))
             )
             not_before_ms = 0 if place in known or place not in points.offsets else points.not_before_ms
-            self._partitions[place] = _Partition(not_before_ms)
+            self._partitions[place] = Partition(not_before_ms)
         consumer.assign(starts)
         self._has_assignment = True
 
@@ -280,8 +247,12 @@ class AlertStream:
         if isinstance(self._start, int) and self._group is None:
             yield from self._last_messages(consumer, -self._start)
         looked_at_s = time.monotonic()
+        waited_s = 0.0
         while not self._is_over():
             message = consumer.poll(_POLL_S)
+            waited_s = 0.0 if message is not None else waited_s + _POLL_S
+            if waited_s > _SILENCE_S and self._has_passed():
+                raise self._no_answer()
             if message is not None and self._is_wanted(consumer, message):
                 yield message
             if self._problem is not None:
@@ -296,8 +267,12 @@ class AlertStream:
         unfinished = {place for place, offset in self._points.offsets.items() if offset < ends[place]}
         newest: list[tuple[int, Place, int, Message]] = []
         since: list[Message] = []
+        waited_s = 0.0
         while unfinished:
             message = consumer.poll(_POLL_S)
+            waited_s = 0.0 if message is not None else waited_s + _POLL_S
+            if waited_s > _SILENCE_S:
+                raise self._no_answer()
             if self._problem is not None:
                 raise StreamError(f"{self._config['bootstrap.servers']}: {self._problem.str()}")
             if message is None or not self._is_wanted(consumer, message):
@@ -313,6 +288,11 @@ class AlertStream:
                 unfinished.discard(place)
         yield from (message for *_, message in sorted(newest))
         yield from since
+
+    def _no_answer(self) -> NoAnswer:
+        waiting = [place for place, partition in self._partitions.items() if not partition.is_at_end]
+        about = name_places(waiting or self._partitions) if self._partitions else "the group's partitions"
+        return NoAnswer(about, str(self._config["bootstrap.servers"]), f"silent for {_SILENCE_S:g} s")
 
     def _is_wanted(self, consumer: Consumer, message: Message) -> bool:
         """Note errors and ends of partitions; say whether this is a message within the range."""
@@ -336,10 +316,38 @@ class AlertStream:
     def _is_over(self) -> bool:
         if self._until is None or not self._has_assignment:
             return False
-        has_passed = self._until == "now" or datetime.now(UTC) > self._until + _GRACE
+        has_passed = self._has_passed()
         for partition in self._partitions.values():
             partition.is_over |= partition.is_at_end and has_passed
-        return all(partition.is_over for partition in self._partitions.values())
+        if not all(partition.is_over for partition in self._partitions.values()):
+            return False
+        if self._until != "now":
+            self._ask_whether_it_lives()
+        return True
+
+    def _has_passed(self) -> bool:
+        if self._until is None:
+            return False
+        return self._until == "now" or datetime.now(UTC) > self._until + _GRACE
+
+    def _ask_whether_it_lives(self) -> None:
+        """Make sure that there was no more: a partition says once that it has none, and then nothing.
+
+        Raises
+        ------
+        NoAnswer
+            A partition's broker does not answer.
+        """
+        assert self._consumer is not None, "open while it is read"
+        for place in self._partitions:
+            try:
+                self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=_COMMITTED_TIMEOUT_S)
+            except KafkaException as error:
+                raise NoAnswer(
+                    f"whether {name_places([place])} has more",
+                    str(self._config["bootstrap.servers"]),
+                    error.args[0].str(),
+                ) from error
 
     def _take_new_partitions(self, consumer: Consumer) -> None:
         try:
@@ -349,7 +357,7 @@ class AlertStream:
             return
         new = [place for place in places if place not in self._partitions]
         for place in new:
-            self._partitions[place] = _Partition()
+            self._partitions[place] = Partition()
         if new:
             consumer.incremental_assign([TopicPartition(*place, OFFSET_BEGINNING) for place in new])
 
@@ -367,20 +375,3 @@ def _parse_until(until: str | datetime | None) -> datetime | Literal["now"] | No
     if until is None or until == "now":
         return until  # type: ignore[return-value] # "now" is what it equals
     return parse_time(until)
-
-
-def _consumer_config(bootstrap: str, group: str | None, more: Mapping[str, Any]) -> dict[str, Any]:
-    for name in _OURS:
-        if name in more:
-            raise ValueError(f"'{name}' is set by the stream itself and cannot stand in config")
-    return {
-        "auto.offset.reset": "earliest",  # if the broker has deleted that offset meanwhile
-        "auto.commit.interval.ms": 1000,
-        **more,
-        "bootstrap.servers": bootstrap,
-        # Without a group librdkafka still needs a name; a broker's refusal of it is ignored.
-        "group.id": group or f"cempstream-{uuid4()}",
-        "enable.auto.commit": group is not None,
-        "enable.auto.offset.store": False,
-        "enable.partition.eof": True,
-    }

@@ -1,4 +1,4 @@
-"""Where a subscriber starts: from a time, from either end, or some messages back.
+"""How a subscriber connects and where it starts: from a time, from either end, or some messages back.
 
 The end of a partition is the high watermark that Fetch returns, and a message's own time decides whether it
 is in a time range. Not every broker answers ListOffsets correctly, neither for the end nor for a time; but
@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -21,10 +22,13 @@ from confluent_kafka import (
 )
 
 from cempstream.streams.kafka.places import (
+    NoAnswer,
     NoBroker,
     Place,
     StreamError,
+    ask_offsets_at,
     is_about_a_group,
+    name_places,
     no_broker,
     partitions_of,
     place_of,
@@ -33,6 +37,16 @@ from cempstream.streams.times import Start
 
 _TIMEOUT_S = 15.0
 _POLL_S = 0.2
+
+
+#: What a caller may not set, because acknowledging depends on it.
+_OURS = (
+    "bootstrap.servers",
+    "group.id",
+    "enable.auto.commit",
+    "enable.auto.offset.store",
+    "partition.assignment.strategy",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +81,15 @@ def starting_points(config: Mapping[str, Any], topics: Iterable[str], start: Sta
     consumer = Consumer({**config, **asks, "error_cb": errors.append})
     try:
         return _starting_points(consumer, topics, start)
+    except KafkaException as error:
+        raise StreamError(f"the broker refuses: {error.args[0].str()}") from error
     except StreamError as error:
         consumer.poll(0)  # this is what calls error_cb
         if isinstance(error, NoBroker):
             raise no_broker(config["bootstrap.servers"], errors) from error
-        if errors:  # why it did not answer: not allowed, wrong password
+        if isinstance(error, NoAnswer):
+            raise error.at(config["bootstrap.servers"], errors) from error
+        if errors:  # not allowed, wrong password
             raise StreamError(f"{error}: {errors[0].str()}") from error
         raise
     finally:
@@ -99,7 +117,7 @@ def _fetch_limits(consumer: Consumer, places: list[Place]) -> dict[Place, tuple[
     deadline_s = time.monotonic() + _TIMEOUT_S
     while len(limits) < len(places):
         if time.monotonic() > deadline_s:
-            raise StreamError(f"the broker did not say within {_TIMEOUT_S:g} s where {places[0][0]} ends")
+            raise NoAnswer(f"where {name_places(set(places) - limits.keys())} ends")
         # One message or the end is enough: the answer that it came in says where its partition ends.
         for message in consumer.consume(256, timeout=_POLL_S):
             error = message.error()
@@ -119,9 +137,30 @@ def _fetch_limits(consumer: Consumer, places: list[Place]) -> dict[Place, tuple[
 
 def _at_time(consumer: Consumer, ends: Mapping[Place, int], start_ms: int) -> dict[Place, int]:
     asked = [TopicPartition(*place, start_ms) for place in ends]
-    try:
-        found = consumer.offsets_for_times(asked, timeout=_TIMEOUT_S)
-    except KafkaException as error:
-        raise StreamError("the broker did not say where that time is") from error
+    found = ask_offsets_at(consumer, asked, _TIMEOUT_S)
     at = {(part.topic, part.partition): part.offset for part in found}
     return {place: at[place] if at[place] >= 0 else end for place, end in ends.items()}
+
+
+def consumer_config(bootstrap: str, group: str | None, more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return librdkafka's configuration of a subscriber.
+
+    Raises
+    ------
+    ValueError
+        `more` sets what acknowledging depends on.
+    """
+    for name in _OURS:
+        if name in more:
+            raise ValueError(f"'{name}' is set by the stream itself and cannot stand in config")
+    return {
+        "auto.offset.reset": "earliest",  # if the broker has deleted that offset meanwhile
+        "auto.commit.interval.ms": 1000,
+        **more,
+        "bootstrap.servers": bootstrap,
+        # Without a group librdkafka still needs a name; a broker's refusal of it is ignored.
+        "group.id": group or f"cempstream-{uuid4()}",
+        "enable.auto.commit": group is not None,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+    }

@@ -18,6 +18,7 @@ from cempstream.streams.rehearsal.embedded import free_port
 from cempstream.streams.subscriber import client
 from cempstream.streams.subscriber import start as start_module
 from cempstream.streams.subscriber.client import AlertStream
+from cempstream.streams.subscriber.partition import Partition
 from cempstream.streams.subscriber.sieve import Undecodable, UndecodableError
 from tests.support.alerts import alert_packet
 
@@ -227,7 +228,7 @@ def test_repeats_over_a_restart_are_dropped_where_there_is_a_state(
 
 def test_acknowledging_costs_the_same_however_many_wait() -> None:
     n = 40_000
-    partition = client._Partition()
+    partition = Partition()
     partition.next_offset = n
     steps = 0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 import multiprocessing
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -39,6 +40,8 @@ _FILE = "notes.txt"
 #: Stands for the address of a broker that is not there.
 _NO_BROKER = "127.0.0.1:0"
 _AWAY = ("--bootstrap", _NO_BROKER)
+#: Stands for the address of one that accepts connections and says nothing.
+_SILENT = "127.0.0.1:00"
 
 #: How each verb is called when all is right but for the broker, which is away, and the files.
 ARGUMENTS: dict[str, tuple[str, ...]] = {
@@ -77,6 +80,16 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "synth mend": ("nowhere",),
     "synth merge": ("nowhere", "--out", "merged.npz"),
 }
+
+#: More ways to ask a broker something.
+MORE = (
+    ("replay", "--from-topic", "lamost.spectra.v1", "--start", "2h", *_AWAY),
+    ("listen", "--start", "earliest", "--until", "now", *_AWAY),
+    ("listen", "--group", "someone", "--until", "now", *_AWAY),
+    ("dlq", "requeue", "--all", "--dry-run", *_AWAY),
+    ("topics", "list", "--all", "--json", *_AWAY),
+    ("exposures", "list", "--json", *_AWAY),
+)
 
 #: What is wrong for each kind of option.
 WRONG = {
@@ -170,10 +183,20 @@ def _kind(name: str, hint: Any) -> str | None:
     return "choice" if is_choice else None
 
 
+def unanswered(verb: str) -> Iterator[Case]:
+    """Yield the ways to ask a broker that is away, and one that is silent."""
+    ways = [(*verb.split(), *ARGUMENTS[verb]), *(way for way in MORE if " ".join(way).startswith(f"{verb} "))]
+    for words in ways:
+        if _NO_BROKER in words:
+            yield Case(words)
+            yield Case(tuple(_SILENT if word == _NO_BROKER else word for word in words))
+
+
 def cases(verb: str, function: Any) -> Iterator[Case]:
     """Yield everything wrong for a verb."""
     words = (*verb.split(), *ARGUMENTS[verb])
     yield Case(words)
+    yield from unanswered(verb)
     yield Case((*words, "--bogus"))
     for flag, kind in options(function):
         yield from (Case((*words, flag, value)) for value in WRONG[kind])
@@ -181,14 +204,15 @@ def cases(verb: str, function: Any) -> Iterator[Case]:
         yield from (Case(words, variables) for variables in ENVIRONMENT)
 
 
-def run(case: Case, folder: str, port: int) -> Ended:
+def run(case: Case, folder: str, ports: dict[str, int]) -> Ended:
     """Run a command line in this process, with its output caught where librdkafka writes too."""
     os.chdir(tempfile.mkdtemp(dir=folder))
     Path(_FILE).write_text("no spectra\n")
     for name in [name for name in os.environ if name.startswith("CEMP_")]:
         del os.environ[name]
     os.environ.update(case.environment)
-    sys.argv = ["cempstream", *(word.replace(_NO_BROKER, f"127.0.0.1:{port}") for word in case.words)]
+    port = {name: f"127.0.0.1:{number}" for name, number in ports.items()}
+    sys.argv = ["cempstream", *(port.get(word, word) for word in case.words)]
     with open("stdout", "w+") as sys.stdout, open("stderr", "w+") as sys.stderr:
         os.dup2(sys.stdout.fileno(), 1)
         os.dup2(sys.stderr.fileno(), 2)
@@ -214,13 +238,15 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[C
     modules = {verb.target.partition(":")[0] for verb in VERBS.values()}
     context.set_forkserver_preload([f"cempstream.streams.commands.{module}" for module in sorted(modules)])
     folder = str(tmp_path_factory.mktemp("cases"))
-    with socket.socket() as taken:  # bound and not listening: whoever connects is refused
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    with socket.socket() as taken, socket.socket() as silent:
+        for one in (taken, silent):
+            one.bind(("127.0.0.1", 0))
+        silent.listen(1024)  # the system accepts for us; who only binds refuses
+        ports = {_NO_BROKER: taken.getsockname()[1], _SILENT: silent.getsockname()[1]}
         with ProcessPoolExecutor(_N_PROCESSES, mp_context=context) as pool:
             of_verbs = pool.submit(all_cases).result()
             yield {
-                verb: {case: pool.submit(run, case, folder, port) for case in of_verb}
+                verb: {case: pool.submit(run, case, folder, ports) for case in of_verb}
                 for verb, of_verb in of_verbs.items()
             }
 
@@ -248,3 +274,20 @@ def test_a_verb_ends_with_one_line(verb: str, ended: dict[str, dict[Case, Future
             end = Ended(end.status, "", next(line for line in end.stdout.splitlines(True) if "fail" in line))
         found += [(str(case), fault, end.stderr) for fault in faults(end)]
     assert found == []
+
+
+@pytest.mark.parametrize("verb", [verb for verb, words in ARGUMENTS.items() if _NO_BROKER in words])
+def test_silence_is_not_an_answer(verb: str, ended: dict[str, dict[Case, Future[Ended]]]) -> None:
+    """No broker, or one that says nothing, is never "none" and "0": the verb says so, with status 1."""
+    known = {str(case): future.result() for case, future in ended[verb].items()}
+    for case in unanswered(verb):
+        end = known[str(case)]
+        assert end.status == 1, (str(case), end)
+        if verb == "doctor":
+            (said,) = [line for line in end.stdout.splitlines() if "broker" in line and "fail" in line]
+        else:
+            assert end.stdout == "", str(case)
+            said = end.stderr
+        address = r"127\.0\.0\.1:\d+"
+        pattern = rf"no (broker )?answer\w* (at|from) {address}|{address}: .*(refused|timed out)"
+        assert re.search(pattern, said), (str(case), said)
