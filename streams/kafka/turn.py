@@ -17,20 +17,22 @@ from cempstream.streams.settings import KafkaSettings
 #: A broker may wait for others to join a group, and a killed command's membership lasts for its session.
 _PATIENCE_S = 15.0
 _TIMEOUT_S = 10.0
+_SLACK_S = 4.0
+_LOOK_AGAIN_S = 0.5
 _SESSION_MS = 6000
 _LONGEST_TURN_MS = 24 * 3600 * 1000
 
 #: When this process last had each turn: it may take it again.
-_own_ends_s: dict[tuple[str, str], float] = {}
+_own_ends_s: dict[str, float] = {}
 
 
 @contextmanager
 def turn_at(kafka: KafkaSettings, topic: str, command: str) -> Iterator[None]:
     """Hold a topic's turn, from any machine, while the block runs.
 
-    The turn is the membership of a consumer group. A second command does not wait: the first one has just
-    done its work. That holds as well where the second came to its turn after the first had ended, but was
-    asked for before.
+    The turn is the membership of a consumer group of this topic. A second command does not wait for the end
+    of the first, which has just done its work; it waits only as long as a killed command's membership can
+    last. The same holds where the second came to its turn after the first had ended, but asked for before.
 
     Raises
     ------
@@ -39,9 +41,9 @@ def turn_at(kafka: KafkaSettings, topic: str, command: str) -> Iterator[None]:
     NoAnswer
         The broker does not say whether another holds it.
     """
-    group = f"{kafka.group}-{command}"
+    group = f"{kafka.group}-{command}-{topic}"
     taken = StreamError(f"another '{command}' of {topic} is running; wait until it has ended, then try again")
-    asked_at_s = max(BEGAN_AT_S, _own_ends_s.get((group, topic), 0.0))
+    asked_at_s = max(BEGAN_AT_S, _own_ends_s.get(group, 0.0))
     client = {**kafka.client_config(), "bootstrap.servers": kafka.bootstrap, "log_level": 0}
     assigned: list[set[int]] = []
 
@@ -60,7 +62,7 @@ def turn_at(kafka: KafkaSettings, topic: str, command: str) -> Iterator[None]:
         }
     )
     try:
-        if _has_members(client, group):
+        if not _gets_free(client, group):
             raise taken
         consumer.subscribe([topic], on_assign=note)
         deadline_s = time.monotonic() + _PATIENCE_S
@@ -69,15 +71,13 @@ def turn_at(kafka: KafkaSettings, topic: str, command: str) -> Iterator[None]:
         # Of several that join at once, one is given the first partition; from then on it does not answer
         # when another asks to join.
         place = TopicPartition(topic, 0)
-        ended_at_s = _last_end_s(
-            consumer, place
-        )  # asked in any case: silence must not be read as a turn that is taken
+        ended_at_s = _last_end_s(consumer, place)  # asked in any case: silence is not a turn that is taken
         if not assigned or 0 not in assigned[0] or ended_at_s > asked_at_s:
             raise taken
         yield
         ended_at_ms = round(time.time() * 1000)
         consumer.commit(offsets=[TopicPartition(topic, 0, ended_at_ms)], asynchronous=False)
-        _own_ends_s[group, topic] = ended_at_ms / 1000
+        _own_ends_s[group] = ended_at_ms / 1000
     except NoAnswer as error:
         raise error.at(kafka.bootstrap) from error
     finally:
@@ -90,14 +90,24 @@ def _last_end_s(consumer: Consumer, place: TopicPartition) -> float:
     return committed.offset / 1000 if committed.offset > 0 else 0.0
 
 
-def _has_members(client: dict[str, Any], group: str) -> bool:
+def _gets_free(client: dict[str, Any], group: str) -> bool:
+    """Say whether the group has no members, or loses them in the time that a killed command's can last."""
     admin = AdminClient(client)  # kept: an answer never comes once its client is gone
-    answer = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_S)[group]
-    try:
-        return bool(answer.result(2 * _TIMEOUT_S).members)
-    except TimeoutError:
-        raise NoAnswer(f"the members of group {group}") from None
-    except KafkaException as error:
-        if is_silence(error.args[0]):
-            raise NoAnswer(f"the members of group {group}", reason=error.args[0].str()) from None
-        return False  # the group does not exist yet
+    deadline_s = time.monotonic() + _SESSION_MS / 1000 + _SLACK_S
+    while True:
+        answer = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_S)[group]
+        silence: str | None = None
+        try:
+            if not answer.result(2 * _TIMEOUT_S).members:
+                return True
+        except TimeoutError:
+            silence = ""
+        except KafkaException as error:
+            if not is_silence(error.args[0]):
+                return True  # the group does not exist yet
+            silence = error.args[0].str()
+        if time.monotonic() > deadline_s:
+            if silence is None:
+                return False
+            raise NoAnswer(f"the members of group {group}", reason=silence)
+        time.sleep(_LOOK_AGAIN_S)
