@@ -5,8 +5,8 @@
     │                      SettingsError, TimeError, UndecodableError, UnreadableFile
     ├── the models         BundleError, ModelBroken, ProviderUnavailable, SynthesisError, UnfitLibrary
     ├── the installation   NoSpecutils
-    ├── the stream         AddressInUse, DeliveryFailed, NoAnswer, NoBroker, NoSuchTopic, NotReady,
-    │                      StreamError
+    ├── the stream         AddressInUse, CredentialsRefused, CredentialsRenewed, DeliveryFailed, NoAnswer,
+    │                      NoBroker, NoSuchTopic, NotReady, StreamError
     └── a rehearsal        BrokerError, MonitorError, Unaccounted, WorkerFailed
 
 Each is defined in the module that raises it and keeps its builtin base (``ValueError`` and so on). Every

@@ -61,6 +61,9 @@ class KafkaSettings(Group):
     password: SecretStr | None = Field(default=None, repr=False, description="for SASL; better in a file")
     password_file: Path | None = Field(default=None, description="file that holds the password")
     ca_file: Path | None = Field(default=None, description="certificates of the broker's authority (PEM)")
+    cert_file: Path | None = Field(default=None, description="our certificate, for a broker that asks (PEM)")
+    key_file: Path | None = Field(default=None, description="its key (PEM); by default in the same file")
+    key_password_file: Path | None = Field(default=None, description="file that holds the key's password")
     session_timeout_s: float = Field(default=10.0, gt=0, description="how soon a dead worker is noticed")
     heartbeat_interval_s: float = Field(
         default=3.0, gt=0, description="how often a worker reports to its group; a third of the timeout"
@@ -80,6 +83,33 @@ class KafkaSettings(Group):
             )
         return self
 
+    @model_validator(mode="after")
+    def _certificate_is_of_use(self) -> Self:
+        if self.cert_file is not None and not self.is_encrypted:
+            raise ValueError(
+                f"cert_file is {str(self.cert_file)!r} and security_protocol {self.security_protocol}; "
+                "a certificate is for SSL or SASL_SSL"
+            )
+        for name in ("key_file", "key_password_file"):
+            if getattr(self, name) is not None and self.cert_file is None:
+                raise ValueError(f"{name} is {str(getattr(self, name))!r}; it needs cert_file beside it")
+        return self
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether connections are made with TLS."""
+        return self.security_protocol in ("SSL", "SASL_SSL")
+
+    @property
+    def credential_files(self) -> tuple[Path, ...]:
+        """The files that say who we are and whom we trust."""
+        files = (self.password_file, self.ca_file, self.cert_file, self.key_file, self.key_password_file)
+        return tuple(file for file in files if file is not None)
+
+    def key_password(self) -> str | None:
+        """Return the password of the certificate's key."""
+        return self.key_password_file.read_text().strip() if self.key_password_file else None
+
     def secret(self) -> str | None:
         """Return the password, from the environment or a file."""
         if self.password is not None:
@@ -93,6 +123,11 @@ class KafkaSettings(Group):
             config["security.protocol"] = self.security_protocol
         if self.ca_file:
             config["ssl.ca.location"] = str(self.ca_file)
+        if self.cert_file:
+            config["ssl.certificate.location"] = str(self.cert_file)
+            config["ssl.key.location"] = str(self.key_file or self.cert_file)
+            if (key_password := self.key_password()) is not None:
+                config["ssl.key.password"] = key_password
         if self.security_protocol.startswith("SASL"):
             config |= {
                 "sasl.mechanism": self.sasl_mechanism,

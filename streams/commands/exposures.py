@@ -16,8 +16,10 @@ from rich.text import Text
 from cempstream.plain import shown
 from cempstream.schemas.exposure import Exposure
 from cempstream.streams.commands.options import Bootstrap, time_option
+from cempstream.streams.kafka.credentials import CredentialsWatch
 from cempstream.streams.operations.exposure_watch import STALL_S, ExposureWatch, read_exposures
 from cempstream.streams.settings import Settings, read_settings
+from cempstream.streams.telemetry import notices
 from cempstream.streams.telemetry.health import HealthServer
 from cempstream.streams.telemetry.log_writer import never_block
 from cempstream.streams.telemetry.watchdog import Watchdog
@@ -97,8 +99,14 @@ async def _watch(settings: Settings, timeout_s: float, lookback_s: float, host: 
         loop.add_signal_handler(number, ending.set)
     health.start()
     alive = asyncio.create_task(watchdog.run(STALL_S))
+    credentials = CredentialsWatch(settings.kafka, notices.credentials_judged)
+    # It holds nothing that is lost with it, so it ends as soon as it is refused.
+    refused = asyncio.create_task(credentials.watch(lambda: False))
+    watch = asyncio.create_task(watching.run(ending))
     try:
-        await watching.run(ending)
+        await asyncio.wait({watch, refused}, return_when=asyncio.FIRST_COMPLETED)
+        await (refused if refused.done() and not watch.done() else watch)
     finally:
-        alive.cancel()
+        for task in (alive, refused, watch):
+            task.cancel()
         health.stop()

@@ -26,6 +26,8 @@ _QUEUE_FULL_RETRY_S = 0.005
 
 _STATISTICS_MS = 1000
 
+_BATCH_BYTES = 256 * 1024
+
 
 class DeliveryFailed(FixableError, RuntimeError):
     """The broker did not confirm every message of a batch.
@@ -54,9 +56,12 @@ class DeliveryFailed(FixableError, RuntimeError):
 class _Batch:
     """Count down a batch's delivery reports and resolve one future for all of them."""
 
-    def __init__(self, n_messages: int, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, n_messages: int, loop: asyncio.AbstractEventLoop, on_delivery: Callable[[], object] | None
+    ) -> None:
         self.delivered: asyncio.Future[None] = loop.create_future()
         self._loop = loop
+        self._on_delivery = on_delivery
         self._n_messages = n_messages
         self._n_left = n_messages
         self._n_failed = 0
@@ -66,6 +71,8 @@ class _Batch:
     def report(self, error: KafkaError | None, message: Message) -> None:
         """Take one delivery report; called by librdkafka."""
         if error is None:
+            if self._on_delivery is not None:
+                self._on_delivery()
             self._count(1)
         else:
             self.fail(message.topic() or "", error, 1)
@@ -143,6 +150,8 @@ class Publisher:
             "message.max.bytes": max_message_bytes,
             "queue.buffering.max.kbytes": max_queue_bytes // 1024,
             "queue.buffering.max.messages": max_queue_messages,
+            # a request of a megabyte would take a slow line longer than a request may take
+            "batch.size": _BATCH_BYTES,
             "message.timeout.ms": round(delivery_timeout_s * 1000),
             # a key goes to the same partition as with the Java client and aiokafka
             "partitioner": "murmur2_random",
@@ -165,10 +174,12 @@ class Publisher:
         )
         self._poller.start()
 
-    async def publish(self, messages: Sequence[OutMessage]) -> None:
+    async def publish(
+        self, messages: Sequence[OutMessage], on_delivery: Callable[[], object] | None = None
+    ) -> None:
         """Hand over the messages and return when the broker has confirmed every one.
 
-        Calls may overlap.
+        Calls may overlap. ``on_delivery`` is called from a thread for each message that is confirmed.
 
         Raises
         ------
@@ -178,7 +189,7 @@ class Publisher:
         if not messages:
             return
         producer = self._started()
-        batch = _Batch(len(messages), asyncio.get_running_loop())
+        batch = _Batch(len(messages), asyncio.get_running_loop(), on_delivery)
         for i_message, message in enumerate(messages):
             try:
                 await _produce(producer, message, batch)

@@ -73,14 +73,14 @@ class ChildProcess:
         """Exit status, negative for a signal; None while the command runs."""
         return self._process.poll()
 
-    def log_tail(self) -> str:
-        """Return the end of what the command has printed."""
+    def log_tail(self, n_bytes: int = _LOG_TAIL_BYTES) -> str:
+        """Return the end of what the command has printed, up to so many bytes."""
         if self._log.closed:
             return ""
         handle = self._log.fileno()
         size = os.fstat(handle).st_size
         # pread, because seek would move the place where the command writes: both share one file offset
-        tail = os.pread(handle, _LOG_TAIL_BYTES, max(0, size - _LOG_TAIL_BYTES))
+        tail = os.pread(handle, n_bytes, max(0, size - n_bytes))
         return tail.decode(errors="replace").strip()
 
     def wait(self, timeout_s: float) -> int:

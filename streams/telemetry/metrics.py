@@ -159,6 +159,11 @@ class Metrics:
         self.breaker_open = Gauge(
             "cemp_breaker_open", "1 while too many dead letters hold consumption.", registry=registry
         )
+        self.credentials_refused = Gauge(
+            "cemp_credentials_refused",
+            "1 while the broker refuses new connections with the worker's credentials.",
+            registry=registry,
+        )
         self.ready = Gauge("cemp_ready", "1 while the worker consumes.", registry=registry)
         self.heartbeat = Gauge(
             "cemp_heartbeat_timestamp_seconds", "When the last heartbeat was delivered.", registry=registry

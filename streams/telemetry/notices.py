@@ -28,6 +28,9 @@ class Event(StrEnum):
     PARTITIONS_UNREAD = "partitions_unread"
     OFFSETS_SKIPPED = "offsets_skipped"
     EXPOSURE_INCOMPLETE = "exposure_incomplete"
+    CREDENTIALS_REFUSED = "credentials_refused"
+    CREDENTIALS_ACCEPTED = "credentials_accepted"
+    CREDENTIALS_ENDED = "credentials_ended"
     LOG_LINES_DROPPED = "log_lines_dropped"
 
 
@@ -146,6 +149,23 @@ def exposure_incomplete(survey: str, exposure_id: str, n_seen: int, n_expected: 
         n_seen=n_seen,
         n_expected=n_expected,
     )
+
+
+def credentials_judged(refusal: str | None) -> None:
+    """The broker takes no new connection of ours, or takes them again."""
+    if refusal is None:
+        _log(logging.WARNING, Event.CREDENTIALS_ACCEPTED, "the broker takes our credentials again")
+    else:
+        _log(
+            logging.CRITICAL,
+            Event.CREDENTIALS_REFUSED,
+            f"the broker refuses our credentials, and what is connected serves until it breaks: {refusal}",
+        )
+
+
+def credentials_ended(problem: str) -> None:
+    """The process ends, to be started again with the credentials that its files hold then."""
+    _log(logging.CRITICAL, Event.CREDENTIALS_ENDED, problem)
 
 
 def log_lines_dropped(n_dropped: int) -> None:

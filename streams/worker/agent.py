@@ -16,6 +16,7 @@ from confluent_kafka import KafkaError
 from faust.types import EventT
 
 from cempstream.processors.outcome import Outcome
+from cempstream.streams.kafka.credentials import CredentialsWatch
 from cempstream.streams.kafka.dead_letters import without_packet
 from cempstream.streams.kafka.messages import OutMessage, PacketOrigin
 from cempstream.streams.kafka.outputs import MessageWriter, refuse_unknown_tenses
@@ -62,6 +63,7 @@ class Agent:
     progress: Progress
     heart: Heart
     watchdog: Watchdog
+    credentials: CredentialsWatch
     shadow: Shadow | None
     bundles: tuple[str, ...]
     _slots: asyncio.Semaphore = field(init=False)
@@ -132,9 +134,10 @@ class Agent:
         enough to stop the stream.
         """
         letters = [message for message in processed.messages if message.topic == self.writer.topics.dlq]
-        await self.publisher.publish([m for m in processed.messages if m.topic != self.writer.topics.dlq])
+        others = [message for message in processed.messages if message.topic != self.writer.topics.dlq]
+        await self.publisher.publish(others, self.progress.move)
         try:
-            await self.publisher.publish(letters)
+            await self.publisher.publish(letters, self.progress.move)
         except DeliveryFailed as failed:
             if failed.error.code() != KafkaError.MSG_SIZE_TOO_LARGE:
                 raise

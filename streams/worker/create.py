@@ -8,12 +8,13 @@ import io
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
 from cempstream.schemas.results import code_provenance
+from cempstream.streams.kafka.credentials import CredentialsRefused, CredentialsRenewed, CredentialsWatch
 from cempstream.streams.kafka.outputs import MessageWriter
 from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.scoring.assemble import load_pipeline
@@ -28,11 +29,12 @@ from cempstream.streams.worker.accounts import Accounts
 from cempstream.streams.worker.agent import Agent
 from cempstream.streams.worker.breaker import Breaker
 from cempstream.streams.worker.faust_app import App, broker_credentials, new_app, raw_topic
+from cempstream.streams.worker.faust_transport import Consumer
 from cempstream.streams.worker.heap import keep_freed_memory
 from cempstream.streams.worker.heart import Heart
 from cempstream.streams.worker.lag import LagMeter
 from cempstream.streams.worker.orphans import OrphanWatch
-from cempstream.streams.worker.progress import WATCH_INTERVAL_S, Progress
+from cempstream.streams.worker.progress import DELIVERY_TIMEOUT_S, WATCH_INTERVAL_S, Progress
 from cempstream.streams.worker.shadow import Shadow
 
 #: How often the broker is asked how much waits.
@@ -65,7 +67,19 @@ def create_app(settings: Settings) -> App:
 
     @app.agent(source, name="classify")
     async def classify(stream: Any) -> None:
-        await agent().run(stream)
+        watching = asyncio.create_task(watch_credentials())
+        try:
+            await agent().run(stream)
+        finally:
+            watching.cancel()
+
+    async def watch_credentials() -> None:
+        heart, consumer = agent().heart, cast(Consumer, app.consumer)
+        try:
+            await agent().credentials.watch(lambda: heart.is_heard and consumer.is_connected())
+        except (CredentialsRefused, CredentialsRenewed) as ended:
+            notices.credentials_ended(str(ended))
+            await app.crash(ended)
 
     @app.timer(interval=WATCH_INTERVAL_S)  # type: ignore[untyped-decorator] # faust's has no type
     async def watch() -> None:
@@ -97,6 +111,7 @@ def start_agent(settings: Settings) -> Agent:
     publisher = Publisher(
         kafka.bootstrap,
         max_message_bytes=settings.limits.max_message_bytes,
+        delivery_timeout_s=DELIVERY_TIMEOUT_S,
         client_config=kafka.client_config(),
         on_retries=metrics.retries.labels("publish").inc,
     )
@@ -115,12 +130,13 @@ def start_agent(settings: Settings) -> Agent:
         topics=topics.spectra,
         code_version=code_provenance().version,
     )
+    credentials = CredentialsWatch(kafka, lambda refusal: _note_refusal(metrics, refusal))
     health = HealthServer(
         metrics.registry,
         settings.metrics.host,
         settings.metrics.port,
         is_live=watchdog.is_live,
-        is_ready=progress.is_ready,
+        is_ready=lambda: credentials.is_accepted() or progress.is_ready(),
         on_probe=breaker.probe_now if settings.metrics.allow_probe else None,
     )
     health.start()
@@ -141,9 +157,15 @@ def start_agent(settings: Settings) -> Agent:
         progress=progress,
         heart=heart,
         watchdog=watchdog,
+        credentials=credentials,
         shadow=shadow,
         bundles=bundles,
     )
+
+
+def _note_refusal(metrics: Metrics, refusal: str | None) -> None:
+    metrics.credentials_refused.set(refusal is not None)
+    notices.credentials_judged(refusal)
 
 
 def _describe(pipeline: Pipeline, metrics: Metrics, provider: str) -> Iterator[str]:

@@ -143,11 +143,14 @@ def broker_credentials(kafka: KafkaSettings) -> faust.SSLCredentials | faust.SAS
     Raises
     ------
     OSError
-        The file of authorities or of the password cannot be read.
+        A file of authorities, of our certificate or of a password cannot be read.
     """
     if kafka.security_protocol == "PLAINTEXT":
         return None
     context = ssl.create_default_context(cafile=str(kafka.ca_file) if kafka.ca_file else None)
+    if kafka.cert_file:
+        # Without a function Python would ask the terminal for the password of an encrypted key.
+        context.load_cert_chain(kafka.cert_file, kafka.key_file, lambda: kafka.key_password() or "")
     if kafka.security_protocol == "SSL":
         return faust.SSLCredentials(context)
     return faust.SASLCredentials(

@@ -8,6 +8,7 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
+from aiokafka.client import ConnectionGroup  # type: ignore[import-untyped] # published without types
 from aiokafka.errors import (  # type: ignore[import-untyped] # published without types
     KafkaError,
     NoOffsetForPartitionError,
@@ -141,6 +142,14 @@ class Consumer(aiokafka.Consumer):
         on_gap = self.app.on_gap  # type: ignore[attr-defined] # the app is ours
         if gap is not None and on_gap is not None:
             on_gap(gap)
+
+    def is_connected(self) -> bool:
+        """Whether there is a connection to each broker that leads one of our partitions."""
+        thread: Any = self._thread
+        client = thread._consumer._client
+        leaders = {client.cluster.leader_for_partition(tp) for tp in self.assignment()}
+        connections = (client._conns.get((leader, ConnectionGroup.DEFAULT)) for leader in leaders)
+        return all(connection is not None and connection.connected() for connection in connections)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commit before partitions move; Faust loses what was acknowledged since the last commit."""

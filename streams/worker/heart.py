@@ -22,6 +22,9 @@ from cempstream.streams.worker.accounts import Tally
 
 logger = logging.getLogger(__name__)
 
+#: Of heartbeats that are sent once a second, even by a busy worker.
+_LATELY_S = 15.0
+
 
 @dataclass(frozen=True, slots=True)
 class Pulse:
@@ -72,6 +75,12 @@ class Heart:
         self._worker_id = f"{socket.gethostname()}:{os.getpid()}"
         self._started_at = datetime.now(UTC)
         self._is_failing = False
+        self._delivered_at_s = time.monotonic()
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether a heartbeat was delivered lately."""
+        return time.monotonic() - self._delivered_at_s < _LATELY_S
 
     def compose(self, pulse: Pulse, tally: Tally, sent_at: datetime) -> Heartbeat:
         """Return the heartbeat to send now."""
@@ -104,4 +113,5 @@ class Heart:
             self._is_failing = True
         else:
             self._is_failing = False
+            self._delivered_at_s = time.monotonic()
             self._metrics.heartbeat.set(time.time())

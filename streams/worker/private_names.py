@@ -47,6 +47,8 @@ PRIVATE_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
             "Consumer.earliest_offsets(partitions)",
             "Consumer.highwaters(partitions)",
             "Consumer.seek_wait(partitions)",
+            "Consumer._thread",
+            "AIOKafkaConsumerThread._consumer",
             "Transport.Consumer",
         ),
         "faust.app.base": (
@@ -62,7 +64,12 @@ PRIVATE_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
         "faust.worker": ("Worker.on_stop()", "Worker.spinner"),
     },
     "aiokafka": {
-        "aiokafka.consumer.consumer": ("AIOKafkaConsumer._fetch_max_wait_ms",),
+        "aiokafka.client": ("AIOKafkaClient._conns", "ConnectionGroup.DEFAULT"),
+        "aiokafka.conn": ("AIOKafkaConnection.connected()",),
+        "aiokafka.consumer.consumer": (
+            "AIOKafkaConsumer._client",
+            "AIOKafkaConsumer._fetch_max_wait_ms",
+        ),
         "aiokafka.consumer.fetcher": ("MemoryRecords",),
         "aiokafka.record.memory_records": ("MemoryRecords.next_batch",),
         RECORDS: (

@@ -22,6 +22,9 @@ from cempstream.streams.worker.waiting import WaitingTime
 #: A consumer that has messages waiting and takes none for this long has silently stopped.
 STALL_S = 75.0
 
+#: An output may wait so long for a slow line: what ends the wait sooner is that nothing moves at all.
+DELIVERY_TIMEOUT_S = 300.0
+
 #: How often a worker looks at itself.
 WATCH_INTERVAL_S = 1.0
 
@@ -92,6 +95,10 @@ class Progress:
         """Note that the outcomes of these packets are delivered."""
         for origin in origins:
             self._waiting.deliver((origin.topic, origin.partition), origin.timestamp_ms / 1000)
+        self.move()
+
+    def move(self) -> None:
+        """Note that something was delivered, be it part of a batch; for any thread."""
         self._moved_at_s = time.monotonic()
 
     def skip(self, gap: Gap) -> None:

@@ -45,6 +45,8 @@ _IN_FLIGHT = BatchSettings().size * BatchSettings().max_in_flight
 #: A supervisor's pause, so that a worker that cannot start does not keep the machine busy.
 _RESTART_PAUSE_S = 1.0
 
+_WHOLE_LOG_BYTES = 4 * 1024 * 1024
+
 
 class Supervisor:
     """Keep one worker running: start it again when it ends by itself."""
@@ -54,7 +56,7 @@ class Supervisor:
         self._settings = {**EVEN, **settings}
         self.worker = WorkerProcess(bootstrap, topics, **self._settings)
         self.statuses: list[int] = []
-        self.last_words = ""
+        self.first_log = self.last_words = ""
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
@@ -75,6 +77,7 @@ class Supervisor:
             if status is None:
                 continue
             self.last_words = self.worker.process.log_tail()
+            self.first_log = self.first_log or self.worker.process.log_tail(_WHOLE_LOG_BYTES)
             self.statuses.append(status)
             self.worker.process.stop()
             if self._stopping.wait(_RESTART_PAUSE_S):

@@ -45,6 +45,9 @@ EVERY: dict[notices.Event, Callable[[], None]] = {
     notices.Event.OFFSETS_SKIPPED: lambda: notices.offsets_skipped(
         "t/1 begins at offset 9 and the group was at 4: 5 were deleted unread", "retention", "t", 1, (4, 8), 9
     ),
+    notices.Event.CREDENTIALS_REFUSED: lambda: notices.credentials_judged("wrong password"),
+    notices.Event.CREDENTIALS_ACCEPTED: lambda: notices.credentials_judged(None),
+    notices.Event.CREDENTIALS_ENDED: lambda: notices.credentials_ended("the files have changed"),
     notices.Event.LOG_LINES_DROPPED: lambda: notices.log_lines_dropped(7),
     notices.Event.EXPOSURE_INCOMPLETE: lambda: notices.exposure_incomplete("desi", "e7", 4990, 5000),
 }
