@@ -105,7 +105,7 @@ async def _watch(settings: Settings, timeout_s: float, lookback_s: float, host: 
     watch = asyncio.create_task(watching.run(ending))
     try:
         await asyncio.wait({watch, refused}, return_when=asyncio.FIRST_COMPLETED)
-        await (refused if refused.done() and not watch.done() else watch)
+        await (refused if refused.done() else watch)
     finally:
         for task in (alive, refused, watch):
             task.cancel()

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
@@ -74,7 +74,7 @@ class CredentialsWatch:
         """Say why the broker refuses us; None where it does not."""
         return None if self.refusal is None else f"the broker refuses our credentials: {self.refusal}"
 
-    async def watch(self, is_working: Callable[[], bool]) -> None:
+    async def watch(self, is_working: Callable[[], bool]) -> NoReturn:
         """Watch until there is a reason to end; without credentials there is never one.
 
         Parameters
@@ -90,8 +90,10 @@ class CredentialsWatch:
             Others are to be used, which the broker takes.
         """
         n_refusals = 0
-        while self._kafka.security_protocol != "PLAINTEXT":
+        while True:
             await asyncio.sleep(INTERVAL_S)
+            if self._kafka.security_protocol == "PLAINTEXT":
+                continue
             answer = await asyncio.to_thread(self._ask)
             n_refusals = 0 if answer.refusal is None else n_refusals + 1
             if answer.refusal is not None or answer.taken is not None:

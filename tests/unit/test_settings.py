@@ -1,8 +1,11 @@
 """Settings of the environment: what is wrong is refused by the variable's name, with what would be right."""
 
+import re
+from pathlib import Path
+
 import pytest
 
-from cempstream.streams.settings import SettingsError, read_settings
+from cempstream.streams.settings import KafkaSettings, SettingsError, read_settings
 
 
 @pytest.mark.parametrize(
@@ -88,3 +91,32 @@ def test_what_is_right_is_read_and_the_caller_wins(monkeypatch: pytest.MonkeyPat
     assert settings.policy.prior_of("lamost") == 0.1
     assert settings.batch.size == 9
     assert settings.kafka.group == "ours"
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"CERT_FILE": "c.pem"}, "cert_file is 'c.pem' and security_protocol PLAINTEXT"),
+        ({"SECURITY_PROTOCOL": "SSL", "KEY_FILE": "k.pem"}, "key_file is 'k.pem'; it needs cert_file"),
+        (
+            {"SECURITY_PROTOCOL": "SSL", "KEY_PASSWORD_FILE": "p"},
+            "key_password_file is 'p'; it needs cert_file",
+        ),
+    ],
+)
+def test_a_certificate_that_would_not_be_used_is_refused(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"CEMP_KAFKA__{name}", value)
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        read_settings()
+
+
+def test_the_key_may_stand_in_the_certificate_s_file() -> None:
+    kafka = KafkaSettings(security_protocol="SSL", cert_file=Path("c.pem"))
+    assert kafka.client_config() == {
+        "security.protocol": "SSL",
+        "ssl.certificate.location": "c.pem",
+        "ssl.key.location": "c.pem",
+    }
