@@ -129,6 +129,7 @@ def close_case(
     mended_at: datetime | None = None,
     disturbed_at: datetime | None = None,
     timeout_s: float = 300.0,
+    outcomes_within_s: float = 60.0,
 ) -> Ledger:
     """Wait until all is committed, compare the ledger with what was sent, and add the case to the table.
 
@@ -144,11 +145,13 @@ def close_case(
         When the fault was over: recovery is from here to the first outcome after it.
     disturbed_at
         When a fault began that the stream should survive: recovery is the longest silence since.
+    timeout_s, outcomes_within_s
+        How long to wait until all is committed, and then for outcomes that are missing.
     """
     expected = {name for name in (peek_ids(packet)[0] for packet in packets) if name is not None}
     n_packets = len(expected) + n_poison
     wait_committed(bootstrap, topics, timeout_s)
-    ledger = wait_for(bootstrap, topics, n_packets, 60.0)
+    ledger = wait_for(bootstrap, topics, n_packets, outcomes_within_s)
     buried = {name for name in _dead_ids(ledger) if name in expected}
     n_dead_poison = len(ledger.dead) - len(buried)
     n_lost = len(expected - ledger.scores.keys() - buried) + max(0, n_poison - n_dead_poison)
@@ -162,8 +165,8 @@ def close_case(
     assert n_lost == 0, f"{n_lost} of {n_packets} packets have no outcome"
     assert ledger.scores.keys() <= expected, "nothing is scored that was not sent"
     assert not ledger.scores.keys() & buried, "nothing is scored and a dead letter"
-    assert n_dead_poison == n_poison
-    assert ledger.n_repeats <= allowed
+    assert n_dead_poison == n_poison, f"{n_dead_poison} dead letters of {n_poison} bad packets"
+    assert ledger.n_repeats <= allowed, f"{ledger.n_repeats} repeats, {allowed} are allowed"
     _check_repeats(ledger.scores.values())
     _check_alerts(ledger)
     return ledger
@@ -212,11 +215,12 @@ def _check_alerts(ledger: Ledger) -> None:
     for packet in ledger.alert_packets:
         alert = decode_alert(packet)
         alerts.setdefault(alert.spectrum_id, []).append(alert)
-    assert alerts.keys() == candidates
+    assert alerts.keys() == candidates, f"{len(alerts)} alerts of {len(candidates)} candidates"
     assert all(len({alert.alert_id for alert in group}) == 1 for group in alerts.values())
     _check_repeats(alerts.values())
     in_json = {alert_from_json(line).alert_id for line in ledger.alert_lines}
-    assert in_json == {group[0].alert_id for group in alerts.values()}
+    in_avro = {group[0].alert_id for group in alerts.values()}
+    assert in_json == in_avro, f"{len(in_json)} alerts in JSON of {len(in_avro)}"
 
 
 def _assert_same(one: dict[str, object], two: dict[str, object]) -> None:
