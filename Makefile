@@ -110,14 +110,23 @@ lock: $(VENV)/.project ## Renew the lock files from pyproject.toml
 	$(call lock,requirements-fuzz.lock,--extra dev --extra fuzz)
 	$(call lock,requirements-mutants.lock,--extra dev --extra mutants)
 	$(call lock,requirements-docs.lock,--extra dev --extra docs)
+	$(call compile,requirements-audit.lock,--extra audit --constraint requirements.lock pyproject.toml)
+	$(call compile,deploy/requirements-cpu.lock,--extra cpu --constraint requirements.lock pyproject.toml)
+	$(call compile,deploy/requirements-gpu.lock,--extra gpu --constraint requirements.lock pyproject.toml)
+	echo hatchling | $(call compile,deploy/requirements-build.lock,--constraint requirements.lock -)
 
 clean: ## Remove the environment and what was built
 	rm -rf $(VENV) dist build site demo-output night-output
 
-# One resolution for every Python from 3.11 on and every platform; hatchling and editables build the project.
+# One resolution for every Python from 3.11 on and every platform.
+define compile
+$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-annotate --custom-compile-command "make lock" --output-file $(1) $(2)
+endef
+
+# With hatchling and editables, which build the project.
 define lock
-printf 'hatchling\neditables\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-annotate --custom-compile-command "make lock" $(2) --output-file $(1) pyproject.toml -
+printf 'hatchling\neditables\n' | $(call compile,$(1),$(2) pyproject.toml -)
 endef
 
 $(VENV)/.packages: requirements.lock
