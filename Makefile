@@ -110,7 +110,7 @@ lock: $(VENV)/.project ## Renew the lock files from pyproject.toml
 	$(call lock,requirements-fuzz.lock,--extra dev --extra fuzz)
 	$(call lock,requirements-mutants.lock,--extra dev --extra mutants)
 	$(call lock,requirements-docs.lock,--extra dev --extra docs)
-	$(call compile,requirements-audit.lock,--extra audit --constraint requirements.lock pyproject.toml)
+	printf 'cyclonedx-bom\npip-audit\n' | $(call compile,requirements-audit.lock,--constraint requirements.lock -)
 	$(call compile,deploy/requirements-cpu.lock,--extra cpu --constraint requirements.lock pyproject.toml)
 	$(call compile,deploy/requirements-gpu.lock,--extra gpu --constraint requirements.lock pyproject.toml)
 	echo hatchling | $(call compile,deploy/requirements-build.lock,--constraint requirements.lock -)

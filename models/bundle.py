@@ -1,29 +1,33 @@
-"""Read a model bundle from its folder; only files that its card describes are served."""
+"""Read a model bundle from its folder; only what its manifest and its card describe is served."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from pydantic import ValidationError
 
-from cempstream.errors import FixableError
 from cempstream.models.card import ArrayCard, Card
+from cempstream.models.manifest import (
+    MANIFEST_FILE,
+    BundleFiles,
+    describe_files,
+    read_files,
+)
+from cempstream.models.manifest import (
+    BundleError as BundleError,  # its users import it from here
+)
+from cempstream.models.signature import Keys
 from cempstream.processors.grid import Array
 
 CARD_FILE = "card.json"
 
 #: Bundles that come with the package.
 BUNDLES = Path(__file__).parent / "bundles"
-
-
-class BundleError(FixableError, RuntimeError):
-    """A bundle is not what its card says; the message names the file and what would be right."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,16 +51,19 @@ class TemplateBank:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
-    """A bundle whose files match its card.
+    """A bundle whose files match its card and its manifest.
 
     Attributes
     ----------
+    sha256
+        Of its manifest: it stands for every file, the card and the templates included.
     graphs
         The bytes of each ONNX file by the graph's name, so that the hashed bytes are the ones that run.
     """
 
     folder: Path
     card: Card
+    sha256: str
     graphs: Mapping[str, bytes] = field(repr=False)
     templates: TemplateBank = field(repr=False)
 
@@ -79,25 +86,54 @@ def require_models(folder: Path) -> None:
         raise BundleError(f"there are no models in {folder}: pip install {needed}")
 
 
-def load_bundle(folder: Path) -> Bundle:
-    """Read a bundle and check it against its card.
+def load_bundle(folder: Path, keys: Keys | None = None) -> Bundle:
+    """Read a bundle, and check it against its manifest and its card.
+
+    Parameters
+    ----------
+    keys
+        Who may have signed it; None where a signature is not asked for.
 
     Raises
     ------
     BundleError
-        The card is missing or wrong, a file is missing or differs from the card, a graph has other inputs or
-        outputs, or there is an ONNX file that the card does not name.
+        The card is missing or wrong; a file is missing, differs from the manifest or the card, or is on
+        neither; a graph has other inputs or outputs; or no trusted key has signed the manifest.
     """
-    card = _read_card(folder / CARD_FILE)
-    graphs = {name: _read(folder / graph.file, graph.sha256) for name, graph in card.graphs.items()}
+    if not (folder / CARD_FILE).is_file():
+        raise BundleError(f"{folder / CARD_FILE} is missing; a bundle is a folder with a card")
+    return _bundle_of(read_files(folder, keys))
+
+
+def write_manifest(folder: Path) -> Bundle:
+    """Write the manifest of a bundle as it is now, if its files are those of its card.
+
+    Raises
+    ------
+    BundleError
+        They are not; no manifest is then written.
+    """
+    content, files = describe_files(folder)
+    bundle = _bundle_of(files)
+    # As a whole, and under a name that loading does not look at.
+    new = folder / f".{MANIFEST_FILE}.new"
+    new.write_bytes(content)
+    new.replace(folder / MANIFEST_FILE)
+    return bundle
+
+
+def _bundle_of(files: BundleFiles) -> Bundle:
+    folder = files.folder
+    card = _read_card(files)
+    graphs = {name: _content(files, graph.file, graph.sha256) for name, graph in card.graphs.items()}
     known = {graph.file for graph in card.graphs.values()}
-    for path in sorted(folder.glob("*.onnx")):
-        if path.name not in known:
-            raise BundleError(f"{path} is not on the card; it names {', '.join(sorted(known))}")
-    templates = _read_templates(folder / card.templates.file, card)
+    for name in sorted(files.contents):
+        if name.endswith(".onnx") and name not in known:
+            raise BundleError(f"{folder / name} is not on the card; it names {', '.join(sorted(known))}")
+    templates = _read_templates(files, card)
     for name, model in graphs.items():
-        _check_signature(folder / card.graphs[name].file, model, card, name)
-    return Bundle(folder, card, graphs, templates)
+        _check_graph(folder / card.graphs[name].file, model, card, name)
+    return Bundle(folder, card, files.sha256, graphs, templates)
 
 
 def newest_bundle(root: Path, name: str) -> Path:
@@ -117,32 +153,31 @@ def newest_bundle(root: Path, name: str) -> Path:
     return max(versions, key=lambda path: [int(part) for part in path.name.split(".")])
 
 
-def _read_card(path: Path) -> Card:
+def _read_card(files: BundleFiles) -> Card:
+    path = files.folder / CARD_FILE
+    if CARD_FILE not in files.contents:
+        raise BundleError(f"{path} is not on the manifest; a bundle is a folder with a card")
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise BundleError(f"{path} is missing; a bundle is a folder with a card") from error
-    try:
-        return Card.model_validate_json(text)
+        return Card.model_validate_json(files.contents[CARD_FILE])
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "card"
         raise BundleError(f"{path}: '{where}': {first['msg']}") from error
 
 
-def _read(path: Path, expected: str) -> bytes:
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError as error:
-        raise BundleError(f"{path} is on the card but not in the folder") from error
-    found = sha256(content).hexdigest()
-    if found != expected:
-        raise BundleError(f"{path} has sha256 {found[:12]}…; its card says {expected[:12]}…")
-    return content
+def _content(files: BundleFiles, name: str, expected: str) -> bytes:
+    """Return a file that the card names, if it is the one that the card describes."""
+    path = files.folder / name
+    if name not in files.contents:
+        raise BundleError(f"{path} is on the card but not on the manifest")
+    if files.digests[name] != expected:
+        raise BundleError(f"{path} has sha256 {files.digests[name][:12]}…; its card says {expected[:12]}…")
+    return files.contents[name]
 
 
-def _read_templates(path: Path, card: Card) -> TemplateBank:
-    content = _read(path, card.templates.sha256)
+def _read_templates(files: BundleFiles, card: Card) -> TemplateBank:
+    path = files.folder / card.templates.file
+    content = _content(files, card.templates.file, card.templates.sha256)
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         missing = {"norm", "labels", "velocity"} - set(arrays.files)
         if missing:
@@ -162,7 +197,7 @@ def _read_templates(path: Path, card: Card) -> TemplateBank:
     return bank
 
 
-def _check_signature(path: Path, model: bytes, card: Card, name: str) -> None:
+def _check_graph(path: Path, model: bytes, card: Card, name: str) -> None:
     """Compare a graph's inputs and outputs with the card's; named axes are dynamic."""
     import onnxruntime as ort
 

@@ -16,6 +16,8 @@ from cempstream.processors.regress import IntervalTable
 GRAPHS = ("denoise", "features", "classify", "regress")
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+#: A plain name, which cannot lead out of its folder.
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 
@@ -49,7 +51,7 @@ class ArrayCard(_Part):
 class GraphCard(_Part):
     """One ONNX file."""
 
-    file: str
+    file: FileName
     sha256: Sha256
     inputs: tuple[ArrayCard, ...]
     outputs: tuple[ArrayCard, ...]
@@ -59,7 +61,7 @@ class GraphCard(_Part):
 class TemplatesCard(_Part):
     """The templates' file."""
 
-    file: str
+    file: FileName
     sha256: Sha256
     n_templates: int
     n_velocity: int

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cempstream.models.bundle import CARD_FILE, BundleError, load_bundle
+from cempstream.models.bundle import CARD_FILE, Bundle, BundleError, load_bundle
+from cempstream.models.signature import Keys
 
 ACTIVE_FILE = "active"
 
@@ -58,13 +59,36 @@ def active_version(root: Path, name: str) -> str | None:
     return found[-1].version if found else None
 
 
-def promote(root: Path, name: str, version: str, at: datetime | None = None) -> Promotion:
-    """Make a version the active one, if it matches its card.
+def load_version(root: Path, name: str, version: str, keys: Keys | None = None) -> Bundle:
+    """Load a version of a bundle.
 
     Raises
     ------
     BundleError
-        There is no such version, it does not match its card, or it is already active.
+        It is not what its manifest and its card say, or these are of another version: a sound and signed
+        bundle in the place of a newer one would go back to it unseen.
+    """
+    folder = root / name / version
+    bundle = load_bundle(folder, keys)
+    if bundle.name != f"{name}-{version}":
+        raise BundleError(f"{folder} holds {bundle.name}; its folder and its card must say the same")
+    return bundle
+
+
+def promote(
+    root: Path, name: str, version: str, at: datetime | None = None, keys: Keys | None = None
+) -> Promotion:
+    """Make a version the active one, if it is sound.
+
+    Parameters
+    ----------
+    keys
+        Who may have signed it; None where a signature is not asked for.
+
+    Raises
+    ------
+    BundleError
+        There is no such version, `load_version` refuses it, or it is already active.
     """
     found = promotions(root, name)
     if version not in bundle_versions(root, name):
@@ -72,19 +96,19 @@ def promote(root: Path, name: str, version: str, at: datetime | None = None) -> 
         raise BundleError(f"there is no version {version} of '{name}' in {root}; there are {there}")
     if found and found[-1].version == version:
         raise BundleError(f"version {version} of '{name}' is the active one already")
-    load_bundle(root / name / version)
+    load_version(root, name, version, keys)
     promotion = Promotion(version, at or datetime.now(UTC))
     _write(root / name / ACTIVE_FILE, [*found, promotion])
     return promotion
 
 
-def rollback(root: Path, name: str) -> Promotion:
+def rollback(root: Path, name: str, keys: Keys | None = None) -> Promotion:
     """Undo the last promotion and return the one that is now in force.
 
     Raises
     ------
     BundleError
-        There is none before it, or its version is gone or no longer matches its card.
+        There is none before it, or its version is gone or no longer sound.
     """
     found = promotions(root, name)
     if len(found) < 2:
@@ -92,7 +116,7 @@ def rollback(root: Path, name: str) -> Promotion:
             f"no version of '{name}' was active before; `cempstream bundle promote` chooses one"
         )
     before = found[-2]
-    load_bundle(root / name / before.version)
+    load_version(root, name, before.version, keys)
     _write(root / name / ACTIVE_FILE, found[:-1])
     return before
 

@@ -27,6 +27,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cempstream.errors import FixableError
 from cempstream.models.sessions import Provider
+from cempstream.models.signature import Keys, read_keys
 from cempstream.processors.decide import Policy
 from cempstream.streams.addresses import parse_brokers
 
@@ -230,10 +231,28 @@ class ModelSettings(Group):
         default=None, description="a bundle that scores the same spectra to its own topic, without alerts"
     )
     root: Path | None = Field(default=None, description="folder of bundles; by default the package's")
+    key: str | None = Field(
+        default=None,
+        repr=False,
+        description="public key of minisign, `RW…`, or a file of such keys; bundles that none of them has "
+        "signed are then refused",
+    )
     provider: Provider = Field(
         default=Provider.CPU, description="or `cuda`, `tensorrt`; one that does not load stops the start"
     )
     threads: int = Field(default=1, ge=0, description="threads of ONNX Runtime for each batch")
+
+    @field_validator("key")
+    @classmethod
+    def _is_a_key(cls, key: str | None) -> str | None:
+        if key is not None:
+            read_keys(key)
+        return key
+
+    @property
+    def keys(self) -> Keys | None:
+        """Who may have signed a bundle; None where a signature is not asked for."""
+        return None if self.key is None else read_keys(self.key)
 
 
 class PolicySettings(Group):

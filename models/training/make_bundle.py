@@ -1,4 +1,4 @@
-"""Make a bundle from trained networks: export, calibration, scores and the card."""
+"""Make a bundle from trained networks: export, calibration, scores, the card and the manifest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cempstream.models.bundle import CARD_FILE
+from cempstream.models.bundle import CARD_FILE, write_manifest
 from cempstream.models.card import (
     Card,
     GraphCard,
@@ -127,7 +127,7 @@ def write_bundle(
     calibration: Calibrated,
     scores: Sequence[ScoreCard],
 ) -> Card:
-    """Calibrate, write all files and the card."""
+    """Calibrate, write all files, the card and the manifest."""
     folder.mkdir(parents=True, exist_ok=True)
     graphs = {}
     for name, graph in exported.items():
@@ -186,6 +186,7 @@ def write_bundle(
     (folder / CARD_FILE).write_text(
         json.dumps(card.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
     )
+    write_manifest(folder)
     return card
 
 

@@ -1,4 +1,4 @@
-"""``cempstream bundle``: list versions, compare two on a night, and choose which one is served."""
+"""``cempstream bundle``: list, check and compare versions, and choose which one is served."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from cempstream.models.bundle import BUNDLES, BundleError, load_bundle
-from cempstream.models.promotion import active_version, bundle_versions, promotions
+from cempstream.models.bundle import BUNDLES, BundleError, write_manifest
+from cempstream.models.manifest import MANIFEST_FILE, SIGNATURE_FILE
+from cempstream.models.pinned import open_bundle
+from cempstream.models.promotion import active_version, bundle_versions, load_version, promotions
 from cempstream.models.promotion import promote as promote_version
 from cempstream.models.promotion import rollback as roll_back_version
 from cempstream.schemas.score import decode_score
@@ -24,7 +26,7 @@ from cempstream.streams.operations.compare import ComparedSpectrum, Comparer, pr
 from cempstream.streams.settings import KafkaSettings, read_settings
 
 bundle_app = typer.Typer(
-    help="Compare bundles on a night, and choose which one is served.", no_args_is_help=True
+    help="Check bundles, compare them on a night, and choose which one is served.", no_args_is_help=True
 )
 
 Root = Annotated[
@@ -35,6 +37,7 @@ Root = Annotated[
 @bundle_app.command("list")
 def list_bundles(root: Root = None) -> None:
     """List the versions of every bundle, and mark those that a worker serves at its next start."""
+    models = read_settings().models
     folder = _root(root)
     table = Table(box=None)
     for heading in ("bundle", "", "since", "serves R", "trained on", "MFLOP a spectrum"):
@@ -46,7 +49,7 @@ def list_bundles(root: Root = None) -> None:
             since = made[-1].at.strftime("%Y-%m-%d %H:%M UTC") if version == active else ""
             mark = "" if version != served else "active" if active else "served"
             try:
-                card = load_bundle(folder / name / version).card
+                card = load_version(folder, name, version, models.keys).card
             except BundleError as error:
                 table.add_row(f"{name}/{version}", "broken", since, str(error))
                 continue
@@ -59,6 +62,28 @@ def list_bundles(root: Root = None) -> None:
                 f"{sum(graph.mflop for graph in card.graphs.values()):.1f}",
             )
     Console().print(table)
+
+
+@bundle_app.command()
+def check(
+    bundle: Annotated[str, typer.Argument(help="NAME, NAME/VERSION, or a folder.")], root: Root = None
+) -> None:
+    """Check a bundle as a worker does that loads it, and print the hash that stands for all of it."""
+    models = read_settings().models
+    found = open_bundle(bundle, _root(root), models.keys)
+    signed = "CEMP_MODELS__KEY asks for no signature" if models.keys is None else "signed by a trusted key"
+    typer.echo(f"{found.name} in {found.folder} is what its manifest and its card say; {signed}")
+    typer.echo(f"sha256 {found.sha256}")
+
+
+@bundle_app.command()
+def manifest(folder: Annotated[Path, typer.Argument(help="Folder of a bundle that you trust.")]) -> None:
+    """Write the manifest of a bundle: size and sha256 of every file, which loading checks from then on."""
+    found = write_manifest(folder)
+    typer.echo(f"{folder / MANIFEST_FILE} describes {found.name}")
+    typer.echo(f"sha256 {found.sha256}")
+    if (folder / SIGNATURE_FILE).exists():
+        typer.echo(f"{folder / SIGNATURE_FILE} is of the manifest before; if that has changed, sign again")
 
 
 @bundle_app.command()
@@ -97,7 +122,7 @@ def promote(bundle: Annotated[str, typer.Argument(help="NAME/VERSION")], root: R
     if not slash:
         there = ", ".join(f"{name}/{v}" for v in bundle_versions(_root(root), name)) or "none"
         raise typer.BadParameter(f"say which version of {name}; there are {there}")
-    promote_version(_root(root), name, version)
+    promote_version(_root(root), name, version, keys=read_settings().models.keys)
     _say_active(_root(root), name)
 
 
@@ -106,7 +131,7 @@ def rollback(
     name: Annotated[str, typer.Argument(help="Name of the bundle, such as mid.")], root: Root = None
 ) -> None:
     """Undo the last promotion: the version before it is served again."""
-    roll_back_version(_root(root), name)
+    roll_back_version(_root(root), name, read_settings().models.keys)
     _say_active(_root(root), name)
 
 

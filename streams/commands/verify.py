@@ -53,7 +53,7 @@ def verify(
         alerts = _from_topics(settings, alert, topic, since)
     else:
         raise typer.BadParameter(f"{alert!r} is neither a file nor an id like {UUID(int=0)}")
-    verifier = Verifier(settings.models.provider, settings.models.root)
+    verifier = Verifier(settings.models.provider, settings.models.root, settings.models.keys)
     status = 0
     n_alerts = 0
     for one in alerts:

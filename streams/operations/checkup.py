@@ -14,8 +14,8 @@ from typing import Any
 import onnxruntime
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Message, Producer
 
-from cempstream.models.bundle import BundleError, load_bundle
-from cempstream.models.pinned import find_bundle
+from cempstream.models.bundle import BundleError
+from cempstream.models.pinned import open_bundle
 from cempstream.models.sessions import ProviderUnavailable
 from cempstream.processors.graph import ModelError
 from cempstream.streams.kafka.gaps import GapReason, ask_committed, ask_extents, find_gaps
@@ -106,23 +106,25 @@ def check_all(settings: Settings) -> Iterator[CheckResult]:
 
 
 def check_models(models: ModelSettings) -> Iterator[CheckResult]:
-    """Check every bundle's files against its card, the shadow's included."""
+    """Check every bundle's files against its manifest and card, the shadow's included."""
     for name in (*models.bundles, *([models.shadow] if models.shadow is not None else [])):
         try:
-            bundle = load_bundle(find_bundle(name, models.root))
+            bundle = open_bundle(name, models.root, models.keys)
         except BundleError as error:
             yield CheckResult(
                 Status.FAIL,
                 "models",
                 str(error),
-                "reinstall cempstream, or set CEMP_MODELS__BUNDLES and __ROOT",
+                "reinstall cempstream, or set CEMP_MODELS__BUNDLES, __ROOT and __KEY",
             )
             continue
         low, high = bundle.card.served
+        signed = "not asked for a signature" if models.keys is None else "signed"
         yield CheckResult(
             Status.OK,
             "models",
-            f"{bundle.name}: {len(bundle.graphs)} graphs are those of the card; serves R = {low:g}–{high:g}",
+            f"{bundle.name}: its files are those of its manifest {bundle.sha256[:12]}, {signed}; "
+            f"serves R = {low:g}–{high:g}",
         )
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from cempstream.models.bundle import BundleError, load_bundle
-from cempstream.models.pinned import find_bundle
+from cempstream.models.bundle import BundleError
+from cempstream.models.pinned import open_bundle
 from cempstream.models.sessions import Provider
+from cempstream.models.signature import Keys
 from cempstream.processors.chain import ProcessorChain
 from cempstream.processors.decide import Policy
 from cempstream.processors.graph import ModelError
@@ -82,11 +83,14 @@ class Verifier:
         Where the networks run.
     root
         Folder of bundles; None means the package's.
+    keys
+        Who may have signed them; None where a signature is not asked for.
     """
 
-    def __init__(self, provider: Provider, root: Path | None = None) -> None:
+    def __init__(self, provider: Provider, root: Path | None = None, keys: Keys | None = None) -> None:
         self._provider = provider
         self._root = root
+        self._keys = keys
         self._chains: dict[str, ProcessorChain] = {}
 
     def verify(self, alert: Alert) -> Verification:
@@ -129,15 +133,18 @@ class Verifier:
         )
 
     def _chain(self, alert: Alert) -> ProcessorChain:
-        """Return the chain of the alert's bundle, after checking that its graphs are the same."""
+        """Return the chain of the alert's bundle, after checking that its graphs and manifest are the same.
+
+        An alert from before there were manifests names the graphs alone.
+        """
         if alert.bundle not in self._chains:
-            bundle = load_bundle(find_bundle(alert.bundle, self._root))
+            bundle = open_bundle(alert.bundle, self._root, self._keys)
             self._chains[alert.bundle] = build_chain(bundle, self._provider, threads=1)
         chain = self._chains[alert.bundle]
         here = {model.name: model for model in chain.provenance}
         for model in alert.models:
             if model.name not in here:
-                raise BundleError(f"{alert.bundle} has no graph '{model.name}', which the alert names")
+                raise BundleError(f"{alert.bundle} has no '{model.name}', which the alert names")
             if here[model.name].sha256 != model.sha256:
                 raise BundleError(
                     f"{model.name} of {alert.bundle} has sha256 {here[model.name].sha256[:12]}…; "

@@ -12,8 +12,7 @@ from statistics import median
 
 import onnxruntime as ort
 
-from cempstream.models.bundle import load_bundle
-from cempstream.models.pinned import find_bundle
+from cempstream.models.pinned import open_bundle
 from cempstream.processors.chain import ProcessorChain
 from cempstream.processors.graph import Graph, Tensor
 from cempstream.processors.grid import Array
@@ -91,7 +90,7 @@ def measure_pipeline(
     keep_freed_memory()
     clock = StageClock()
     pipeline = load_pipeline(settings, timer=clock.stage)
-    bundle = load_bundle(find_bundle(settings.models.bundles[0], settings.models.root))
+    bundle = open_bundle(settings.models.bundles[0], settings.models.root, settings.models.keys)
     size = settings.batch.size
     packets = [encode_spectrum(s) for s in load_spectra(bundle, size * n_batches, layout)]
     batches = [packets[i : i + size] for i in range(0, len(packets), size)]

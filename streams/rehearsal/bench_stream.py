@@ -12,8 +12,7 @@ from statistics import median
 import numpy as np
 
 from cempstream.errors import FixableError
-from cempstream.models.bundle import load_bundle
-from cempstream.models.pinned import find_bundle
+from cempstream.models.pinned import open_bundle
 from cempstream.processors.spectrum import Spectrum
 from cempstream.schemas.codec import encode_spectrum
 from cempstream.schemas.score import decode_score
@@ -121,7 +120,7 @@ def measure_stream(
         A spectrum is neither scored nor a dead letter.
     """
     machine = this_machine()
-    bundle = load_bundle(find_bundle(settings.models.bundles[0], settings.models.root))
+    bundle = open_bundle(settings.models.bundles[0], settings.models.root, settings.models.keys)
     spectra = load_spectra(bundle, _DISTINCT_SPECTRA, layout)
     packets = [encode_spectrum(spectrum) for spectrum in spectra]
     with LocalStream("bench", bootstrap, worker_settings) as stream:

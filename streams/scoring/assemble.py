@@ -7,10 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from cempstream.models.bundle import Bundle, load_bundle
+from cempstream.models.bundle import Bundle
 from cempstream.models.carbon_evolution import carbon_correction
 from cempstream.models.card import Card
-from cempstream.models.pinned import find_bundle
+from cempstream.models.pinned import open_bundle
 from cempstream.models.sessions import OrtGraph, Provider
 from cempstream.processors.bands import CEMP_BANDS, resolved_bands
 from cempstream.processors.chain import FlagLimits, ProcessorChain, StageTimer, untimed
@@ -45,7 +45,7 @@ def load_pipeline(settings: Settings, timer: StageTimer = untimed) -> Pipeline:
     Raises
     ------
     BundleError
-        A bundle is missing or is not what its card says.
+        A bundle is missing, is not what its manifest and its card say, or is not signed by a trusted key.
     ProviderUnavailable
         The networks do not run on the provider asked for.
     """
@@ -59,7 +59,7 @@ def load_pipeline(settings: Settings, timer: StageTimer = untimed) -> Pipeline:
 
 def load_routes(models: ModelSettings, policy: PolicySettings) -> list[Route]:
     """Load the bundles; of a name without a version, the promoted or else the newest."""
-    bundles = [load_bundle(find_bundle(name, models.root)) for name in models.bundles]
+    bundles = [open_bundle(name, models.root, models.keys) for name in models.bundles]
     return [
         Route(
             chain=build_chain(bundle, models.provider, threads=models.threads),
@@ -96,10 +96,16 @@ def build_chain(bundle: Bundle, provider: Provider, *, threads: int = 0) -> Proc
         attribution_edges_aa=edges,
         limits=FlagLimits(ood_score=card.ood.threshold, ranges=card.ranges, low_coverage=card.low_coverage),
         measures_velocity=card.resolving_power > _LEAST_VELOCITY_POWER,
-        provenance=tuple(
+        provenance=(
             # the session's actual provider, which may not be the one asked for
-            Provenance(f"{card.name}.{name}", card.version, graph.sha256, graphs[name].provider.value)
-            for name, graph in card.graphs.items()
+            *(
+                Provenance(f"{card.name}.{name}", card.version, graph.sha256, graphs[name].provider.value)
+                for name, graph in card.graphs.items()
+            ),
+            # The whole bundle: its card and templates make numbers too.
+            Provenance(
+                f"{card.name}.manifest", card.version, bundle.sha256, graphs["regress"].provider.value
+            ),
         ),
     )
 

@@ -247,7 +247,7 @@ class Metrics:
         self.lag_seconds.clear()
 
     def describe_models(self, provenance: Sequence[Provenance]) -> None:
-        """Say which graphs are served."""
+        """Say which graphs are served, and the hash of each bundle as a whole."""
         for model in provenance:
             self.model_info.labels(model.name, model.version, model.sha256, model.provider).set(1)
 

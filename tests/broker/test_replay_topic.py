@@ -12,12 +12,13 @@ import pytest
 from confluent_kafka import Producer
 from typer.testing import CliRunner, Result
 
-from cempstream.models.bundle import BUNDLES, CARD_FILE, newest_bundle
+from cempstream.models.bundle import BUNDLES, newest_bundle
 from cempstream.schemas.alert import decode_alert
 from cempstream.schemas.codec import decode_spectrum
 from cempstream.schemas.score import decode_score
 from cempstream.schemas.stamp import record_id
 from cempstream.streams.cli import app
+from tests.support.bundles import add_version, shift_cemp
 from tests.support.night import Topics, read_all
 from tests.support.spectra import template_packets
 
@@ -94,11 +95,7 @@ def test_two_bundles_are_compared_and_nothing_is_written(
     old = newest_bundle(BUNDLES, "mid")
     root = tmp_path / "bundles"
     shutil.copytree(old, root / "mid" / old.name)
-    new = Path(shutil.copytree(old, root / "mid" / "99.0.0"))
-    card = json.loads((new / CARD_FILE).read_text())
-    card["version"] = "99.0.0"
-    card["cemp"]["offset"] += OFFSET
-    (new / CARD_FILE).write_text(json.dumps(card))
+    add_version(root, "99.0.0", shift_cemp(OFFSET))
     monkeypatch.setenv("CEMP_MODELS__ROOT", str(root))
     report = tmp_path / "report.json"
     bundles = ("--bundle", "mid", "--against", f"mid/{old.name}")

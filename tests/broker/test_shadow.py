@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -16,9 +15,9 @@ from typing import Any
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from cempstream.models.bundle import BUNDLES, CARD_FILE, newest_bundle
 from cempstream.schemas.codec import encode_spectrum
 from cempstream.schemas.score import Score, decode_score
+from tests.support.bundles import add_version, shift_cemp
 from tests.support.night import Topics, WorkerProcess, read_all, send, wait_for
 from tests.support.spectra import template_packets, template_spectra
 from tests.support.topics import create_topics
@@ -32,13 +31,8 @@ N_GOOD = 120
 def root(tmp_path: Path) -> Path:
     """Return a folder of bundles with two versions; the second calls fewer stars CEMP."""
     root = tmp_path / "bundles"
-    for version in ("1.0.0", "2.0.0"):
-        folder = Path(shutil.copytree(newest_bundle(BUNDLES, "mid"), root / "mid" / version))
-        card = json.loads((folder / CARD_FILE).read_text())
-        card["version"] = version
-        if version == "2.0.0":
-            card["cemp"]["offset"] -= 2.0
-        (folder / CARD_FILE).write_text(json.dumps(card))
+    add_version(root, "1.0.0")
+    add_version(root, "2.0.0", shift_cemp(-2.0))
     return root
 
 

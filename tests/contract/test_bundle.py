@@ -1,6 +1,5 @@
 """A bundle is served only when every file is the one that its card describes."""
 
-import json
 import shutil
 import subprocess
 import sys
@@ -11,10 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cempstream.models.bundle import BUNDLES, CARD_FILE, Bundle, BundleError, load_bundle, newest_bundle
+from cempstream.models.bundle import (
+    BUNDLES,
+    CARD_FILE,
+    Bundle,
+    BundleError,
+    load_bundle,
+    newest_bundle,
+    write_manifest,
+)
 from cempstream.models.card import GRAPHS
+from cempstream.models.manifest import MANIFEST_FILE
 from cempstream.models.sessions import OrtGraph, Provider
 from cempstream.processors.outcome import PARAMETERS, SUBCLASSES
+from tests.support.bundles import copy_bundle, edit_card
 
 #: Every bundle that comes with the package.
 NAMES = ("low", "mid")
@@ -29,13 +38,7 @@ def shipped(request: pytest.FixtureRequest) -> Bundle:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a copy of the shipped bundle that a test may break."""
-    return Path(shutil.copytree(newest_bundle(BUNDLES, "mid"), tmp_path / "mid"))
-
-
-def _edit_card(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    card = json.loads((folder / CARD_FILE).read_text())
-    change(card)
-    (folder / CARD_FILE).write_text(json.dumps(card))
+    return copy_bundle(tmp_path / "mid")
 
 
 def test_every_folder_of_bundles_is_tested() -> None:
@@ -88,11 +91,13 @@ def test_a_spectrum_without_any_good_pixel_gives_finite_numbers(shipped: Bundle)
             assert np.isfinite(output.numpy()).all()
 
 
-def test_a_changed_graph_is_refused(folder: Path) -> None:
+def test_a_graph_that_is_not_the_cards_gets_no_manifest(folder: Path) -> None:
     path = folder / "classify.onnx"
     path.write_bytes(path.read_bytes() + b"\0")
+    before = (folder / MANIFEST_FILE).read_bytes()
     with pytest.raises(BundleError, match=r"classify\.onnx has sha256 .*; its card says"):
-        load_bundle(folder)
+        write_manifest(folder)
+    assert (folder / MANIFEST_FILE).read_bytes() == before
 
 
 def test_a_graph_under_another_ones_name_is_refused(folder: Path) -> None:
@@ -104,27 +109,31 @@ def test_a_graph_under_another_ones_name_is_refused(folder: Path) -> None:
                 graphs["denoise"][key],
             )
 
-    _edit_card(folder, swap)
+    edit_card(folder, swap)
     with pytest.raises(BundleError, match=r"its inputs are norm.*ivar.*clean"):
-        load_bundle(folder)
+        write_manifest(folder)
 
 
 def test_a_graph_that_the_card_does_not_name_is_refused(folder: Path) -> None:
     shutil.copy(folder / "regress.onnx", folder / "regress_new.onnx")
     with pytest.raises(BundleError, match=r"regress_new\.onnx is not on the card"):
-        load_bundle(folder)
+        write_manifest(folder)
 
 
 def test_a_missing_graph_is_named(folder: Path) -> None:
     (folder / "features.onnx").unlink()
-    with pytest.raises(BundleError, match=r"features\.onnx is on the card but not in the folder"):
+    with pytest.raises(BundleError, match=r"features\.onnx is on the manifest but not in the folder"):
         load_bundle(folder)
+    with pytest.raises(BundleError, match=r"features\.onnx is on the card but not on the manifest"):
+        write_manifest(folder)
 
 
 def test_a_folder_without_a_card_is_refused(folder: Path) -> None:
     (folder / CARD_FILE).unlink()
     with pytest.raises(BundleError, match=r"card\.json is missing"):
         load_bundle(folder)
+    with pytest.raises(BundleError, match=r"card\.json is not on the manifest"):
+        write_manifest(folder)
 
 
 @pytest.mark.parametrize(
@@ -139,14 +148,18 @@ def test_a_folder_without_a_card_is_refused(folder: Path) -> None:
         (lambda card: card["parameters"].clear(), "the parameters are"),
         (lambda card: card["graphs"].pop("denoise"), "the graphs are"),
         (lambda card: card["templates"].update(n_templates=7), "'norm' has shape"),
+        (lambda card: card["templates"].update(file="../templates.npz"), "'templates.file'"),
+        (lambda card: card["graphs"]["denoise"].update(file="/tmp/denoise.onnx"), "'graphs.denoise.file'"),
+        (lambda card: card["graphs"]["denoise"].update(file="."), "'graphs.denoise.file'"),
+        (lambda card: card["graphs"]["denoise"].update(file="a\\b.onnx"), "'graphs.denoise.file'"),
     ],
 )
 def test_a_card_that_contradicts_the_code_or_itself_is_refused(
     folder: Path, change: Callable[[dict[str, Any]], None], message: str
 ) -> None:
-    _edit_card(folder, change)
+    edit_card(folder, change)
     with pytest.raises(BundleError, match=message):
-        load_bundle(folder)
+        write_manifest(folder)
 
 
 def test_the_newest_version_is_by_number_not_by_letter(tmp_path: Path) -> None:

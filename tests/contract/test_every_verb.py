@@ -62,6 +62,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "exposures watch": (*_AWAY, "--port", "0"),
     "exposures list": _AWAY,
     "bundle list": ("unasked",),
+    "bundle check": ("mid/9.9.9",),
+    "bundle manifest": ("nowhere",),
     "bundle compare": _AWAY,
     "bundle promote": ("mid/9.9.9",),
     "bundle rollback": ("nosuch",),
@@ -109,10 +111,11 @@ ENVIRONMENT = (
     {"CEMP_MODELS__BUNDLES": "mid"},
     {"CEMP_POLICY__SURVEY_PRIORS": "lamost=0.1"},
     {"CEMP_BATCH__SIZE": "0"},
+    {"CEMP_MODELS__KEY": "RWnonsense"},
 )
 
 #: They read no settings, or one variable only.
-WITHOUT_SETTINGS = ("listen", "schema", "synth", "train", "evaluate", "bundle list", "bundle promote")
+WITHOUT_SETTINGS = ("listen", "schema", "synth", "train", "evaluate", "bundle manifest")
 
 
 @dataclass(frozen=True, eq=False)

@@ -123,7 +123,7 @@ def test_a_graph_with_another_hash_is_named(stars: list[Classification], tmp_pat
     assert "the alert was made with 000000000000…" in said
 
 
-def test_a_file_that_is_not_the_cards_is_named(
+def test_a_file_that_is_not_the_manifests_is_named(
     stars: list[Classification], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     newest = newest_bundle(BUNDLES, "mid")
@@ -131,7 +131,7 @@ def test_a_file_that_is_not_the_cards_is_named(
     (folder / "classify.onnx").write_bytes((folder / "classify.onnx").read_bytes() + b"\0")
     monkeypatch.setenv("CEMP_MODELS__ROOT", str(tmp_path))
     said = verify(write(tmp_path, alert_to_json(stars[0], STAMP)), status=3).stdout
-    assert "classify.onnx has sha256" in said
+    assert "classify.onnx has more bytes; its manifest says" in said
 
 
 def test_an_alert_without_its_spectrum_cannot_be_verified(
