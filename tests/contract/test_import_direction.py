@@ -56,7 +56,7 @@ DOORS = {
 }
 
 #: Modules at the root of ``streams`` that its rooms may import.
-HALL = ("addresses", "began", "interrupts", "settings", "times", "wording")
+HALL = ("addresses", "began", "interrupts", "model_settings", "settings", "times", "wording")
 
 #: Rooms of ``models`` that no worker needs: of the other layers only the commands may import them.
 LABORATORY = ("training", "synthesis", "evaluation")

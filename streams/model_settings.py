@@ -1,0 +1,81 @@
+"""Settings of the models and of what becomes an alert; `cempstream.streams.settings` reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from cempstream.models.sessions import Provider
+from cempstream.models.signature import Keys, read_keys
+from cempstream.processors.decide import Policy
+
+
+class Group(BaseModel):
+    """One concern; a field that it does not know is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelSettings(Group):
+    """Which bundles are served, and where."""
+
+    bundles: tuple[str, ...] = Field(
+        default=("mid", "low"),
+        examples=['["mid", "low"]'],
+        description="a JSON list; of each name the promoted version, else the newest; `mid/1.4.0` pins one",
+    )
+    shadow: str | None = Field(
+        default=None, description="a bundle that scores the same spectra to its own topic, without alerts"
+    )
+    root: Path | None = Field(default=None, description="folder of bundles; by default the package's")
+    key: str | None = Field(
+        default=None,
+        repr=False,
+        description="public key of minisign, `RW…`, or a file of such keys; bundles that none of them has "
+        "signed are then refused",
+    )
+    provider: Provider = Field(
+        default=Provider.CPU, description="or `cuda`, `tensorrt`; one that does not load stops the start"
+    )
+    threads: int = Field(default=1, ge=0, description="threads of ONNX Runtime for each batch")
+
+    @field_validator("key")
+    @classmethod
+    def _is_a_key(cls, key: str | None) -> str | None:
+        if key is not None:
+            read_keys(key)
+        return key
+
+    @property
+    def keys(self) -> Keys | None:
+        """Who may have signed a bundle; None where a signature is not asked for."""
+        return None if self.key is None else read_keys(self.key)
+
+
+class PolicySettings(Group):
+    """Which spectra become alerts; thresholds follow from the bundle's card unless set."""
+
+    version: str = Field(default="1", description="name of this policy, written into every alert")
+    prior: float = Field(
+        default=3e-4,
+        gt=0,
+        lt=1,
+        description="fraction of CEMP stars in a survey that does not select; keep it for one that selects "
+        "metal-poor stars, which has more of the carbon-normal ones too",
+    )
+    threshold: float | None = Field(
+        default=None, gt=0, lt=1, description="smallest `p_cemp` that is alerted; by default the card's"
+    )
+    survey_priors: Mapping[str, float] = Field(
+        default={}, examples=['{"lamost": 0.0003}'], description="priors by survey, a JSON object"
+    )
+
+    def prior_of(self, survey: str) -> float:
+        """Return the prior of a survey."""
+        return self.survey_priors.get(survey, self.prior)
+
+    def policy(self, survey: str, card_threshold: float) -> Policy:
+        """Return the policy of a survey."""
+        return Policy(self.version, self.prior_of(survey), self.threshold or card_threshold)
