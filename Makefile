@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit kafka-test monitor-test night chaos fuzz mutants train-test install-test versions-test report-forward line-depths report docs docs-test deploy-check train-setup wheel lock clean
+.PHONY: help demo test lint format types unit kafka-test monitor-test night chaos fuzz mutants train-test install-test versions-test report-forward line-depths report docs docs-test deploy-check train-setup wheel sbom audit lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -104,6 +104,16 @@ train-setup: $(VENV)/.train ## Add torch to the environment
 wheel: $(VENV)/.project ## Build the two wheels of a release into dist/: the package, and its models
 	CEMPSTREAM_RELEASE=1 $(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist . ./models
 
+LOCKS = deploy/requirements-cpu.lock deploy/requirements-gpu.lock
+
+sbom: $(VENV)/.audit ## List what the images hold, as CycloneDX in dist/
+	@mkdir -p dist
+	$(foreach lock,$(LOCKS),$(BIN)/cyclonedx-py requirements $(lock) --output-reproducible --of JSON \
+		-o dist/sbom-$(patsubst deploy/requirements-%.lock,%,$(lock)).json &&) true
+
+audit: $(VENV)/.audit ## Ask for known vulnerabilities of what the images hold
+	$(BIN)/python deploy/audit.py $(LOCKS)
+
 lock: $(VENV)/.project ## Renew the lock files from pyproject.toml
 	$(call lock,requirements.lock,--extra dev)
 	$(call lock,requirements-train.lock,--extra dev --extra train)
@@ -155,4 +165,8 @@ $(VENV)/.mutants: $(VENV)/.project requirements-mutants.lock
 
 $(VENV)/.docs: $(VENV)/.project requirements-docs.lock
 	$(PIP) install --no-compile --require-hashes --requirement requirements-docs.lock
+	@touch $@
+
+$(VENV)/.audit: $(VENV)/.project requirements-audit.lock
+	$(PIP) install --no-compile --require-hashes --requirement requirements-audit.lock
 	@touch $@

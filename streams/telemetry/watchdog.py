@@ -102,11 +102,16 @@ def notify(state: str) -> None:
 def _unblocked_stderr() -> int:
     """Return a descriptor of stderr on which no write waits, without changing it for those who share it."""
     try:
-        if stat.S_ISSOCK(os.fstat(2).st_mode):  # the journal's, which cannot be opened once more
+        kind = os.fstat(2).st_mode
+        if stat.S_ISREG(
+            kind
+        ):  # never full in a way that blocks; two places in one file would overwrite each other
+            return 2
+        if stat.S_ISSOCK(kind):  # the journal's, which cannot be opened once more
             with socket.socket(fileno=os.dup(2)) as journal:
                 wait = struct.pack("ll", 0, _JOURNAL_WAIT_US)
                 journal.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, wait)
             return 2
-        return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+        return os.open("/proc/self/fd/2", os.O_WRONLY | os.O_NONBLOCK)
     except OSError:  # it may not be opened once more: the end must come, if need be without stacks
         return os.open(os.devnull, os.O_WRONLY)

@@ -110,7 +110,7 @@ def test_a_worker_without_partitions_ends_where_nobody_reads_them(
     with WorkerProcess(kafka.bootstrap, topics, module="tests.chaos.faulty_worker", **EVEN, **stall) as lost:
         assert lost.process.wait(timeout_s=90) == 1
         ended_at = now()
-        assert "event=partitions_unread" in lost.process.log_tail()
+        assert "event=partitions_unread" in lost.process.log_tail(1 << 20)  # stacks follow it
     with WorkerProcess(kafka.bootstrap, topics, **EVEN) as healthy:
         healthy.wait_ready(180)
         close_case(

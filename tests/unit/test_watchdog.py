@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +37,20 @@ def test_a_hang_ends_and_systemd_hears_no_more(arguments: tuple[str, ...]) -> No
         assert told.rest() == []
     if len(arguments) == 1:
         assert "Timeout (0:00:02)!" in said
+
+
+def test_lines_and_stacks_stand_after_one_another_in_a_file(tmp_path: Path) -> None:
+    """They are written by two hands, and a file that was opened twice would have two places to write at."""
+    script = (
+        "import os\n"
+        "from cempstream.streams.telemetry.watchdog import dump_stacks, say_unblocked\n"
+        "for _ in range(2):\n"
+        "    os.write(2, b'a line\\n')\n"
+        "    dump_stacks()\n"
+        "    say_unblocked('a word\\n')\n"
+    )
+    with (tmp_path / "log").open("wb") as log:
+        subprocess.run([sys.executable, "-c", script], stderr=log, check=True, timeout=60)
+    lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
+    outline = [line for line in lines if line.startswith(("a ", "Current thread"))]
+    assert [line.split()[1] for line in outline] == ["line", "thread", "word"] * 2
