@@ -16,8 +16,9 @@ from cempstream.streams.kafka.access import (
     subscriber_rights,
     worker_rights,
 )
+from cempstream.streams.kafka.retention import RETENTION
 from cempstream.streams.kafka.topic_reader import count_messages
-from cempstream.streams.kafka.topics import RETENTION, SIZE, TopicAdmin, TopicState, plan_topics
+from cempstream.streams.kafka.topics import SIZE, TopicAdmin, TopicState, plan_topics
 from cempstream.streams.settings import Settings, read_settings
 
 topics_app = typer.Typer(help="Create and list the topics.", no_args_is_help=True)

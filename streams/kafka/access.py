@@ -22,9 +22,13 @@ _ANY_HOST = "*"
 
 
 def worker_rights(principal: str, topics: TopicSettings, group: str) -> list[AclBinding]:
-    """Return what a worker needs: to read spectra in its group, and to write what it writes."""
+    """Return what a worker needs: to read spectra in its group, and to write what it writes.
+
+    How long the spectra are kept it may know too, so as to say when some will be deleted unread.
+    """
     return [
         *_on_topics(principal, topics.spectra, AclOperation.READ),
+        *_on_topics(principal, topics.spectra, AclOperation.DESCRIBE_CONFIGS),
         *_on_topics(principal, (*topics.written, topics.scores_shadow), AclOperation.WRITE),
         _binding(principal, ResourceType.GROUP, group, AclOperation.READ),
     ]

@@ -20,6 +20,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined] # imported the
 )
 
 from cempstream.streams.kafka.places import NoAnswer, is_silence, no_broker, partitions_told
+from cempstream.streams.kafka.retention import RETENTION
 from cempstream.streams.settings import MIB, KafkaSettings, TopicSettings
 
 _TIMEOUT_S = 30.0
@@ -28,7 +29,6 @@ _LOOK_AGAIN_S = 0.1
 _DAY_MS = 24 * 3600 * 1000
 
 SIZE = "max.message.bytes"
-RETENTION = "retention.ms"
 IN_SYNC = "min.insync.replicas"
 TIMESTAMPS = "message.timestamp.type"
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version
 from typing import Any
@@ -18,11 +20,11 @@ from cempstream.models.bundle import BundleError
 from cempstream.models.pinned import open_bundle
 from cempstream.models.sessions import ProviderUnavailable
 from cempstream.processors.graph import ModelError
-from cempstream.streams.kafka.gaps import GapReason, ask_committed, ask_extents, find_gaps
-from cempstream.streams.kafka.places import NoAnswer, NoBroker, name_places
+from cempstream.streams.kafka.gaps import Extent, GapReason, ask_committed, ask_extents, find_gaps
+from cempstream.streams.kafka.places import NoAnswer, NoBroker, Place, name_places
+from cempstream.streams.kafka.retention import RETENTION, RETENTION_BYTES, ask_when_sent, seconds_kept
 from cempstream.streams.kafka.topics import (
     IN_SYNC,
-    RETENTION,
     SIZE,
     TIMESTAMPS,
     TopicAdmin,
@@ -42,6 +44,10 @@ _SAFE_REPLICATION = 3
 _CLOCK_WARN_S = 0.1
 _CLOCK_FAIL_S = 2.0
 _PROBE_TIMEOUT_S = 10.0
+
+#: Of its topic's retention, how long an unread message may have waited before that is said, and is wrong.
+_WAITED_SHARE = 0.5
+_LATE_SHARE = 0.8
 
 _LOOK_AT_BROKER = "see whether all brokers run: a partition may have no leader"
 
@@ -244,13 +250,51 @@ def check_places(settings: Settings, admin: TopicAdmin) -> Iterator[CheckResult]
     for gap in gaps:
         status = Status.WARN if gap.reason is GapReason.RETENTION else Status.FAIL  # it repeats a whole log
         yield CheckResult(status, "group", str(gap), _REMEDIES[gap.reason])
-    if not gaps and not silent:
+    expiring = [*_expiring(settings, admin, committed, extents)]
+    yield from expiring
+    if not gaps and not silent and not expiring:
         said = (
             f"{group} can read on in {len(extents)} partitions"
             if extents
             else f"{group} has read nothing yet"
         )
         yield CheckResult(Status.OK, "group", said)
+
+
+def _expiring(
+    settings: Settings, admin: TopicAdmin, committed: Mapping[Place, int], extents: Mapping[Place, Extent]
+) -> Iterator[CheckResult]:
+    """Say when a topic's oldest message that the group has not read will be deleted, where that is near."""
+    unread = {
+        place: max(committed[place], extent.first)
+        for place, extent in extents.items()
+        if committed[place] < extent.end
+    }
+    oldest: dict[str, datetime] = {}
+    for (topic, _), sent in ask_when_sent(settings.kafka, unread).items() if unread else ():
+        oldest[topic] = min(sent, oldest.get(topic, sent))
+    states = admin.states(oldest)
+    for topic, sent in sorted(oldest.items()):
+        kept_ms, kept_bytes = states[topic].number(RETENTION), states[topic].number(RETENTION_BYTES)
+        kept_s = math.inf if kept_ms is None else seconds_kept(kept_ms)
+        waited_s = (datetime.now(UTC) - sent).total_seconds()
+        if waited_s > _WAITED_SHARE * kept_s:
+            left = f"in {_span(kept_s - waited_s)}" if kept_s > waited_s else "now"
+            limit = ", or sooner, for its size is limited too" if (kept_bytes or -1) > 0 else ""
+            said = (
+                f"the oldest unread message of {topic} has waited {_span(waited_s)} "
+                f"and will be deleted {left}{limit}"
+            )
+            status = Status.FAIL if waited_s > _LATE_SHARE * kept_s else Status.WARN
+            yield CheckResult(status, "group", said, f"start workers, or raise {RETENTION} of {topic}")
+
+
+def _span(seconds: float) -> str:
+    """Return a length of time in the largest unit that fits."""
+    for unit, length_s in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length_s:
+            return f"{seconds / length_s:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def check_clock(kafka: KafkaSettings, admin: TopicAdmin) -> CheckResult:

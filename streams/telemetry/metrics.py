@@ -144,6 +144,12 @@ class Metrics:
             ["topic", "partition"],
             registry=registry,
         )
+        self.retention = Gauge(
+            "cemp_retention_seconds",
+            "How long the broker keeps a message of a topic that is read; infinite for ever.",
+            ["topic"],
+            registry=registry,
+        )
         self.model_info = Gauge(
             "cemp_model_info",
             "Always 1; the labels say what is served.",

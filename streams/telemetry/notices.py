@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from enum import StrEnum
 
 from cempstream.processors.outcome import Rejected
@@ -123,9 +124,19 @@ def partitions_unread(orphans: Iterable[tuple[str, int]]) -> None:
 
 
 def offsets_skipped(
-    problem: str, reason: str, topic: str, partition: int, offsets: tuple[int, int], goes_on_at: int
+    problem: str,
+    reason: str,
+    topic: str,
+    partition: int,
+    offsets: tuple[int, int],
+    goes_on_at: int,
+    sent: tuple[datetime | None, datetime | None],
 ) -> None:
-    """The broker no longer holds the group's place; reading goes on at the first message that it has."""
+    """The broker no longer holds the group's place; reading goes on at the first message that it has.
+
+    ``sent`` are the times after and before which what is gone was sent, None where nothing tells.
+    """
+    after, before = (None if time is None else time.isoformat(timespec="milliseconds") for time in sent)
     _log(
         logging.CRITICAL,
         Event.OFFSETS_SKIPPED,
@@ -135,6 +146,8 @@ def offsets_skipped(
         partition=partition,
         first_offset=offsets[0],
         last_offset=offsets[1],
+        sent_after=after,
+        sent_before=before,
     )
 
 

@@ -15,6 +15,7 @@ from faust.types import TP
 
 from cempstream.schemas.results import code_provenance
 from cempstream.streams.kafka.credentials import CredentialsRefused, CredentialsRenewed, CredentialsWatch
+from cempstream.streams.kafka.gaps import Gap
 from cempstream.streams.kafka.outputs import MessageWriter
 from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.scoring.assemble import load_pipeline
@@ -32,6 +33,7 @@ from cempstream.streams.worker.faust_app import App, broker_credentials, new_app
 from cempstream.streams.worker.faust_transport import Consumer
 from cempstream.streams.worker.heap import keep_freed_memory
 from cempstream.streams.worker.heart import Heart
+from cempstream.streams.worker.kept import KeptTimes
 from cempstream.streams.worker.lag import LagMeter
 from cempstream.streams.worker.orphans import OrphanWatch
 from cempstream.streams.worker.progress import DELIVERY_TIMEOUT_S, WATCH_INTERVAL_S, Progress
@@ -63,7 +65,11 @@ def create_app(settings: Settings) -> App:
         return start_agent(settings)
 
     app.preparation = agent
-    app.on_gap = lambda gap: agent().progress.skip(gap)
+
+    async def on_gap(gap: Gap) -> None:
+        await agent().progress.skip(gap)
+
+    app.on_gap = on_gap
 
     @app.agent(source, name="classify")
     async def classify(stream: Any) -> None:
@@ -119,7 +125,7 @@ def start_agent(settings: Settings) -> Agent:
     bundles = tuple(_describe(pipeline, metrics, provider))
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0, **kafka.client_config()})
     breaker = Breaker(settings.breaker.share, settings.breaker.window, settings.breaker.probe_after_s)
-    progress = Progress(LagMeter(admin), breaker, metrics)
+    progress = Progress(LagMeter(admin), KeptTimes(admin, kafka), breaker, metrics)
     watchdog = Watchdog(progress.is_live)
     heart = Heart(
         publisher,

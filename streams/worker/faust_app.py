@@ -9,7 +9,7 @@ import logging
 import ssl
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 import faust
@@ -61,7 +61,7 @@ class App(faust.App):
     """
 
     preparation: Callable[[], object] | None = None
-    on_gap: Callable[[Gap], object] | None = None
+    on_gap: Callable[[Gap], Awaitable[None]] | None = None
 
     def prepare(self) -> None:
         """Do the preparation once."""

@@ -141,7 +141,7 @@ class Consumer(aiokafka.Consumer):
         await self.seek_wait({tp: extent.first})
         on_gap = self.app.on_gap  # type: ignore[attr-defined] # the app is ours
         if gap is not None and on_gap is not None:
-            on_gap(gap)
+            await on_gap(gap)
 
     def is_connected(self) -> bool:
         """Whether there is a connection to each broker that leads one of our partitions."""

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import Any
 
 from faust.types import TP
 
 from cempstream.schemas.heartbeat import WorkerState
-from cempstream.streams.kafka.gaps import Gap
+from cempstream.streams.kafka.gaps import Gap, GapReason
 from cempstream.streams.kafka.messages import PacketOrigin
 from cempstream.streams.telemetry import notices
 from cempstream.streams.telemetry.metrics import Metrics
 from cempstream.streams.worker.breaker import Breaker
 from cempstream.streams.worker.heart import Pulse
+from cempstream.streams.worker.kept import KeptTimes
 from cempstream.streams.worker.lag import LagMeter
 from cempstream.streams.worker.waiting import WaitingTime
 
@@ -36,12 +38,15 @@ class Progress:
     ----------
     lag
         Measures how much waits.
+    kept
+        Asks how long messages are kept.
     breaker
         While it is open, taking nothing is intended.
     """
 
-    def __init__(self, lag: LagMeter, breaker: Breaker, metrics: Metrics) -> None:
+    def __init__(self, lag: LagMeter, kept: KeptTimes, breaker: Breaker, metrics: Metrics) -> None:
         self._lag = lag
+        self._kept = kept
         self._breaker = breaker
         self._metrics = metrics
         self._waiting = WaitingTime()
@@ -101,12 +106,23 @@ class Progress:
         """Note that something was delivered, be it part of a batch; for any thread."""
         self._moved_at_s = time.monotonic()
 
-    def skip(self, gap: Gap) -> None:
-        """Say and count what the broker no longer holds."""
+    async def skip(self, gap: Gap) -> None:
+        """Count and say what the broker no longer holds, and between which times it was sent, where known."""
         topic, partition = gap.place
         self._metrics.skipped.labels(topic, gap.reason.value).inc(gap.n_offsets)
+        sent_after, sent_before = None, None
+        if gap.reason is GapReason.RETENTION:
+            last_s = self._waiting.last_delivered_s(gap.place)
+            sent_after = None if last_s is None else datetime.fromtimestamp(last_s, UTC)
+            sent_before = await self._kept.ask_when_sent(gap.place, gap.extent.first)
         notices.offsets_skipped(
-            str(gap), gap.reason.value, topic, partition, gap.offsets, goes_on_at=gap.extent.first
+            str(gap),
+            gap.reason.value,
+            topic,
+            partition,
+            gap.offsets,
+            goes_on_at=gap.extent.first,
+            sent=(sent_after, sent_before),
         )
 
     def watch(self, consumer: Any) -> None:
@@ -131,8 +147,10 @@ class Progress:
             self._moved_at_s = time.monotonic()
 
     async def ask(self, consumer: Any) -> None:
-        """Ask the broker where the consumer's partitions end; `watch` uses the answer."""
+        """Ask the broker where the partitions end, which `watch` uses, and how long it keeps messages."""
         await self._lag.ask(consumer)
+        for topic, kept_s in (await self._kept.ask_retention({tp.topic for tp in self._assignment})).items():
+            self._metrics.retention.labels(topic).set(kept_s)
 
     async def wait_while_held(self) -> None:
         """Wait until the breaker is closed or due for a probe."""

@@ -24,6 +24,10 @@ class WaitingTime:
         if sent_s > 0:
             self._delivered_s[partition] = max(sent_s, self._delivered_s.get(partition, 0.0))
 
+    def last_delivered_s(self, partition: Hashable) -> float | None:
+        """Return when the newest packet whose outcome is delivered was sent; None where there is none yet."""
+        return self._delivered_s.get(partition)
+
     def measure(self, partition: Hashable, n_waiting: int, now_s: float) -> float:
         """Return the seconds that a partition's oldest packet has waited; 0 where none waits."""
         self._seen_s.setdefault(partition, now_s)

@@ -2,10 +2,12 @@
 
 import json
 import shutil
+import time
 import uuid
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
 from typer.testing import CliRunner
 
 from cempstream.models.bundle import BUNDLES
@@ -48,6 +50,44 @@ def test_a_broker_without_topics_fails_until_they_are_created(bootstrap: str, to
     assert {subject: f["status"] for subject, f in findings.items() if subject != "clock"} == {
         "package": "ok", "models": "ok", "provider": "ok", "broker": "ok", "topics": "ok", "group": "ok",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("waited_days", "n_read", "status", "said"),
+    [
+        (4.0, 0, "warn", "has waited 4.0 d and will be deleted in 3.0 d"),
+        (6.0, 0, "fail", "has waited 6.0 d and will be deleted in 1.0 d"),
+        (2.0, 0, "ok", "can read on in 2 partitions"),
+        (6.0, 1, "ok", "can read on in 2 partitions"),
+    ],
+    ids=["half-is-over", "most-is-over", "much-is-left", "it-is-read"],
+)
+def test_what_will_be_deleted_unread_is_said(
+    bootstrap: str,
+    topics: TopicSettings,
+    monkeypatch: pytest.MonkeyPatch,
+    waited_days: float,
+    n_read: int,
+    status: str,
+    said: str,
+) -> None:
+    (topic,) = topics.spectra
+    monkeypatch.setenv("CEMP_KAFKA__GROUP", group := f"readers-of-{topic}")
+    plans = plan_topics(topics, n_partitions=2, replication=1, retention_days=7)
+    TopicAdmin(KafkaSettings(bootstrap=bootstrap)).create(plans)
+    producer = Producer({"bootstrap.servers": bootstrap})
+    # Half a minute less, so that the slowest machine shows the same figure.
+    sent_ms = round(1000 * (time.time() - 86400 * waited_days + 30))
+    producer.produce(topic, b"a spectrum", partition=1, timestamp=sent_ms)
+    assert producer.flush(20) == 0
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group})
+    consumer.commit(
+        offsets=[TopicPartition(topic, 0, 0), TopicPartition(topic, 1, n_read)], asynchronous=False
+    )
+    consumer.close()
+    _, findings = examine(bootstrap)
+    assert findings["group"]["status"] == status
+    assert said in findings["group"]["said"]
 
 
 def test_a_dead_letter_topic_smaller_than_the_input_fails(bootstrap: str, topics: TopicSettings) -> None:

@@ -53,6 +53,7 @@ def topics(kafka: SecureKafka) -> Topics:
         result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     assert "User:worker may read topic spectra" in result.stdout
+    assert "User:worker may describe_configs topic spectra" in result.stdout
     assert "User:subscriber may read group subscriber.*" in result.stdout
     produce(kafka, ADMIN, "spectra", template_packets(N_SPECTRA, seed=41))
     return topics

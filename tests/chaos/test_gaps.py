@@ -83,10 +83,12 @@ def test_what_expires_unread_is_counted_once(
             mended_at=started_at,
         )
         assert worker.metric(SKIPPED) == n_skipped
+        assert worker.metric("cemp_retention_seconds") == 7 * 86400, "Kafka's own default"
     said = [line for line in log.read_text().splitlines() if "event=offsets_skipped" in line]
     assert len(said) == 2
     for number, cut in cuts.items():
-        assert any(f"first_offset={at[number]} last_offset={cut - 1}" in line for line in said)
+        (line,) = [line for line in said if f"first_offset={at[number]} last_offset={cut - 1}" in line]
+        assert ("sent_before=" in line) == (n_left[number] > 0), "what is left tells when at the latest"
     with WorkerProcess(kafka.bootstrap, topics, **EVEN) as second:
         second.wait_ready(180)
         send(kafka.bootstrap, topics.spectra, packets[600:700])

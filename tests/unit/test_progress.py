@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
 import pytest
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
+from cempstream.streams.kafka.gaps import Extent, find_gap
 from cempstream.streams.kafka.messages import PacketOrigin
+from cempstream.streams.kafka.places import Place
 from cempstream.streams.telemetry.metrics import Metrics
 from cempstream.streams.worker import progress as module
 from cempstream.streams.worker.breaker import Breaker
@@ -35,6 +38,13 @@ class Consumer:
         return self._fetched
 
 
+class Kept:
+    """As much of the broker's times as a gap asks: what is left was sent at the 1000th second."""
+
+    async def ask_when_sent(self, place: Place, offset: int) -> datetime | None:
+        return datetime.fromtimestamp(1000, UTC)
+
+
 def delivered() -> PacketOrigin:
     """Return a packet of the partition, sent now."""
     return PacketOrigin(PARTITION.topic, PARTITION.partition, 9, round(time.time() * 1000), None, ())
@@ -50,7 +60,7 @@ def progress(breaker: Breaker, monkeypatch: pytest.MonkeyPatch) -> Progress:
     """Return the progress of a worker that counts as stalled at once."""
     monkeypatch.setattr(module, "STALL_S", -1.0)
     admin = AdminClient({"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
-    return Progress(LagMeter(admin), breaker, Metrics())
+    return Progress(LagMeter(admin), Kept(), breaker, Metrics())  # type: ignore[arg-type] # what it asks
 
 
 def open_breaker(breaker: Breaker) -> None:
@@ -100,3 +110,23 @@ def test_what_is_taken_away_is_waited_for_no_longer(progress: Progress) -> None:
     progress.watch(Consumer())
     assert not progress.has_partitions
     assert progress.is_live() is None
+
+
+@pytest.mark.parametrize(
+    ("extent", "sent"),
+    [(Extent(30, 40), ("1970-01-01T00:15:00.000+00:00", "1970-01-01T00:16:40.000+00:00")),
+     (Extent(0, 10), (None, None))],
+    ids=["retention", "log-ends-below"],
+)  # fmt: skip
+async def test_what_the_broker_has_deleted_was_sent_between_two_known_times(
+    progress: Progress, caplog: pytest.LogCaptureFixture, extent: Extent, sent: tuple[str | None, str | None]
+) -> None:
+    """Of what was undone, nothing tells."""
+    progress.deliver([PacketOrigin(PARTITION.topic, PARTITION.partition, 9, 900_000, None, ())])
+    gap = find_gap(PARTITION, 20, extent)
+    assert gap is not None
+    await progress.skip(gap)
+    (record,) = caplog.records
+    said = vars(record)
+    assert (said.get("sent_after"), said.get("sent_before")) == sent
+    assert said["last_offset"] - said["first_offset"] + 1 == 10

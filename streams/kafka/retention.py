@@ -1,0 +1,89 @@
+"""How long a topic keeps its messages, and how old one is: what is not read in that time is deleted."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+
+from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, TopicPartition
+from confluent_kafka.admin import (  # type: ignore[attr-defined] # imported there, not re-exported by name
+    AdminClient,
+    ConfigResource,
+)
+
+from cempstream.streams.kafka.places import Place
+from cempstream.streams.settings import KafkaSettings
+
+RETENTION = "retention.ms"
+
+#: A topic that is also limited by its size may delete sooner than it says.
+RETENTION_BYTES = "retention.bytes"
+
+_TIMEOUT_S = 4.0
+
+
+def ask_retention(admin: AdminClient, topics: Collection[str]) -> dict[str, float]:
+    """Ask how many seconds topics keep a message, infinite where for ever.
+
+    Topics of which the broker does not tell, or may not tell us, are left out.
+    """
+    kept: dict[str, float] = {}
+    if not topics:
+        return kept
+    resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in topics]
+    for resource, answer in admin.describe_configs(resources, request_timeout=_TIMEOUT_S).items():
+        try:
+            entry = answer.result(2 * _TIMEOUT_S).get(RETENTION)
+        except (KafkaException, TimeoutError):
+            continue
+        if entry is not None:
+            kept[resource.name] = seconds_kept(int(entry.value))
+    return kept
+
+
+def seconds_kept(retention_ms: int) -> float:
+    """Return a topic's retention in seconds; negative means for ever."""
+    return math.inf if retention_ms < 0 else retention_ms / 1000
+
+
+def ask_when_sent(kafka: KafkaSettings, offsets: Mapping[Place, int]) -> dict[Place, datetime]:
+    """Ask when the first message from an offset on was sent, of each partition.
+
+    Those that have none yet, whose message has no time, or that do not answer in seconds are left out.
+    """
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka.bootstrap,
+            "group.id": kafka.group,  # it joins no group and commits nothing
+            "enable.auto.commit": False,
+            "auto.offset.reset": "error",
+            "enable.partition.eof": True,
+            "queued.max.messages.kbytes": 1024,
+            "log_level": 0,
+            **kafka.client_config(),
+        }
+    )
+    sent: dict[Place, datetime] = {}
+    waiting = set(offsets)
+    deadline_s = time.monotonic() + _TIMEOUT_S
+    try:
+        consumer.assign([TopicPartition(*place, offset) for place, offset in offsets.items()])
+        while waiting and (left_s := deadline_s - time.monotonic()) > 0:
+            message = consumer.poll(left_s)
+            if message is None:
+                break
+            place = (message.topic() or "", message.partition() or 0)
+            if place not in waiting:
+                continue
+            waiting.discard(place)
+            consumer.pause([TopicPartition(*place)])
+            kind, milliseconds = message.timestamp()
+            if message.error() is None and kind != TIMESTAMP_NOT_AVAILABLE:
+                sent[place] = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except KafkaException:
+        return sent
+    finally:
+        consumer.close()
+    return sent
