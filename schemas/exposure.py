@@ -37,6 +37,7 @@ class Exposure(Packet):
     last_published_at: datetime
     latency_seconds: float | None = None
     reported_at: datetime
+    n_received: int | None = None
 
     @property
     def n_missing(self) -> int:
@@ -58,6 +59,7 @@ class Exposure(Packet):
         first_reduced_at: datetime | None,
         last_published_at: datetime,
         reported_at: datetime,
+        n_received: int | None = None,
     ) -> Self:
         """Return the event of an exposure, with the fields computed from the counts and times."""
         latency_s = (
@@ -78,6 +80,7 @@ class Exposure(Packet):
             last_published_at=last_published_at,
             latency_seconds=latency_s,
             reported_at=reported_at,
+            n_received=n_received,
         )
 
 

@@ -170,6 +170,7 @@ def sample_exposure() -> Exposure:
         first_reduced_at=_REDUCED_AT,
         last_published_at=stamp.published_at,
         reported_at=stamp.published_at + timedelta(milliseconds=200),
+        n_received=1,
     )
 
 

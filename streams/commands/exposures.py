@@ -40,12 +40,19 @@ def watch(
     lookback_s: Annotated[
         float, typer.Option(min=0.0, help="How far back to read at the start: longer than an exposure takes.")
     ] = 3600.0,
+    reads_spectra: Annotated[
+        bool,
+        typer.Option(
+            "--read-spectra/--no-read-spectra",
+            help="Read what the survey sends, too: only so an exposure without any outcome is known.",
+        ),
+    ] = True,
     host: Annotated[str, typer.Option(help="Where /metrics, /live and /ready listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Their port; 0 takes any free one.")] = _PORT,
 ) -> None:
     """Read every outcome and publish an event per exposure; one process serves any number of workers."""
     settings = read_settings(kafka={"bootstrap": bootstrap})
-    asyncio.run(_watch(settings, timeout_s, lookback_s, host, port))
+    asyncio.run(_watch(settings, timeout_s, lookback_s, reads_spectra, host, port))
 
 
 @exposures_app.command("list")
@@ -70,18 +77,28 @@ def list_(
             typer.echo(json.dumps(event.model_dump(mode="json") | {"n_missing": event.n_missing}))
         return
     table = Table("exposure", "survey", "status", box=None)
-    for heading in ("expected", "scored", "dead letters", "missing", "alerts", "latency"):
+    for heading in ("expected", "received", "scored", "dead letters", "missing", "alerts", "latency"):
         table.add_column(heading, justify="right")
     for event in events:
-        counts = (event.n_expected, event.n_scored, event.n_dead_letters, event.n_missing, event.n_alerts)
+        received = "" if event.n_received is None else event.n_received
+        outcomes = (event.n_scored, event.n_dead_letters, event.n_missing, event.n_alerts)
+        counts = (event.n_expected, received, *outcomes)
         latency = "" if event.latency_seconds is None else f"{event.latency_seconds:.1f} s"
         names = (Text(shown(event.exposure_id)), Text(shown(event.survey)))  # no markup
         table.add_row(*names, event.status, *map(str, counts), latency)
     Console().print(table)
 
 
-async def _watch(settings: Settings, timeout_s: float, lookback_s: float, host: str, port: int) -> None:
-    watching = ExposureWatch(settings.kafka, settings.topics, timeout_s=timeout_s, lookback_s=lookback_s)
+async def _watch(
+    settings: Settings, timeout_s: float, lookback_s: float, reads_spectra: bool, host: str, port: int
+) -> None:
+    watching = ExposureWatch(
+        settings.kafka,
+        settings.topics,
+        timeout_s=timeout_s,
+        lookback_s=lookback_s,
+        reads_spectra=reads_spectra,
+    )
     never_block(watching.metrics.log_lines_dropped.inc)
     watchdog = Watchdog(watching.is_live)
     health = HealthServer(

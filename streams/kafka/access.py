@@ -47,9 +47,10 @@ def subscriber_rights(principal: str, topics: TopicSettings, group_prefix: str) 
 
 
 def exposure_rights(principal: str, topics: TopicSettings) -> list[AclBinding]:
-    """Return what the watch on exposures needs: to read outcomes, and to read and write its own topic."""
+    """Return what the watch on exposures needs: to read spectra and outcomes, to read and write its topic."""
+    read = (*topics.spectra, topics.scores, topics.dlq, topics.exposures)
     return [
-        *_on_topics(principal, (topics.scores, topics.dlq, topics.exposures), AclOperation.READ),
+        *_on_topics(principal, read, AclOperation.READ),
         *_on_topics(principal, (topics.exposures,), AclOperation.WRITE),
     ]
 

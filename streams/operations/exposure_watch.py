@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from cempstream.processors.identity import stated_version
 from cempstream.schemas.exposure import (
     Exposure,
+    ExposureOfPacket,
     ExposureStatus,
     decode_exposure,
     encode_exposure,
@@ -32,7 +33,7 @@ from cempstream.streams.kafka.messages import OutMessage, header_pairs
 from cempstream.streams.kafka.places import NoAnswer, Place, is_about_a_group, name_places, partitions_of
 from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.kafka.topic_reader import at_time, open_consumer, read_topic
-from cempstream.streams.operations.exposure_book import ExposureBook, ExposureKey, Seen
+from cempstream.streams.operations.exposure_book import ExposureBook, ExposureKey, Seen, Step
 from cempstream.streams.settings import KafkaSettings, TopicSettings
 from cempstream.streams.telemetry import notices
 from cempstream.streams.telemetry.metrics import (
@@ -113,15 +114,24 @@ class ExposureWatch:
         See `ExposureBook`.
     lookback_s
         How far back to read at the start: longer than any exposure takes.
+    reads_spectra
+        Whether to read what the survey sends, too: only so an exposure is known of which nothing was scored.
     """
 
     def __init__(
-        self, kafka: KafkaSettings, topics: TopicSettings, *, timeout_s: float, lookback_s: float
+        self,
+        kafka: KafkaSettings,
+        topics: TopicSettings,
+        *,
+        timeout_s: float,
+        lookback_s: float,
+        reads_spectra: bool = True,
     ) -> None:
         self._kafka = kafka
         self._topics = topics
+        self._read = (topics.scores, topics.dlq, *(topics.spectra if reads_spectra else ()))
         self._lookback = timedelta(seconds=lookback_s)
-        self.book = ExposureBook(timeout_s)
+        self.book = ExposureBook(timeout_s, knows_sent=reads_spectra)
         self.metrics = ExposureMetrics()
         self.publisher = Publisher(kafka.bootstrap, client_config=kafka.client_config())
         self._behind: set[tuple[str, int]] = set()
@@ -177,7 +187,9 @@ class ExposureWatch:
             self.metrics.count(event)
             if event.status == "incomplete":
                 n_seen = event.n_expected - event.n_missing
-                notices.exposure_incomplete(event.survey, event.exposure_id, n_seen, event.n_expected)
+                notices.exposure_incomplete(
+                    event.survey, event.exposure_id, n_seen, event.n_expected, event.n_received
+                )
         self.metrics.open.set(self.book.n_open)
         self.metrics.oldest.set(self.book.oldest_s(now))
 
@@ -185,8 +197,7 @@ class ExposureWatch:
         for message in messages:
             error = message.error()
             if error is None:
-                is_score = message.topic() == self._topics.scores
-                seen = self._read_score(message) if is_score else self._read_dead_letter(message)
+                seen = self._step(message)
                 if seen is not None:
                     yield seen
             elif error.code() == KafkaError._PARTITION_EOF:
@@ -194,6 +205,13 @@ class ExposureWatch:
                 self._has_caught_up |= not self._behind
             elif not is_about_a_group(error):
                 raise KafkaException(error)
+
+    def _step(self, message: Message) -> Seen | None:
+        if message.topic() == self._topics.scores:
+            return self._read_score(message)
+        if message.topic() == self._topics.dlq:
+            return self._read_dead_letter(message)
+        return self._read_spectrum(message)
 
     def _read_score(self, message: Message) -> Seen | None:
         try:
@@ -209,10 +227,10 @@ class ExposureWatch:
             ExposureKey(record["survey"], record["exposure_id"], stated_version(record["reduction_version"])),
             record["exposure_size"],
             record["spectrum_id"],
-            is_scored=True,
+            Step.SCORED,
+            record["published_at"],
             is_alert=record["decision"]["is_candidate"],
             reduced_at=record["reduced_at"],
-            published_at=record["published_at"],
         )
 
     def _read_dead_letter(self, message: Message) -> Seen | None:
@@ -222,17 +240,13 @@ class ExposureWatch:
         if packet is None:
             self.metrics.unattributed.labels("dead_letter").inc()
             return None
-        if not packet.exposure_size:
-            return None
-        return Seen(
-            ExposureKey(packet.survey, packet.exposure_id, stated_version(packet.reduction_version)),
-            packet.exposure_size,
-            packet.spectrum_id,
-            is_scored=False,
-            is_alert=False,
-            reduced_at=None,
-            published_at=datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
-        )
+        return _seen(packet, Step.DEAD, message)
+
+    def _read_spectrum(self, message: Message) -> Seen | None:
+        said = {value.strip().lower() for name, value in header_pairs(message.headers()) if name == "tense"}
+        packet = peek_exposure(message.value() or b"") if said <= {b"current"} else None
+        # Of a packet that does not say its exposure, the dead letter will be counted.
+        return None if packet is None else _seen(packet, Step.SENT, message)
 
     def _message(self, event: Exposure) -> OutMessage:
         headers = (("survey", event.survey.encode()), ("status", event.status.encode()))
@@ -246,7 +260,7 @@ class ExposureWatch:
             self._moved_at_s = time.monotonic()
 
     def _partitions(self, consumer: Consumer) -> set[Place]:
-        return set(partitions_of(consumer, (self._topics.scores, self._topics.dlq)))
+        return set(partitions_of(consumer, self._read))
 
     def _assign(self, consumer: Consumer, since: datetime) -> None:
         self._known = self._partitions(consumer)
@@ -278,6 +292,19 @@ class ExposureWatch:
         self._known |= new
         if new:
             consumer.incremental_assign([TopicPartition(*place, OFFSET_BEGINNING) for place in sorted(new)])
+
+
+def _seen(packet: ExposureOfPacket, step: Step, message: Message) -> Seen | None:
+    """Return a step of a packet that belongs to an exposure of known size."""
+    if not packet.exposure_size:
+        return None
+    return Seen(
+        ExposureKey(packet.survey, packet.exposure_id, stated_version(packet.reduction_version)),
+        packet.exposure_size,
+        packet.spectrum_id,
+        step,
+        datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
+    )
 
 
 def read_exposures(kafka: KafkaSettings, topic: str, since: datetime | None) -> Iterator[Exposure]:

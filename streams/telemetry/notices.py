@@ -151,7 +151,9 @@ def offsets_skipped(
     )
 
 
-def exposure_incomplete(survey: str, exposure_id: str, n_seen: int, n_expected: int) -> None:
+def exposure_incomplete(
+    survey: str, exposure_id: str, n_seen: int, n_expected: int, n_received: int | None
+) -> None:
     """Spectra of an exposure have not come in time."""
     _log(
         logging.WARNING,
@@ -161,6 +163,7 @@ def exposure_incomplete(survey: str, exposure_id: str, n_seen: int, n_expected: 
         exposure_id=exposure_id,
         n_seen=n_seen,
         n_expected=n_expected,
+        n_received=n_received,
     )
 
 

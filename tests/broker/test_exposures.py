@@ -133,12 +133,30 @@ def test_exposures_over_two_workers_are_complete_or_reported(bootstrap: str, top
     assert 0 < complete.latency_seconds < 120
     assert late.latency_seconds is not None
     assert late.latency_seconds > TIMEOUT_S
+    assert events["lacking", "incomplete"].n_received == SIZE - 7
     spoilt_event = events["spoilt", "incomplete"]
+    assert spoilt_event.n_received == SIZE - 1
     assert (spoilt_event.n_scored, spoilt_event.n_dead_letters, spoilt_event.n_missing) == (SIZE - 4, 3, 1)
     scored = wait_for(bootstrap, topics, 3 * SIZE).scores.values()
     for event in (complete, late, spoilt_event):
         n_candidates = sum(s[0].decision.is_candidate for s in scores_of(scored, event.exposure_id))
         assert event.n_alerts == n_candidates
+
+
+def test_an_exposure_of_which_nothing_was_scored_is_reported(bootstrap: str, topics: Topics) -> None:
+    """No worker runs: what the survey has sent is all that tells of the exposure."""
+    packets = [encode_spectrum(s) for s in exposure("unread", 57)]
+    send(bootstrap, topics.spectra, packets[:20])
+    send(bootstrap, topics.spectra, packets[20:30], {"tense": b"archival"})
+    with watching(bootstrap) as watch:
+        watch.wait_for("cemp_exposures_total", 1)
+        assert watch.metric("cemp_exposure_missing_spectra_total") == SIZE
+        with WorkerProcess(bootstrap, topics):
+            send(bootstrap, topics.spectra, packets[20:])
+            watch.wait_for("cemp_exposures_total", 2, timeout_s=150)
+    before, after = reported(bootstrap, topics)
+    assert (before.status, before.n_expected, before.n_in, before.n_received) == ("incomplete", SIZE, 0, 20)
+    assert (after.status, after.n_in, after.n_received) == ("complete", SIZE, SIZE)
 
 
 def test_a_watch_that_is_killed_reports_what_came_meanwhile_and_nothing_twice(

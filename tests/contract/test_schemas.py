@@ -50,6 +50,7 @@ PUBLISHED = {
     ("heartbeat", "1.0"): ("b8e9ac5599f999c4", "b4bd2157b73e506e"),
     ("score", "1.1"): ("77e0d19ea08688df", "80118ce29c362812"),
     ("exposure", "1.0"): ("9031d3203ce7ad60", "02d0aaa385cd0e9c"),
+    ("exposure", "1.1"): ("57872ecdb67b7c31", "dfb7cec445d2656b"),
 }
 
 EVERY_VERSION = [(kind, version) for kind in Kind for version in versions(kind)]

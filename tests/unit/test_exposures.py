@@ -12,7 +12,13 @@ from cempstream.schemas.codec import encode_spectrum
 from cempstream.schemas.exposure import Exposure, peek_exposure
 from cempstream.schemas.packets import HEADER_BYTES
 from cempstream.schemas.samples import sample_spectrum
-from cempstream.streams.operations.exposure_book import LARGEST_EXPOSURE, ExposureBook, ExposureKey, Seen
+from cempstream.streams.operations.exposure_book import (
+    LARGEST_EXPOSURE,
+    ExposureBook,
+    ExposureKey,
+    Seen,
+    Step,
+)
 from cempstream.streams.operations.exposure_watch import ExposureMetrics
 
 NOW = datetime(2026, 11, 20, 3, tzinfo=UTC)
@@ -31,7 +37,12 @@ def seen(
 ) -> Seen:
     at = NOW + timedelta(seconds=after_s)
     reduced_at = at - timedelta(seconds=2) if scored else None
-    return Seen(key, size, f"{key.exposure_id}-{i}", scored, alert, reduced_at, at)
+    step = Step.SCORED if scored else Step.DEAD
+    return Seen(key, size, f"{key.exposure_id}-{i}", step, at, alert, reduced_at)
+
+
+def sent(i: int, size: int = 10, *, after_s: float = 0.0) -> Seen:
+    return Seen(KEY, size, f"{KEY.exposure_id}-{i}", Step.SENT, NOW + timedelta(seconds=after_s))
 
 
 def feed(book: ExposureBook, outcomes: list[Seen]) -> list[Exposure]:
@@ -90,6 +101,37 @@ def test_what_stays_incomplete_is_reported_once_and_its_completion_too() -> None
     assert book.n_open == 1
     (event,) = feed(book, [seen(8), seen(9)])
     assert (event.status, event.n_in) == ("complete", 10)
+
+
+def test_an_exposure_without_any_outcome_is_reported_and_may_yet_be_complete() -> None:
+    book = ExposureBook(TIMEOUT_S)
+    assert feed(book, [sent(i, after_s=i) for i in (0, 1, 2, 2, 1)]) == []
+    assert list(book.overdue(NOW + timedelta(seconds=TIMEOUT_S + 1))) == [], "the last came after two seconds"
+    (event,) = book.overdue(NOW + timedelta(seconds=TIMEOUT_S + 3))
+    assert (event.status, event.n_expected, event.n_in, event.n_missing) == ("incomplete", 10, 0, 10)
+    assert (event.n_received, event.latency_seconds) == (3, None)
+    assert event.last_published_at == NOW + timedelta(seconds=2)
+    (event,) = feed(book, [seen(i) for i in range(10)])
+    assert (event.status, event.n_in, event.n_received, event.n_alerts) == ("complete", 10, 3, 0)
+    assert feed(book, [sent(i) for i in range(10)]) == []
+    assert (book.n_open, book.n_spectra) == (0, 0)
+
+
+def test_what_was_sent_and_what_became_of_it_is_one_spectrum_in_any_order() -> None:
+    steps = [step for i in range(9) for step in (sent(i), seen(i, scored=i < 6))]
+    for seed in range(20):
+        random.Random(seed).shuffle(steps)
+        book = ExposureBook(TIMEOUT_S)
+        assert feed(book, steps) == []
+        assert book.n_spectra == 9
+        (event,) = feed(book, [seen(9)])
+        assert (event.n_received, event.n_scored, event.n_dead_letters) == (9, 7, 3)
+
+
+def test_a_book_that_is_not_told_what_was_sent_does_not_say() -> None:
+    book = ExposureBook(TIMEOUT_S, knows_sent=False)
+    (event,) = feed(book, [seen(i) for i in range(10)])
+    assert event.n_received is None
 
 
 def test_a_restart_reports_nothing_twice() -> None:
@@ -156,7 +198,7 @@ def test_a_spectrum_takes_about_a_hundred_bytes() -> None:
     book = ExposureBook(TIMEOUT_S)
     feed(book, [seen(i, 20_000) for i in range(10_000)])
     (exposure,) = book._open.values()
-    n_bytes = sys.getsizeof(exposure.scored) + sum(map(sys.getsizeof, exposure.scored))
+    n_bytes = sys.getsizeof(exposure.steps) + sum(map(sys.getsizeof, exposure.steps))
     assert n_bytes / 10_000 < 120
 
 

@@ -7,6 +7,7 @@ import logging
 import shlex
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -43,13 +44,19 @@ EVERY: dict[notices.Event, Callable[[], None]] = {
     notices.Event.PARTITIONS_CHANGED: lambda: notices.partitions_changed([("t", 1), ("t", 0)], []),
     notices.Event.PARTITIONS_UNREAD: lambda: notices.partitions_unread([("t", 1), ("t", 0)]),
     notices.Event.OFFSETS_SKIPPED: lambda: notices.offsets_skipped(
-        "t/1 begins at offset 9 and the group was at 4: 5 were deleted unread", "retention", "t", 1, (4, 8), 9
-    ),
+        "t/1 begins at offset 9 and the group was at 4: 5 were deleted unread",
+        "retention",
+        "t",
+        1,
+        (4, 8),
+        9,
+        (None, datetime(2026, 11, 20, 3, tzinfo=UTC)),
+    ),  # fmt: skip
     notices.Event.CREDENTIALS_REFUSED: lambda: notices.credentials_judged("wrong password"),
     notices.Event.CREDENTIALS_ACCEPTED: lambda: notices.credentials_judged(None),
     notices.Event.CREDENTIALS_ENDED: lambda: notices.credentials_ended("the files have changed"),
     notices.Event.LOG_LINES_DROPPED: lambda: notices.log_lines_dropped(7),
-    notices.Event.EXPOSURE_INCOMPLETE: lambda: notices.exposure_incomplete("desi", "e7", 4990, 5000),
+    notices.Event.EXPOSURE_INCOMPLETE: lambda: notices.exposure_incomplete("desi", "e7", 4990, 5000, 5000),
 }
 
 
