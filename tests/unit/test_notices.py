@@ -51,7 +51,7 @@ EVERY: dict[notices.Event, Callable[[], None]] = {
         (4, 8),
         9,
         (None, datetime(2026, 11, 20, 3, tzinfo=UTC)),
-    ),  # fmt: skip
+    ),
     notices.Event.CREDENTIALS_REFUSED: lambda: notices.credentials_judged("wrong password"),
     notices.Event.CREDENTIALS_ACCEPTED: lambda: notices.credentials_judged(None),
     notices.Event.CREDENTIALS_ENDED: lambda: notices.credentials_ended("the files have changed"),
