@@ -28,6 +28,12 @@ from cempstream.processors.spectrum import (
 #: This many zeros in a row are fill values, not fluxes.
 _SHORTEST_FILL = 3
 
+#: Codes for "no value"; they count as such only far above all other pixels.
+_FILL_VALUES = (-99.0, -999.0, -9999.0, -99999.0, -999999.0, 9999.0, 99999.0, 999999.0)
+_CODE_RATIO = 3.0
+#: A flux so many times the median is no measurement: 1e20, 9.97e36 and the like.
+_LARGEST_RATIO = 1e8
+
 #: The square of a scale outside this range is close to the limits of float32.
 _SCALES = (1e-8, 1e8)
 _LARGEST_IVAR = 1e30
@@ -243,7 +249,7 @@ def _clean(pixels: Pixels) -> tuple[Array, Array]:
         ivar = estimate_ivar(flux, good)
     else:
         ivar = to_float64(pixels.ivar)
-        good &= np.isfinite(ivar) & (ivar > 0)
+        good &= np.isfinite(ivar) & (ivar > 0) & ~_is_huge(ivar, ivar[ivar > 0])
         ivar[~good] = 0.0
     if pixels.flux_unit == "relative" and good.any():
         typical = float(np.median(np.abs(flux[good])))
@@ -258,7 +264,30 @@ def _clean(pixels: Pixels) -> tuple[Array, Array]:
 
 
 def _is_filled(flux: Array) -> Array:
-    """Return which pixels are part of a run of zeros: these fill gaps in files without a mask."""
+    """Return which pixels hold a value that files without a mask write where nothing was measured.
+
+    These are runs of zeros, 1e20 and its like (CF conventions, netCDF), and codes such as -9999 that lie far
+    from all other pixels.
+    """
+    size = np.abs(flux, where=np.isfinite(flux), out=np.full(flux.shape, np.nan))
+    is_code = np.isin(flux, _FILL_VALUES)
+    others = size[~is_code & (size > 0)]
+    if others.size == 0:
+        return _is_run_of_zeros(flux)
+    is_fill = _is_huge(size, others)
+    if is_code.any():
+        is_fill |= is_code & (size > _CODE_RATIO * float(np.quantile(others, 0.99)))
+    return is_fill | _is_run_of_zeros(flux)
+
+
+def _is_huge(values: Array, measured: Array) -> Array:
+    """Return which values are so far above the median of those measured that they are codes for none."""
+    if measured.size == 0:
+        return np.zeros(values.shape, dtype=bool)
+    return np.asarray(values > _LARGEST_RATIO * float(np.median(measured)))
+
+
+def _is_run_of_zeros(flux: Array) -> Array:
     is_zero = np.concatenate([[False], flux == 0.0, [False]])
     edges = np.flatnonzero(is_zero[1:] != is_zero[:-1])
     first, last = edges[::2], edges[1::2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -48,6 +49,20 @@ class BadTable(ValueError):
     def __init__(self, why: str, remedy: str = WANTED) -> None:
         super().__init__(why)
         self.remedy = remedy
+
+
+def refuse_repeated(names: Iterable[str], read: Iterable[str]) -> None:
+    """Refuse a table in which a column that would be read has another of its name beside it.
+
+    Raises
+    ------
+    BadTable
+        It names the column.
+    """
+    counts = Counter(names)
+    for name in read:
+        if counts[name] > 1:
+            raise BadTable(f"has {counts[name]} columns named '{name}'", "give each a different name")
 
 
 @dataclass(frozen=True, slots=True)

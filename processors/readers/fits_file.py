@@ -271,11 +271,16 @@ class FitsFile:
     def columns(self, index: int) -> dict[str, int]:
         """Return the columns of a table: name in upper case to its number in the header."""
         if index not in self._columns:
-            cards = self.cards(index)
-            numbers = range(min(cards.integer("TFIELDS") or 0, 999), 0, -1)
             # Backwards, so that the first of two columns with the same name is kept.
-            self._columns[index] = {(cards.text(f"TTYPE{i}") or f"COLUMN{i}").upper(): i for i in numbers}
+            numbered = reversed([*enumerate(self.column_names(index), 1)])
+            self._columns[index] = {name: number for number, name in numbered}
         return self._columns[index]
+
+    def column_names(self, index: int) -> list[str]:
+        """Return the names of a table's columns in upper case, in order; some may be equal."""
+        cards = self.cards(index)
+        numbers = range(1, min(cards.integer("TFIELDS") or 0, 999) + 1)
+        return [(cards.text(f"TTYPE{i}") or f"COLUMN{i}").upper() for i in numbers]
 
     def unit(self, index: int, name: str) -> str | None:
         """Return the unit of a column as written; None where there is none."""

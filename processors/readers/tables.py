@@ -10,7 +10,7 @@ import numpy as np
 
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Rejected
-from cempstream.processors.readers.columns import WANTED, split_unit
+from cempstream.processors.readers.columns import WANTED, BadTable, refuse_repeated, split_unit
 from cempstream.processors.readers.fits_file import FitsFile
 from cempstream.processors.readers.generic import (
     UCD_OF_AIR,
@@ -51,6 +51,10 @@ def read_fits_table(
     # Each PypeIt file states its data model; in all of them a mask of 1 is a good pixel.
     layout = layout_of(reversed(written), mask_means_good="dmodcls" in said)
     assert layout is not None  # table_indices chose the table
+    try:
+        refuse_repeated((split_unit(name)[0] for name in file.column_names(index)), layout.names)
+    except BadTable as error:
+        raise file.source.unreadable(str(error), error.remedy) from error
     flux = file.numbers(index, written[layout.flux])
     senses = dict(layout.masks)
     values = {name: _numbers(file, index, written[name], senses.get(name)) for name in layout.names}

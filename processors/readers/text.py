@@ -17,7 +17,7 @@ import numpy as np
 
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Rejected
-from cempstream.processors.readers.columns import WANTED, BadTable, split_unit, wave_unit_of
+from cempstream.processors.readers.columns import WANTED, BadTable, refuse_repeated, split_unit, wave_unit_of
 from cempstream.processors.readers.encoding import decode_text
 from cempstream.processors.readers.generic import GenericTable, entries_by_name, read_table, tell
 from cempstream.processors.readers.options import ReadOptions
@@ -88,6 +88,7 @@ def _table(source: Source, options: ReadOptions) -> GenericTable:
     layout = layout_of(name for name in names if name)
     if layout is None:
         raise BadTable(f"has the columns {', '.join(names)[:80] or '(none)'}")
+    refuse_repeated(names, layout.names)
     if rows:
         rows = _aligned(rows, len(names), may_have_more=is_by_order)
     wave_place = names.index(layout.wave)

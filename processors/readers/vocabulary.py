@@ -73,7 +73,8 @@ _BAD_NAMES = {
     "flag", "flags", "andmask", "optmask", "fluxmask", "maskflux", "pixmask", "pixelmask", "dataquality",
     "fluxflag", "fluxquality", "qualityflag", "dqflag", "qualflag", "pixelflag", "pixelflags", "pixelquality",
     "pixquality", "qualitymask", "bitmask", "maskbits", "badpixmask", "badpixelmask", "masked", "ismasked",
-    "flagged", "rejected", "cosmic", "cosmics", "cosmicray", "cosmicrays", "crmask", "outlier", "outliers",
+    "flagged", "rejected", "status", "pixstatus", "pixelstatus", "fluxstatus", "statusflag",
+    "cosmic", "cosmics", "cosmicray", "cosmicrays", "crmask", "outlier", "outliers",
 }  # fmt: skip
 #: Words that themselves say what a value other than 0 means.
 CERTAIN_NAMES = {

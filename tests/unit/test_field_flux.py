@@ -206,3 +206,54 @@ def test_text_that_is_no_table_is_called_so(tmp_path: Path) -> None:
     path.write_text('{"wave": [' + "1.5, " * 40_000 + '1.5], "flux": [1.0]}')
     with pytest.raises(UnreadableFile, match="is text, but no table"):
         list(read_spectra(path))
+
+
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("code", [1e20, 9.96921e36, -9999.0, -999.0])
+def test_a_code_for_no_value_is_no_flux(tmp_path: Path, name: str, code: float) -> None:
+    flux = np.where((WAVE > 4500) & (WAVE < 4600), code, FLUX)
+    spectrum = read_one(write(tmp_path / name, "", flux))
+    is_code = flux == code
+    assert not spectrum.ivar[is_code].any()
+    assert spectrum.ivar[~is_code] == pytest.approx(SIGMA[~is_code] ** -2, rel=1e-5)
+    assert spectrum.flux[~is_code] == pytest.approx(FLUX[~is_code], rel=1e-5)
+
+
+def test_a_code_in_the_noise_is_no_measurement(tmp_path: Path) -> None:
+    ivar = np.where(WAVE < 4000, 1e20, SIGMA**-2)
+    write_table(tmp_path / "a.fits", {"wave": WAVE, "flux": FLUX, "ivar": ivar})
+    spectrum = read_one(tmp_path / "a.fits")
+    assert not spectrum.ivar[WAVE < 4000].any()
+    assert spectrum.ivar[WAVE >= 4000] == pytest.approx(ivar[WAVE >= 4000], rel=1e-5)
+
+
+def test_a_flux_that_happens_to_be_a_code_is_a_flux(tmp_path: Path) -> None:
+    """A spectrum of 9999 counts is one; what is far above all others is not."""
+    flux = np.round(FLUX / np.median(FLUX) * 9999.0)
+    spectrum = read_one(write(tmp_path / "table.fits", "", flux))
+    assert (flux == 9999.0).any()
+    assert np.all(spectrum.ivar > 0)
+
+
+@pytest.mark.parametrize("name", ["status", "pix_status", "STATUS_FLAG"])
+def test_a_status_marks_bad_pixels(tmp_path: Path, name: str) -> None:
+    status = np.where(WAVE < 4100, 4.0, 0.0)
+    write_table(tmp_path / "a.fits", {"wave": WAVE, "flux": FLUX, "err": SIGMA, name: status})
+    spectrum = read_one(tmp_path / "a.fits")
+    assert np.array_equal(spectrum.ivar > 0, status == 0)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "fits"])
+def test_two_columns_of_one_name_are_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "csv":
+        rows = "\n".join(f"{w},{f},{f / 9}" for w, f in zip(WAVE, FLUX, strict=True))
+        path.write_text(f"wave,flux,flux\n{rows}\n")
+    else:
+        columns = [fits.Column(n, "D", array=a) for n, a in (("wave", WAVE), ("flux", FLUX), ("flux2", FLUX))]
+        table = fits.BinTableHDU.from_columns(columns)
+        table.writeto(path)
+        path.write_bytes(path.read_bytes().replace(b"'flux2   '", b"'flux    '"))
+    with pytest.raises(UnreadableFile, match="2 columns named 'flux'") as caught:
+        [*read_spectra(path)]
+    assert "give each a different name" in str(caught.value)
