@@ -16,7 +16,7 @@ WorkerState: TypeAlias = Literal["starting", "running", "paused", "stopping", "u
 
 
 class Heartbeat(Packet):
-    """One heartbeat; ``paused`` means that the dead-letter breaker is open."""
+    """One heartbeat; ``paused`` means that the breakers of all its topics are open."""
 
     worker_id: str
     sent_at: datetime

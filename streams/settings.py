@@ -61,9 +61,6 @@ class KafkaSettings(Group):
     heartbeat_interval_s: float = Field(
         default=3.0, gt=0, description="how often a worker reports to its group; a third of the timeout"
     )
-    request_timeout_s: float = Field(
-        default=75.0, gt=0, description="how long an answer may take; then the connection is made anew"
-    )
     metadata_max_age_s: float = Field(default=30.0, gt=0, description="how soon new partitions are seen")
     commit_interval_s: float = Field(default=0.25, gt=0, description="limits the repeats after a crash")
     fetch_max_bytes: int = Field(default=4 * MIB, ge=MIB, description="per partition; a batch is 2–4 MiB")
@@ -76,11 +73,6 @@ class KafkaSettings(Group):
             raise ValueError(
                 f"heartbeat_interval_s is {self.heartbeat_interval_s:g} and session_timeout_s "
                 f"{self.session_timeout_s:g}; a worker must report at least twice within its session"
-            )
-        if self.request_timeout_s < self.session_timeout_s:
-            raise ValueError(
-                f"request_timeout_s is {self.request_timeout_s:g} and session_timeout_s "
-                f"{self.session_timeout_s:g}; joining the group may take a session, so it must be as long"
             )
         return self
 
@@ -231,11 +223,11 @@ class MetricsSettings(Group):
 
 
 class BreakerSettings(Group):
-    """When too many dead letters stop consumption."""
+    """When too many dead letters stop the consumption of a topic."""
 
-    share: float = Field(default=0.2, gt=0, le=1, description="share of dead letters that stops consumption")
+    share: float = Field(default=0.2, gt=0, le=1, description="share of dead letters that stops a topic")
     window: int = Field(
-        default=1000, ge=10, description="number of recent packets that the share is taken of"
+        default=1000, ge=10, description="number of recent packets of a topic that the share is taken of"
     )
     probe_after_s: float = Field(default=30.0, gt=0, description="time after which one batch is tried again")
 

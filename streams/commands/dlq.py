@@ -13,6 +13,7 @@ from heapq import nlargest
 from pathlib import Path
 from typing import Annotated
 from urllib.error import HTTPError
+from urllib.parse import urlencode
 from urllib.request import Request, urlopen
 
 import typer
@@ -205,18 +206,27 @@ def probe(
             "Address of a worker's metrics; may be given again; else CEMP_METRICS__HOST and __PORT.",
         ),
     ] = None,
+    topic: Annotated[
+        str | None, typer.Option(help="Only the breaker of this topic; else of every one that is held.")
+    ] = None,
 ) -> None:
     """Let one batch through an open breaker now: a worker that stopped on dead letters tries again."""
     address = read_settings().metrics
+    query = "" if topic is None else f"?{urlencode({'topic': topic})}"
     n_failed = 0
     for place in worker or [f"{address.host}:{address.port}"]:
         try:
-            with urlopen(Request(f"http://{place}/breaker/probe", method="POST"), timeout=10) as answer:
+            with urlopen(
+                Request(f"http://{place}/breaker/probe{query}", method="POST"), timeout=10
+            ) as answer:
                 typer.echo(f"{place}: {answer.read().decode().strip()}")
         except HTTPError as error:
             n_failed += 1
-            why = "it allows none; start it with CEMP_METRICS__ALLOW_PROBE=true" if error.code == 404 else ""
-            typer.echo(f"{place}: {why or f'{error.code} {error.reason}'}", err=True)
+            why = {
+                404: "it allows none; start it with CEMP_METRICS__ALLOW_PROBE=true",
+                400: f"it does not read {topic}",
+            }.get(error.code)
+            typer.echo(f"{place}: {shown(why or f'{error.code} {error.reason}')}", err=True)
         except OSError as error:  # a URLError holds the reason
             n_failed += 1
             typer.echo(f"{place}: {getattr(error, 'reason', error)}", err=True)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from http import HTTPStatus
 from socketserver import ThreadingMixIn
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry, make_wsgi_app
@@ -71,7 +71,8 @@ class HealthServer:
     is_live, is_ready
         Return None, or what is wrong (answered with 503).
     on_probe
-        Called when an operator asks the breaker to probe; None where there is no breaker, or no one may.
+        Called with a topic when an operator asks its breaker to probe, or with None for every breaker; raises
+        `KeyError` for a topic that it does not know. None where there is no breaker, or no one may.
     port_setting
         What sets the port, for the message where it is taken.
 
@@ -89,7 +90,7 @@ class HealthServer:
         *,
         is_live: Check,
         is_ready: Check,
-        on_probe: Callable[[], None] | None,
+        on_probe: Callable[[str | None], None] | None,
         port_setting: str = "CEMP_METRICS__PORT",
     ) -> None:
         metrics = make_wsgi_app(registry)
@@ -107,7 +108,11 @@ class HealthServer:
             if path == "/breaker/probe" and method == "POST" and on_probe is not None:
                 if not _is_direct(environ.get("HTTP_HOST", ""), host):
                     return _plain(start, HTTPStatus.FORBIDDEN, "ask by address: a name may be anyone's")
-                on_probe()
+                (topic,) = parse_qs(environ.get("QUERY_STRING", "")).get("topic", [None])[-1:]
+                try:
+                    on_probe(topic)
+                except KeyError:
+                    return _plain(start, HTTPStatus.BAD_REQUEST, "that topic is not read here")
                 return _plain(start, HTTPStatus.ACCEPTED, "the next batch is let through")
             return _plain(start, HTTPStatus.NOT_FOUND, "there are /metrics, /live and /ready")
 

@@ -163,7 +163,10 @@ class Metrics:
             registry=registry,
         )
         self.breaker_open = Gauge(
-            "cemp_breaker_open", "1 while too many dead letters hold consumption.", registry=registry
+            "cemp_breaker_open",
+            "1 while too many dead letters of a topic stop its consumption.",
+            ["topic"],
+            registry=registry,
         )
         self.credentials_refused = Gauge(
             "cemp_credentials_refused",

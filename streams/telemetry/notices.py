@@ -87,18 +87,19 @@ def shadow_failed(bundle: str, problem: str) -> None:
     _log(logging.ERROR, Event.SHADOW_FAILED, problem, bundle=bundle)
 
 
-def breaker_opened(share: float, probe_after_s: float) -> None:
-    """Too many dead letters: consumption is held."""
+def breaker_opened(topic: str, share: float, probe_after_s: float) -> None:
+    """Too many dead letters: consumption of a topic is held."""
     _log(
         logging.ERROR,
         Event.BREAKER_OPENED,
         f"over {100 * share:.0f} % of recent packets are dead letters; probing every {probe_after_s:g} s",
+        topic=topic,
     )
 
 
-def breaker_closed() -> None:
-    """Packets are good again."""
-    _log(logging.WARNING, Event.BREAKER_CLOSED, "packets are good again")
+def breaker_closed(topic: str) -> None:
+    """A topic's packets are good again."""
+    _log(logging.WARNING, Event.BREAKER_CLOSED, "packets are good again", topic=topic)
 
 
 def partitions_changed(lost: Iterable[tuple[str, int]], gained: Iterable[tuple[str, int]]) -> None:

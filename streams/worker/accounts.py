@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,7 @@ from cempstream.streams.kafka.messages import PacketOrigin
 from cempstream.streams.settings import TopicSettings
 from cempstream.streams.telemetry import notices
 from cempstream.streams.telemetry.metrics import Metrics
-from cempstream.streams.worker.breaker import Breaker
+from cempstream.streams.worker.breaker import Breakers
 
 
 @dataclass(slots=True)
@@ -30,16 +31,18 @@ class Accounts:
 
     Parameters
     ----------
-    breaker
-        Told of every batch; its opening and closing are logged here.
+    breakers
+        Told of every packet; their opening and closing are logged here.
     topics
         Names under which alerts are counted.
     """
 
-    def __init__(self, metrics: Metrics, breaker: Breaker, topics: TopicSettings) -> None:
+    def __init__(self, metrics: Metrics, breakers: Breakers, topics: TopicSettings) -> None:
         self.tally = Tally()
         self._metrics = metrics
-        self._breaker = breaker
+        self._breakers = breakers
+        for topic in breakers.topics:
+            metrics.breaker_open.labels(topic).set(0)
         self._topics = topics
 
     def count_batch(self, reason: str, queue_wait_s: Sequence[float]) -> None:
@@ -52,32 +55,35 @@ class Accounts:
         """Book a batch whose outcomes are delivered; entry i of the origins is outcome i's."""
         metrics, topics = self._metrics, self._topics
         metrics.count_outcomes(outcomes)
-        n_dead = n_alerts = n_archival = 0
+        n_alerts = n_archival = 0
+        dead: Counter[str] = Counter()
         for outcome, origin in zip(outcomes, origins, strict=True):
             if isinstance(outcome, Classification):
                 metrics.observe_latency(outcome, origin.tense, delivered_at)
                 n_alerts += outcome.decision.is_candidate
                 n_archival += outcome.decision.is_candidate and origin.tense == "archival"
             else:
-                n_dead += 1
+                dead[origin.topic] += 1
                 notices.dead_letter(outcome, origin.topic, origin.partition, origin.offset)
         for topic in (topics.alerts, topics.alerts_json):
             metrics.alerts.labels(topic).inc(n_alerts - n_archival)
         metrics.alerts.labels(topics.alerts_archival).inc(n_archival)
-        self.tally.n_scored += len(outcomes) - n_dead
-        self.tally.n_dead_letters += n_dead
+        self.tally.n_scored += len(outcomes) - dead.total()
+        self.tally.n_dead_letters += dead.total()
         self.tally.n_alerts += n_alerts
         self.tally.last_spectrum_at = delivered_at
-        self._judge(len(outcomes), n_dead)
+        for topic, n_packets in Counter(origin.topic for origin in origins).items():
+            self._judge(topic, n_packets, dead[topic])
 
-    def _judge(self, n_packets: int, n_dead: int) -> None:
-        """Tell the breaker, and log it when it opens or closes."""
-        breaker, was_open = self._breaker, self._breaker.is_open
+    def _judge(self, topic: str, n_packets: int, n_dead: int) -> None:
+        """Tell a topic's breaker, and log it when it opens or closes."""
+        breaker = self._breakers[topic]
+        was_open = breaker.is_open
         breaker.record(n_packets, n_dead, time.monotonic())
         if breaker.is_open == was_open:
             return
-        self._metrics.breaker_open.set(breaker.is_open)
+        self._metrics.breaker_open.labels(topic).set(breaker.is_open)
         if breaker.is_open:
-            notices.breaker_opened(breaker.share, breaker.probe_after_s)
+            notices.breaker_opened(topic, breaker.share, breaker.probe_after_s)
         else:
-            notices.breaker_closed()
+            notices.breaker_closed(topic)

@@ -7,16 +7,18 @@ infrastructure error the process ends with a non-zero status and its supervisor 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from confluent_kafka import KafkaError
 from faust.types import EventT
 
 from cempstream.processors.outcome import Outcome
-from cempstream.streams.kafka.credentials import CredentialsWatch
+from cempstream.streams.kafka.credentials import CredentialsRefused, CredentialsRenewed, CredentialsWatch
 from cempstream.streams.kafka.dead_letters import without_packet
 from cempstream.streams.kafka.messages import OutMessage, PacketOrigin
 from cempstream.streams.kafka.outputs import MessageWriter, refuse_unknown_tenses
@@ -27,6 +29,7 @@ from cempstream.streams.telemetry import notices
 from cempstream.streams.telemetry.watchdog import Watchdog
 from cempstream.streams.worker.accounts import Accounts
 from cempstream.streams.worker.batches import EventBatch, EventBatches
+from cempstream.streams.worker.faust_transport import Consumer
 from cempstream.streams.worker.heart import Heart
 from cempstream.streams.worker.progress import Progress
 from cempstream.streams.worker.shadow import Shadow
@@ -67,42 +70,75 @@ class Agent:
     shadow: Shadow | None
     bundles: tuple[str, ...]
     _slots: asyncio.Semaphore = field(init=False)
-    _is_publishing: bool = field(default=False, init=False)
+    _watches: list[asyncio.Task[None]] = field(default_factory=list, init=False)
+    _n_running: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(self.settings.concurrent)
 
-    async def run(self, stream: Any) -> None:
-        """Consume until the app stops."""
+    async def run(self, topic: str, stream: Any) -> None:
+        """Consume a topic until the app stops; topics are read at the same time, each by itself."""
         batches = EventBatches(
             stream,
             size=self.settings.size,
             within_s=self.settings.within_s,
             max_in_flight=self.settings.max_in_flight,
         )
-        # Before the first packet: Faust's timers begin only after the first assignment.
-        alive = asyncio.create_task(self.watchdog.run(self.progress.stall_s))
-        async with self.publisher, batches as ready:
-            self._is_publishing = True
-            if self.shadow is not None:
-                self.shadow.start(asyncio.get_running_loop())
+        consumer: Consumer = stream.app.consumer
+        async with self._running(stream.app), batches as ready:
             try:
                 async for batch in ready:
-                    await self.progress.wait_while_held()
-                    handled = asyncio.ensure_future(self._handle(batch))
-                    batch.ack_when(handled)
-                    if self.progress.is_held:  # a probe: nothing more is let through until it is judged
-                        await asyncio.wait([handled])
+                    if not self.progress.is_topic_held(topic):
+                        consumer.release(topic)
+                        batch.ack_when(self._handle(batch))
+                        continue
+                    consumer.hold(topic, stream.channel.queue)
+                    ready.hold(batch)
+                    await self.progress.wait_while_held(topic)
+                    probe = asyncio.ensure_future(self._handle(batch))
+                    batch.ack_when(probe)
+                    await asyncio.wait([probe])  # nothing more is let through until it is judged
             except ModelBroken as error:  # the process ends, and its supervisor would not log why
                 notices.model_broken(str(error))
                 raise
-            finally:
-                alive.cancel()
-                if self.shadow is not None:
-                    self.shadow.stop()
-                self._is_publishing = False
-                tally = self.accounts.tally
-                notices.stopped(self.bundles, tally.n_scored, tally.n_dead_letters, tally.n_alerts)
+
+    @asynccontextmanager
+    async def _running(self, app: Any) -> AsyncIterator[None]:
+        """Have all that the topics share running while at least one of them is consumed."""
+        self._n_running += 1
+        try:
+            if self._n_running == 1:
+                self._start(app)
+            yield
+        finally:
+            self._n_running -= 1
+            if self._n_running == 0:
+                await self._stop()
+
+    def _start(self, app: Any) -> None:
+        # Before the first packet: Faust's timers begin only after the first assignment.
+        watches = self.watchdog.run(self.progress.stall_s), self._watch_credentials(app)
+        self._watches = [asyncio.create_task(watch) for watch in watches]
+        self.publisher.start()
+        if self.shadow is not None:
+            self.shadow.start(asyncio.get_running_loop())
+
+    async def _stop(self) -> None:
+        for watch in self._watches:
+            watch.cancel()
+        if self.shadow is not None:
+            self.shadow.stop()
+        tally = self.accounts.tally
+        notices.stopped(self.bundles, tally.n_scored, tally.n_dead_letters, tally.n_alerts)
+        await self.publisher.stop()
+
+    async def _watch_credentials(self, app: Any) -> None:
+        consumer: Consumer = app.consumer
+        try:
+            await self.credentials.watch(lambda: self.heart.is_heard and consumer.is_connected())
+        except (CredentialsRefused, CredentialsRenewed) as ended:
+            notices.credentials_ended(str(ended))
+            await app.crash(ended)
 
     async def _handle(self, batch: EventBatch) -> None:
         """Classify a batch, off the event loop, and return when its messages are delivered.
@@ -135,9 +171,10 @@ class Agent:
         """
         letters = [message for message in processed.messages if message.topic == self.writer.topics.dlq]
         others = [message for message in processed.messages if message.topic != self.writer.topics.dlq]
-        await self.publisher.publish(others, self.progress.move)
+        move = partial(self.progress.move, processed.origins[0].topic)  # a batch is of one topic
+        await self.publisher.publish(others, move)
         try:
-            await self.publisher.publish(letters, self.progress.move)
+            await self.publisher.publish(letters, move)
         except DeliveryFailed as failed:
             if failed.error.code() != KafkaError.MSG_SIZE_TOO_LARGE:
                 raise
@@ -147,7 +184,7 @@ class Agent:
 
     async def beat(self) -> None:
         """Send a heartbeat, once the publisher runs."""
-        if self._is_publishing:
+        if self._n_running:
             await self.heart.beat(self.progress.pulse, self.accounts.tally)
 
 

@@ -12,7 +12,7 @@ it overlooks a gap of one. So this module acknowledges events in the order in wh
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -106,6 +106,7 @@ class EventBatches:
         self._arrived: deque[tuple[float, EventT[bytes]]] = deque()
         self._in_flight: deque[EventBatch] = deque()
         self._settled: set[EventBatch] = set()
+        self._held: EventBatch | None = None
         self._deliveries: dict[EventBatch, asyncio.Future[None]] = {}
         self._failure: BaseException | None = None
         self._is_draining = False
@@ -138,6 +139,15 @@ class EventBatches:
         if isinstance(error, Exception):
             # Faust would restart the agent on the same stream, which yields nothing more.
             await self._stream.app.crash(error)
+
+    def hold(self, batch: EventBatch) -> None:
+        """Expect no delivery of a batch for a while: neither a rebalance nor the end waits for it.
+
+        One event more than may wait here is taken: whoever hands them out may wait for room, and goes on.
+        """
+        self._held = batch
+        self._has_room.set()
+        self._acknowledged.set()  # whoever waits looks again
 
     async def __aiter__(self) -> AsyncIterator[EventBatch]:
         while (batch := await self._next()) is not None:
@@ -207,6 +217,7 @@ class EventBatches:
     def _settle_when(self, batch: EventBatch, delivery: Awaitable[None]) -> None:
         future = asyncio.ensure_future(delivery)
         self._deliveries[batch] = future
+        self._held = None
 
         def on_end(ended: asyncio.Future[None]) -> None:
             del self._deliveries[batch]
@@ -243,20 +254,26 @@ class EventBatches:
         """Finish the batches in flight; Faust calls it before it stops the agents."""
         self._is_draining = True
         self._changed.set()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._drain_timeout_s):
-                await self._is_closed.wait()
+        await self._wait_until(lambda: [*self._in_flight] == [self._held])
 
     async def _let_go(self, *_: Any, **__: Any) -> None:
         """Finish and commit the batches in flight; Faust calls it before partitions move."""
         self._arrived.clear()
         self._has_room.set()
+        await self._wait_until(lambda: self._failure is not None or not self._is_busy())
+        await commit_all(self._stream.app.consumer)
+
+    def _is_busy(self) -> bool:
+        """Whether a batch is in flight that is not held."""
+        return any(batch is not self._held for batch in self._in_flight)
+
+    async def _wait_until(self, is_done: Callable[[], bool]) -> None:
+        """Wait until this is true, looked at after every acknowledgement, or the iteration has ended."""
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain_timeout_s):
-                while self._in_flight and self._failure is None and not self._is_closed.is_set():
+                while not (self._is_closed.is_set() or is_done()):
                     self._acknowledged.clear()
                     await self._acknowledged.wait()
-        await commit_all(self._stream.app.consumer)
 
 
 def _now_s() -> float:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 
 
 class Breaker:
-    """Watch the share of dead letters among the last packets.
+    """Watch the share of dead letters among the last packets of a topic.
 
-    While it is open the worker stays up, is not ready and takes nothing, until a probe (one batch after
+    While it is open the worker stays up and takes nothing from that topic, until a probe (one batch after
     ``probe_after_s``, or by command) is mostly good.
 
     Parameters
@@ -66,3 +67,37 @@ class Breaker:
         self._recent.clear()
         self._n_bad = 0
         self._opened_at_s = None
+
+
+class Breakers:
+    """The breaker of each topic that a worker reads: one survey's rubbish does not stop another's spectra.
+
+    Parameters
+    ----------
+    topics
+        What the worker reads.
+    share, window, probe_after_s
+        Of each, see `Breaker`.
+    """
+
+    def __init__(self, topics: Sequence[str], share: float, window: int, probe_after_s: float) -> None:
+        self._of_topic = {topic: Breaker(share, window, probe_after_s) for topic in topics}
+
+    def __getitem__(self, topic: str) -> Breaker:
+        return self._of_topic[topic]
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What the worker reads."""
+        return tuple(self._of_topic)
+
+    def probe_now(self, topic: str | None = None) -> None:
+        """Let the next batch of a topic through at once, or of every topic that is held.
+
+        Raises
+        ------
+        KeyError
+            The worker does not read this topic.
+        """
+        for breaker in self._of_topic.values() if topic is None else [self._of_topic[topic]]:
+            breaker.probe_now()

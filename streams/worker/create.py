@@ -8,13 +8,13 @@ import io
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
 from cempstream.schemas.results import code_provenance
-from cempstream.streams.kafka.credentials import CredentialsRefused, CredentialsRenewed, CredentialsWatch
+from cempstream.streams.kafka.credentials import CredentialsWatch
 from cempstream.streams.kafka.gaps import Gap
 from cempstream.streams.kafka.outputs import MessageWriter
 from cempstream.streams.kafka.publisher import Publisher
@@ -28,9 +28,8 @@ from cempstream.streams.telemetry.metrics import Metrics
 from cempstream.streams.telemetry.watchdog import Watchdog, dump_stacks, end_at_once, say_unblocked
 from cempstream.streams.worker.accounts import Accounts
 from cempstream.streams.worker.agent import Agent
-from cempstream.streams.worker.breaker import Breaker
+from cempstream.streams.worker.breaker import Breakers
 from cempstream.streams.worker.faust_app import App, broker_credentials, new_app, raw_topic
-from cempstream.streams.worker.faust_transport import Consumer
 from cempstream.streams.worker.heap import keep_freed_memory
 from cempstream.streams.worker.heart import Heart
 from cempstream.streams.worker.kept import KeptTimes
@@ -56,10 +55,8 @@ def create_app(settings: Settings) -> App:
         commit_interval_s=kafka.commit_interval_s,
         max_fetch_bytes=kafka.fetch_max_bytes,
         broker_credentials=broker_credentials(kafka),
-        broker_request_timeout=kafka.request_timeout_s,
         consumer_metadata_max_age_ms=round(kafka.metadata_max_age_s * 1000),
     )
-    source = raw_topic(app, *settings.topics.spectra)
 
     @cache  # one agent: made by the app's preparation, before Faust runs anything below
     def agent() -> Agent:
@@ -72,21 +69,15 @@ def create_app(settings: Settings) -> App:
 
     app.on_gap = on_gap
 
-    @app.agent(source, name="classify")
-    async def classify(stream: Any) -> None:
-        watching = asyncio.create_task(watch_credentials())
-        try:
-            await agent().run(stream)
-        finally:
-            watching.cancel()
+    def read(topic: str) -> None:
+        """Read a topic by itself: while one is held, the others go on."""
 
-    async def watch_credentials() -> None:
-        heart, consumer = agent().heart, cast(Consumer, app.consumer)
-        try:
-            await agent().credentials.watch(lambda: heart.is_heard and consumer.is_connected())
-        except (CredentialsRefused, CredentialsRenewed) as ended:
-            notices.credentials_ended(str(ended))
-            await app.crash(ended)
+        @app.agent(raw_topic(app, topic), name=f"classify {topic}")
+        async def classify(stream: Any) -> None:
+            await agent().run(topic, stream)
+
+    for topic in settings.topics.spectra:
+        read(topic)
 
     @app.timer(interval=WATCH_INTERVAL_S)  # type: ignore[untyped-decorator] # faust's has no type
     async def watch() -> None:
@@ -119,17 +110,16 @@ def start_agent(settings: Settings) -> Agent:
         kafka.bootstrap,
         max_message_bytes=settings.limits.max_message_bytes,
         delivery_timeout_s=DELIVERY_TIMEOUT_S,
-        client_config={
-            **kafka.client_config(),
-            "socket.timeout.ms": round(kafka.request_timeout_s * 1000),
-        },
+        client_config=kafka.client_config(),
         on_retries=metrics.retries.labels("publish").inc,
     )
     shadow = None if settings.models.shadow is None else Shadow(settings, publisher, metrics)
     bundles = tuple(_describe(pipeline, metrics, provider))
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0, **kafka.client_config()})
-    breaker = Breaker(settings.breaker.share, settings.breaker.window, settings.breaker.probe_after_s)
-    progress = Progress(LagMeter(admin), KeptTimes(admin, kafka), breaker, metrics)
+    breakers = Breakers(
+        topics.spectra, settings.breaker.share, settings.breaker.window, settings.breaker.probe_after_s
+    )
+    progress = Progress(LagMeter(admin), KeptTimes(admin, kafka), breakers, metrics)
     watchdog = Watchdog(progress.is_live)
     heart = Heart(
         publisher,
@@ -147,7 +137,7 @@ def start_agent(settings: Settings) -> Agent:
         settings.metrics.port,
         is_live=watchdog.is_live,
         is_ready=lambda: credentials.is_accepted() or progress.is_ready(),
-        on_probe=breaker.probe_now if settings.metrics.allow_probe else None,
+        on_probe=breakers.probe_now if settings.metrics.allow_probe else None,
     )
     health.start()
     notices.started(bundles, provider, f"{health.address}/metrics", shadow.bundle if shadow else None)
@@ -163,7 +153,7 @@ def start_agent(settings: Settings) -> Agent:
         pipeline=pipeline,
         writer=MessageWriter(topics, settings.limits),
         publisher=publisher,
-        accounts=Accounts(metrics, breaker, topics),
+        accounts=Accounts(metrics, breakers, topics),
         progress=progress,
         heart=heart,
         watchdog=watchdog,

@@ -5,11 +5,13 @@ Each method fixes one fault of faust-streaming 0.15.3 and says what it cost, mea
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 
 from aiokafka.client import ConnectionGroup  # type: ignore[import-untyped] # published without types
 from aiokafka.errors import (  # type: ignore[import-untyped] # published without types
+    IllegalStateError,
     KafkaError,
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
@@ -64,7 +66,56 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
 
 
 class Consumer(aiokafka.Consumer):
-    """Passes fetched messages to the streams, and commits."""
+    """Passes fetched messages to the streams, and commits.
+
+    A stream that takes nothing for a while must not keep messages from the others. Faust would wait until a
+    full queue has room, with everything that it fetched in the same answer in hand. So what a stream that is
+    held has no room for is left out, to be fetched again.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._held: dict[str, Any] = {}
+        self._left_out: dict[TP, int] = {}
+        self._without_room: set[TP] = set()
+
+    def hold(self, topic: str, queue: Any) -> None:
+        """Leave out what does not fit into the queue of a topic's stream, which takes nothing for a while."""
+        self._held[topic] = queue
+
+    def release(self, topic: str) -> None:
+        """Wait again for room in the queue of a topic's stream."""
+        self._held.pop(topic, None)
+
+    def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:
+        """Yield what is fetched, round the topics; where there are several, without what has no room."""
+        fetched = super().getmany(timeout)
+        return fetched if len(self.app.agents) < 2 else self._leave_out(fetched)
+
+    async def _leave_out(self, fetched: AsyncIterator[tuple[TP, Any]]) -> AsyncIterator[tuple[TP, Any]]:
+        async for tp, message in fetched:
+            if tp in self._left_out:
+                continue
+            queue = self._held.get(tp.topic)
+            if queue is not None and queue.qsize() >= queue.pressure_high_size:
+                full = TP(*tp)  # the fetched name is aiokafka's, which equals Faust's and is none
+                self._left_out[full] = message.offset
+                self._without_room.add(full)
+                self.on_buffer_full(full)
+                continue
+            yield tp, message
+
+    async def _make_good(self) -> None:
+        """Go back to what was left out, and fetch it as soon as there is room."""
+        if self._left_out:
+            left_out, self._left_out = self._left_out, {}
+            with suppress(IllegalStateError):  # they move: whoever has them next begins at what is committed
+                await self.seek_wait(left_out)
+        for tp in [*self._without_room]:
+            queue = self._held.get(tp.topic)
+            if queue is None or queue.qsize() <= queue.pressure_drop_size:
+                self._without_room.remove(tp)
+                self.on_buffer_drop(tp)
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -92,8 +143,10 @@ class Consumer(aiokafka.Consumer):
         When every partition's buffer is full Faust sleeps for a second: with 60 ms per batch of 64
         (1,066/s) a buffer of 512 messages gave 664/s, one of 256 gave 510/s.
         """
+        await self._make_good()
         while self._buffered_partitions and not self._active_partitions and not self.should_stop:
             await asyncio.sleep(_FULL_BUFFER_RETRY_S)
+            await self._make_good()
         return await super()._wait_next_records(timeout)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
@@ -154,6 +207,8 @@ class Consumer(aiokafka.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commit before partitions move; Faust loses what was acknowledged since the last commit."""
         await commit_all(self)
+        self._left_out.clear()  # Faust begins every partition at what is committed
+        self._without_room.clear()
         await super().on_partitions_revoked(revoked)
 
     async def on_stop(self) -> None:

@@ -132,7 +132,7 @@ class WorkerProcess:
         raise AssertionError(f"not ready after {timeout_s} s: {self.get('/ready')} {self.process.log_tail()}")
 
     def metric(self, name: str) -> float:
-        """Sum a metric over its labels."""
+        """Sum a metric over its labels, or return that with the labels that the name has."""
         lines = [line for line in self.get("/metrics")[1].splitlines() if line.startswith(name)]
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line[len(name)] in " {")
 
@@ -168,14 +168,9 @@ def headers(message: Message) -> dict[str, str]:
 
 
 def send(
-    bootstrap: str,
-    topic: str,
-    packets: Iterable[bytes],
-    header: Mapping[str, bytes] | None = None,
-    *,
-    timestamp_ms: int = 0,
+    bootstrap: str, topic: str, packets: Iterable[bytes], header: Mapping[str, bytes] | None = None
 ) -> int:
-    """Publish packets and wait until the broker has them all; at time 0 each has that of its sending."""
+    """Publish packets and wait until the broker has them all."""
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
@@ -197,9 +192,7 @@ def send(
     for packet in packets:
         while True:
             try:
-                producer.produce(
-                    topic, packet, headers=dict(header or {}), timestamp=timestamp_ms, on_delivery=report
-                )
+                producer.produce(topic, packet, headers=dict(header or {}), on_delivery=report)
                 break
             except BufferError:
                 producer.poll(0.05)

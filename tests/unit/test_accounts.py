@@ -14,7 +14,7 @@ from cempstream.streams.kafka.messages import PacketOrigin
 from cempstream.streams.settings import TopicSettings
 from cempstream.streams.telemetry.metrics import Metrics
 from cempstream.streams.worker.accounts import Accounts
-from cempstream.streams.worker.breaker import Breaker
+from cempstream.streams.worker.breaker import Breakers
 from tests.support.fakes import classification, make_spectrum
 
 TOPICS = TopicSettings()
@@ -23,8 +23,11 @@ POLICY = Policy("1", 3e-4, 0.5)
 JUNK = Rejected(b"", Reason.TRUNCATED, "it ends early")
 
 
-def origin(tense: str = "current") -> PacketOrigin:
-    return PacketOrigin("lamost.spectra.v1", 0, 7, 0, None, (("tense", tense.encode()),))
+LAMOST, DESI = "lamost.spectra.v1", "desi.spectra.v1"
+
+
+def origin(tense: str = "current", topic: str = LAMOST) -> PacketOrigin:
+    return PacketOrigin(topic, 0, 7, 0, None, (("tense", tense.encode()),))
 
 
 def star(p_cemp: float) -> Outcome:
@@ -37,8 +40,13 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def accounts(metrics: Metrics) -> Accounts:
-    return Accounts(metrics, Breaker(share=0.5, window=10, probe_after_s=30.0), TOPICS)
+def breakers() -> Breakers:
+    return Breakers([LAMOST, DESI], share=0.5, window=10, probe_after_s=30.0)
+
+
+@pytest.fixture
+def accounts(metrics: Metrics, breakers: Breakers) -> Accounts:
+    return Accounts(metrics, breakers, TOPICS)
 
 
 def test_the_tally_counts_each_packet_once(accounts: Accounts) -> None:
@@ -65,8 +73,9 @@ def test_the_breaker_opens_and_closes_with_one_line_each(
     accounts: Accounts, metrics: Metrics, caplog: pytest.LogCaptureFixture
 ) -> None:
     def opened() -> float | None:
-        return metrics.registry.get_sample_value("cemp_breaker_open")
+        return metrics.registry.get_sample_value("cemp_breaker_open", {"topic": LAMOST})
 
+    assert opened() == 0
     with caplog.at_level(logging.WARNING):
         accounts.book([JUNK] * 10, [origin()] * 10, NOW)
         assert opened() == 1
@@ -74,3 +83,18 @@ def test_the_breaker_opens_and_closes_with_one_line_each(
         assert opened() == 0
     events = [getattr(record, "event", "") for record in caplog.records]
     assert [event for event in events if event.startswith("breaker")] == ["breaker_opened", "breaker_closed"]
+
+
+def test_each_topics_packets_are_judged_by_themselves(
+    accounts: Accounts, metrics: Metrics, breakers: Breakers, caplog: pytest.LogCaptureFixture
+) -> None:
+    origins = [origin(), origin(topic=DESI)] * 10
+    with caplog.at_level(logging.WARNING):
+        accounts.book([JUNK, star(0.001)] * 10, origins, NOW)
+    assert breakers[LAMOST].is_open
+    assert not breakers[DESI].is_open
+    opened = [record for record in caplog.records if getattr(record, "event", "") == "breaker_opened"]
+    assert [getattr(record, "topic", None) for record in opened] == [LAMOST]
+    value = metrics.registry.get_sample_value
+    assert [value("cemp_breaker_open", {"topic": topic}) for topic in (LAMOST, DESI)] == [1, 0]
+    assert (accounts.tally.n_scored, accounts.tally.n_dead_letters) == (10, 10)

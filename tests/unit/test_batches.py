@@ -299,3 +299,71 @@ async def test_the_iteration_ends_with_the_stream(stream: MemoryStream) -> None:
     stream.queue.put_nowait(None)
     async with batches(stream, within_s=60) as ready:
         assert [values(batch) for batch in await take(ready, 5)] == ["a"]
+
+
+@virtual_time
+async def test_a_batch_that_is_held_makes_room_for_one_event_more(stream: MemoryStream) -> None:
+    stream.put(*"abcdefghijklmnop")
+    async with batches(stream, size=2) as ready:
+        await asyncio.sleep(0.01)
+        n_left = stream.queue.qsize()
+        assert n_left == 16 - 4
+        async for batch in ready:
+            await asyncio.sleep(0.01)
+            n_left = stream.queue.qsize()
+            await asyncio.sleep(0.01)
+            assert stream.queue.qsize() == n_left > 2, "no more than two batches wait here"
+            for n_more in (1, 2):
+                ready.hold(batch)
+                await asyncio.sleep(0.01)
+                assert stream.queue.qsize() == n_left - n_more
+            batch.ack()
+            break
+        taken = await take(ready, 7)
+    assert values(batch) + "".join(map(values, taken)) == "abcdefghijklmnop"
+
+
+@pytest.mark.parametrize("signal", ["on_partitions_revoked", "on_before_shutdown"])
+def test_a_batch_that_is_held_is_not_waited_for_but_those_before_it_are(
+    stream: MemoryStream, signal: str
+) -> None:
+    @virtual_time
+    async def hold_the_second() -> None:
+        stream.put(*"abcd")
+        deliveries = [asyncio.sleep(0.05)]
+        async with batches(stream, size=2, drain_timeout_s=5.0) as ready:
+            async for batch in ready:
+                if not deliveries:
+                    break
+                batch.ack_when(deliveries.pop())
+            ready.hold(batch)
+            began_s = now_s()
+            await getattr(stream.app, signal).send()
+            assert stream.acknowledged == [b"a", b"b"]
+            assert now_s() - began_s == pytest.approx(0.05)
+
+    hold_the_second()
+
+
+@virtual_time
+async def test_the_probe_of_a_batch_that_was_held_is_waited_for(stream: MemoryStream) -> None:
+    stream.put(*"ab")
+    async with batches(stream, size=2, drain_timeout_s=5.0) as ready:
+        async for batch in ready:
+            ready.hold(batch)
+            batch.ack_when(asyncio.sleep(0.05))
+            break
+        await stream.app.on_partitions_revoked.send()
+        assert stream.acknowledged == [b"a", b"b"]
+
+
+@virtual_time
+async def test_whoever_waits_already_does_not_wait_for_what_is_held_since(stream: MemoryStream) -> None:
+    stream.put(*"ab")
+    async with batches(stream, size=2, drain_timeout_s=5.0) as ready:
+        async for batch in ready:
+            asyncio.get_running_loop().call_later(0.1, ready.hold, batch)
+            await stream.app.on_before_shutdown.send()
+            assert now_s() == pytest.approx(0.1)
+            batch.ack()
+            break

@@ -1,6 +1,8 @@
 """The breaker opens on a flood of dead letters, holds, probes, and closes on good packets."""
 
-from cempstream.streams.worker.breaker import Breaker
+import pytest
+
+from cempstream.streams.worker.breaker import Breaker, Breakers
 
 
 def test_stays_closed_at_its_share() -> None:
@@ -89,3 +91,31 @@ def test_a_bad_packet_is_forgotten_when_it_leaves_the_window() -> None:
     breaker.record(7, 0, 2.0)
     breaker.record(2, 2, 3.0)  # one of the second two has left
     assert breaker.is_open
+
+
+@pytest.fixture
+def breakers() -> Breakers:
+    """Return the breakers of three topics, of which two are open until 30 s."""
+    breakers = Breakers(["a", "b", "c"], share=0.2, window=10, probe_after_s=30.0)
+    for topic in "ab":
+        breakers[topic].record(10, 10, 0.0)
+    return breakers
+
+
+def test_each_topic_has_its_breaker(breakers: Breakers) -> None:
+    assert breakers.topics == ("a", "b", "c")
+    assert [breakers[topic].is_open for topic in breakers.topics] == [True, True, False]
+    assert [breakers[topic].wait_s(10.0) for topic in breakers.topics] == [20.0, 20.0, 0.0]
+
+
+def test_a_probe_is_of_one_topic_or_of_all(breakers: Breakers) -> None:
+    breakers.probe_now("a")
+    assert [breakers[topic].wait_s(10.0) for topic in "ab"] == [0.0, 20.0]
+    breakers.probe_now()
+    assert [breakers[topic].wait_s(10.0) for topic in "ab"] == [0.0, 0.0]
+    assert not breakers["c"].is_open
+
+
+def test_a_topic_that_is_not_read_has_none(breakers: Breakers) -> None:
+    with pytest.raises(KeyError):
+        breakers.probe_now("d")

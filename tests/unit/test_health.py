@@ -15,12 +15,15 @@ pytestmark = pytest.mark.timeout(60)
 
 
 class Probes:
-    """How often an operator asked."""
+    """For which topics an operator asked; None stands for all."""
 
-    n_asked = 0
+    def __init__(self) -> None:
+        self.asked: list[str | None] = []
 
-    def ask(self) -> None:
-        self.n_asked += 1
+    def ask(self, topic: str | None) -> None:
+        if topic not in (None, "lamost.spectra.v1", "a topic"):
+            raise KeyError(topic)
+        self.asked.append(topic)
 
 
 def server_of(probes: Probes | None, port: int = 0) -> HealthServer:
@@ -67,10 +70,18 @@ def test_a_probe_is_asked_for_by_address(server: HealthServer, probes: Probes) -
     assert ask(server, "/breaker/probe", "POST", Host="evil.example:9464") == 403
     assert ask(server, "/breaker/probe", "POST", Host="") == 403
     assert ask(server, "/breaker/probe") == 404
-    assert probes.n_asked == 0
+    assert probes.asked == []
     for host in ("127.0.0.1:9464", "localhost", "[::1]:9464", socket.gethostname()):
         assert ask(server, "/breaker/probe", "POST", Host=host) == 202
-    assert probes.n_asked == 4
+    assert probes.asked == [None] * 4
+
+
+def test_a_probe_may_be_of_one_topic(server: HealthServer, probes: Probes) -> None:
+    assert ask(server, "/breaker/probe?topic=lamost.spectra.v1", "POST") == 202
+    assert ask(server, "/breaker/probe?topic=a%20topic", "POST") == 202
+    assert ask(server, "/breaker/probe?topic=desi.spectra.v1", "POST") == 400
+    assert ask(server, "/breaker/probe?topic=", "POST") == 202
+    assert probes.asked == ["lamost.spectra.v1", "a topic", None]
 
 
 def test_where_no_one_may_probe_there_is_no_such_page() -> None:

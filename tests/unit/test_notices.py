@@ -39,8 +39,8 @@ EVERY: dict[notices.Event, Callable[[], None]] = {
     ),
     notices.Event.MODEL_BROKEN: lambda: notices.model_broken("mid fails on its reference spectrum"),
     notices.Event.SHADOW_FAILED: lambda: notices.shadow_failed("mid-1.2.0", "its scores are not delivered"),
-    notices.Event.BREAKER_OPENED: lambda: notices.breaker_opened(0.2, 30.0),
-    notices.Event.BREAKER_CLOSED: notices.breaker_closed,
+    notices.Event.BREAKER_OPENED: lambda: notices.breaker_opened("a", 0.2, 30.0),
+    notices.Event.BREAKER_CLOSED: lambda: notices.breaker_closed("a"),
     notices.Event.PARTITIONS_CHANGED: lambda: notices.partitions_changed([("t", 1), ("t", 0)], []),
     notices.Event.PARTITIONS_UNREAD: lambda: notices.partitions_unread([("t", 1), ("t", 0)]),
     notices.Event.OFFSETS_SKIPPED: lambda: notices.offsets_skipped(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 
@@ -14,28 +15,34 @@ from cempstream.streams.kafka.messages import PacketOrigin
 from cempstream.streams.kafka.places import Place
 from cempstream.streams.telemetry.metrics import Metrics
 from cempstream.streams.worker import progress as module
-from cempstream.streams.worker.breaker import Breaker
+from cempstream.streams.worker.breaker import Breakers
 from cempstream.streams.worker.heart import Pulse
 from cempstream.streams.worker.lag import LagMeter
 from cempstream.streams.worker.progress import Progress
 
 PARTITION = TP("spectra", 0)
+OTHER = TP("other.spectra", 0)
 
 
 class Consumer:
-    """As much of Faust's consumer as the watch asks."""
+    """As much of Faust's consumer as the watch asks: what is committed and where it ends, by partition."""
 
     unacked: frozenset[object] = frozenset()
 
-    def __init__(self, committed: int | None = None, fetched: int | None = None) -> None:
+    def __init__(self, committed: int | None = None, fetched: int | None = None, **others: int) -> None:
         self._committed_offset = {} if committed is None else {PARTITION: committed}
-        self._fetched = fetched
+        self._fetched = {PARTITION: fetched}
+        if others:
+            self._committed_offset[OTHER], self._fetched[OTHER] = others["committed_other"], others["other"]
 
     def assignment(self) -> set[TP]:
         return set(self._committed_offset)
 
     def highwater(self, tp: TP) -> int | None:
-        return self._fetched
+        return self._fetched[tp]
+
+
+BOTH = {"committed": 4, "fetched": 9, "committed_other": 4, "other": 7}
 
 
 class Kept:
@@ -45,26 +52,26 @@ class Kept:
         return datetime.fromtimestamp(1000, UTC)
 
 
-def delivered() -> PacketOrigin:
+def delivered(partition: TP = PARTITION) -> PacketOrigin:
     """Return a packet of the partition, sent now."""
-    return PacketOrigin(PARTITION.topic, PARTITION.partition, 9, round(time.time() * 1000), None, ())
+    return PacketOrigin(partition.topic, partition.partition, 9, round(time.time() * 1000), None, ())
 
 
 @pytest.fixture
-def breaker() -> Breaker:
-    return Breaker(share=0.2, window=10, probe_after_s=30.0)
+def breakers() -> Breakers:
+    return Breakers([PARTITION.topic, OTHER.topic], share=0.2, window=10, probe_after_s=30.0)
 
 
 @pytest.fixture
-def progress(breaker: Breaker, monkeypatch: pytest.MonkeyPatch) -> Progress:
+def progress(breakers: Breakers, monkeypatch: pytest.MonkeyPatch) -> Progress:
     """Return the progress of a worker that counts as stalled at once."""
     monkeypatch.setattr(module, "STALL_S", -1.0)
     admin = AdminClient({"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
-    return Progress(LagMeter(admin), Kept(), breaker, Metrics())  # type: ignore[arg-type] # what it asks
+    return Progress(LagMeter(admin), Kept(), breakers, Metrics())  # type: ignore[arg-type] # what it asks
 
 
-def open_breaker(breaker: Breaker) -> None:
-    breaker.record(10, 10, time.monotonic())
+def open_breaker(breakers: Breakers, topic: str = PARTITION.topic) -> None:
+    breakers[topic].record(10, 10, time.monotonic())
 
 
 def test_a_worker_without_partitions_is_starting_and_not_ready(progress: Progress) -> None:
@@ -79,7 +86,7 @@ def test_messages_that_wait_and_are_not_taken_are_a_stall(progress: Progress) ->
     assert progress.is_ready() is None
     assert progress.pulse.state == "running"
     assert progress.pulse.lag_messages == 5
-    assert str(progress.is_live()).startswith("messages wait and none was taken for")
+    assert str(progress.is_live()).startswith("messages wait in spectra and none was taken for")
 
 
 def test_nothing_that_waits_is_no_stall(progress: Progress) -> None:
@@ -89,19 +96,19 @@ def test_nothing_that_waits_is_no_stall(progress: Progress) -> None:
 
 def test_a_delivery_is_progress(progress: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STALL_S", 600.0)
-    progress._moved_at_s -= 700.0
+    progress._moved_at_s[PARTITION.topic] -= 700.0
     progress.watch(Consumer(committed=4, fetched=9))
     assert progress.is_live() is not None
     progress.deliver([delivered()])
     assert progress.is_live() is None
 
 
-def test_an_open_breaker_holds_on_purpose(progress: Progress, breaker: Breaker) -> None:
+def test_an_open_breaker_holds_on_purpose(progress: Progress, breakers: Breakers) -> None:
     progress.watch(Consumer(committed=4, fetched=9))
-    open_breaker(breaker)
+    open_breaker(breakers)
     assert progress.is_held
     assert progress.is_live() is None
-    assert progress.is_ready() == "the breaker is open: too many dead letters"
+    assert progress.is_ready() == "the breaker is open: too many dead letters of spectra"
     assert progress.pulse.state == "paused"
 
 
@@ -130,3 +137,57 @@ async def test_what_the_broker_has_deleted_was_sent_between_two_known_times(
     said = vars(record)
     assert (said.get("sent_after"), said.get("sent_before")) == sent
     assert said["last_offset"] - said["first_offset"] + 1 == 10
+
+
+def test_one_topic_that_is_held_leaves_the_worker_at_work(progress: Progress, breakers: Breakers) -> None:
+    progress.watch(Consumer(**BOTH))
+    open_breaker(breakers)
+    assert progress.held == [PARTITION.topic]
+    assert progress.is_topic_held(PARTITION.topic)
+    assert not progress.is_topic_held(OTHER.topic)
+    assert progress.is_ready() is None
+    assert (progress.pulse.state, progress.pulse.lag_messages) == ("running", 8)
+    assert str(progress.is_live()).startswith("messages wait in other.spectra and none was taken for")
+
+
+def test_with_all_its_topics_held_it_is_not_ready(progress: Progress, breakers: Breakers) -> None:
+    progress.watch(Consumer(**BOTH))
+    for topic in breakers.topics:
+        open_breaker(breakers, topic)
+    assert progress.is_ready() == "the breaker is open: too many dead letters of spectra, other.spectra"
+    assert progress.pulse.state == "paused"
+    assert progress.is_live() is None
+
+
+def test_a_topic_of_which_it_has_no_partition_keeps_it_from_nothing(
+    progress: Progress, breakers: Breakers
+) -> None:
+    progress.watch(Consumer(committed=4, fetched=9))
+    open_breaker(breakers, OTHER.topic)
+    assert progress.is_ready() is None
+    open_breaker(breakers)
+    assert progress.is_held
+
+
+def test_what_moves_in_one_topic_hides_no_stall_of_another(
+    progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STALL_S", 600.0)
+    for topic in (PARTITION.topic, OTHER.topic):
+        progress._moved_at_s[topic] -= 700.0
+    progress.watch(Consumer(**BOTH))
+    progress.deliver([delivered(OTHER)])
+    assert str(progress.is_live()).startswith("messages wait in spectra")
+    progress.move(PARTITION.topic)
+    assert progress.is_live() is None
+
+
+async def test_only_a_topic_that_is_held_waits(progress: Progress, breakers: Breakers) -> None:
+    open_breaker(breakers)
+    async with asyncio.timeout(10):
+        await progress.wait_while_held(OTHER.topic)
+        waiting = asyncio.create_task(progress.wait_while_held(PARTITION.topic))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        breakers.probe_now(PARTITION.topic)
+        await waiting
