@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Collection
 from typing import Any
 
+from aiokafka.errors import IllegalStateError  # type: ignore[import-untyped] # published without types
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
@@ -33,7 +34,7 @@ class LagMeter:
         try:
             async with asyncio.timeout(_TIMEOUT_S):
                 self._positions = {tp: await consumer.position(tp) for tp in partitions}
-        except TimeoutError:  # the thread that fetches does not answer
+        except (TimeoutError, IllegalStateError):  # the thread that fetches does not answer, or they move
             self._positions = {}
 
     def measure(self, consumer: Any) -> dict[TP, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import pytest
+from aiokafka.errors import IllegalStateError  # type: ignore[import-untyped] # published without types
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
@@ -71,3 +72,15 @@ async def test_the_end_of_a_transaction_is_no_message(monkeypatch: pytest.Monkey
     assert lag.measure(consumer) == {A: 0}
     consumer.unacked.add("a message in the models")
     assert lag.measure(consumer) == {A: 1}
+
+
+async def test_a_partition_that_moves_while_it_is_asked_for_ends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Moving(Consumer):
+        async def position(self, tp: TP) -> int:
+            raise IllegalStateError(f"Partition {tp} is not assigned")
+
+    lag = meter(monkeypatch, {A: Extent(0, 10)})
+    await lag.ask(Moving({A: 4}, {A: 10}, {}))
+    assert lag.measure(Consumer({A: 4}, {A: 10}, {})) == {A: 6}
