@@ -6,8 +6,10 @@ python -m tests.chaos.subscriber BOOTSTRAP TOPIC GROUP DIARY
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import random
+import signal
 import sys
 import time
 from pathlib import Path
@@ -24,6 +26,7 @@ QUICK_GROUP = {"session.timeout.ms": 6000, "heartbeat.interval.ms": 1000}
 
 def main(bootstrap: str, topic: str, group: str, diary: Path) -> None:
     """Read until killed or interrupted, slowly enough that alerts are in hand at every moment."""
+    faulthandler.register(signal.SIGUSR1)  # shows where it hangs
     shuffle = random.Random(diary.name).shuffle
     hand: list[Alert] = []
     with (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
 import sys
 import time
 import uuid
@@ -56,8 +57,7 @@ def test_twenty_rebalances_and_kills_lose_no_alert(kafka: KafkaBroker, table: Ta
                 victim.send_signal(signal.SIGKILL)
             else:
                 victim.send_signal(signal.SIGINT)  # it leaves, and its alerts in hand are others' now
-            victim.wait(30)
-            victim.stop()
+            _wait_for_end(victim)
             start()
     finally:
         for reader in readers:
@@ -84,6 +84,18 @@ def _publish(bootstrap: str, topic: str) -> None:
         producer.produce(topic, alert_packet(f"a{i:05d}"), partition=i % 4)
         producer.poll(0)
     assert producer.flush(60) == 0
+
+
+def _wait_for_end(reader: ChildProcess, timeout_s: float = 120.0) -> None:
+    """Wait until a reader has ended; it may first have to ask a busy broker for its group's place."""
+    try:
+        reader.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        reader.send_signal(signal.SIGUSR1)
+        _wait(lambda: "most recent call first" in reader.log_tail(1 << 16), lambda: "it shows no stack", 10)
+        raise AssertionError(f"it has not ended: {reader.log_tail(1 << 16)}") from None
+    finally:
+        reader.stop()
 
 
 def _wait(holds: Callable[[], bool], tell: Callable[[], str], timeout_s: float = 60.0) -> None:
