@@ -10,6 +10,7 @@ import pytest
 from cempstream.processors.estimate import (
     AIR_VACUUM_KMS,
     LineVelocity,
+    _minimum,
     contradicts_scatter,
     estimate_fwhm_pix,
     estimate_ivar,
@@ -149,3 +150,14 @@ def test_medium_of_real_stars(shared_data: Path) -> None:
         assert isinstance(spectrum, Spectrum)
         found.append(measure_line_velocity(spectrum.grid.wave, spectrum.flux, spectrum.ivar > 0))
     assert estimate_medium_and_frame(found) == ("vacuum", "observed")
+
+
+@pytest.mark.parametrize(
+    ("cost", "where"),
+    [([4.0, 1.0, 0.0, 1.0, 4.0], 30.0), ([4.0, 1.0, 1.0, 4.0, 9.0], 25.0), ([2.0, 2.0, 2.0, 2.0, 2.0], 20.0),
+     ([3.0, 2.0, 1.0, 0.0, -1.0], 40.0)],
+    ids=["at-a-point", "between-two", "flat", "straight"],
+)  # fmt: skip
+def test_a_minimum_lies_where_a_parabola_has_it(cost: list[float], where: float) -> None:
+    """Costs of (x - a)² have theirs at a; without a bend nothing tells more than the lowest point."""
+    assert _minimum(np.arange(10.0, 60.0, 10.0), np.array(cost)) == pytest.approx(where)

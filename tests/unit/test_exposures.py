@@ -216,3 +216,9 @@ def test_the_exposure_of_a_bad_packet_is_known_as_far_as_its_first_bytes_go() ->
         )
     for unknown in (b"", b"\0", b"\x99" + packet[1:], packet[:HEADER_BYTES], packet[:40], b"\0\0\0\0\7abc"):
         assert peek_exposure(unknown) is None
+
+
+def test_nothing_is_missing_where_more_came_than_was_announced() -> None:
+    book = ExposureBook(TIMEOUT_S)
+    (event,) = feed(book, [seen(i) for i in range(10)])
+    assert event.model_copy(update={"n_in": 12}).n_missing == 0

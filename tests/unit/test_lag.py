@@ -84,3 +84,12 @@ async def test_a_partition_that_moves_while_it_is_asked_for_ends_nothing(
     lag = meter(monkeypatch, {A: Extent(0, 10)})
     await lag.ask(Moving({A: 4}, {A: 10}, {}))
     assert lag.measure(Consumer({A: 4}, {A: 10}, {})) == {A: 6}
+
+
+async def test_a_group_that_has_committed_nothing_lacks_all_that_is_held(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lag = meter(monkeypatch, {A: Extent(0, 10), B: Extent(4, 10)})
+    consumer = Consumer({A: None, B: None}, {}, {A: 0, B: 4})
+    await lag.ask(consumer)
+    assert lag.measure(consumer) == {A: 10, B: 6}

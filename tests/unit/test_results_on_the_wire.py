@@ -24,6 +24,7 @@ from cempstream.schemas.alert import (
 )
 from cempstream.schemas.healpix import healpix_nested
 from cempstream.schemas.heartbeat import decode_heartbeat, encode_heartbeat
+from cempstream.schemas.json_form import _numbers
 from cempstream.schemas.packets import PacketError
 from cempstream.schemas.registry import Kind, sample
 from cempstream.schemas.samples import (
@@ -217,6 +218,11 @@ def test_every_float32_survives_json(scale: float) -> None:
     spectrum = alert_from_json(alert_to_json(result, STAMP)).to_spectrum()
     np.testing.assert_array_equal(spectrum.flux, values)
     assert spectrum.grid == grid
+
+
+def test_json_writes_float32_with_nine_digits() -> None:
+    assert _numbers(np.array([0.1, 123.456], dtype=np.float32)) == [0.100000001, 123.456001]
+    assert len(repr(_numbers(np.array([1 / 3], dtype=np.float32))[0])) == len("0.333333343")
 
 
 def test_json_of_a_later_minor_version_is_read() -> None:
