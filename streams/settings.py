@@ -61,6 +61,9 @@ class KafkaSettings(Group):
     heartbeat_interval_s: float = Field(
         default=3.0, gt=0, description="how often a worker reports to its group; a third of the timeout"
     )
+    request_timeout_s: float = Field(
+        default=75.0, gt=0, description="how long an answer may take; then the connection is made anew"
+    )
     metadata_max_age_s: float = Field(default=30.0, gt=0, description="how soon new partitions are seen")
     commit_interval_s: float = Field(default=0.25, gt=0, description="limits the repeats after a crash")
     fetch_max_bytes: int = Field(default=4 * MIB, ge=MIB, description="per partition; a batch is 2–4 MiB")
@@ -73,6 +76,11 @@ class KafkaSettings(Group):
             raise ValueError(
                 f"heartbeat_interval_s is {self.heartbeat_interval_s:g} and session_timeout_s "
                 f"{self.session_timeout_s:g}; a worker must report at least twice within its session"
+            )
+        if self.request_timeout_s < self.session_timeout_s:
+            raise ValueError(
+                f"request_timeout_s is {self.request_timeout_s:g} and session_timeout_s "
+                f"{self.session_timeout_s:g}; joining the group may take a session, so it must be as long"
             )
         return self
 

@@ -55,6 +55,7 @@ def create_app(settings: Settings) -> App:
         commit_interval_s=kafka.commit_interval_s,
         max_fetch_bytes=kafka.fetch_max_bytes,
         broker_credentials=broker_credentials(kafka),
+        broker_request_timeout=kafka.request_timeout_s,
         consumer_metadata_max_age_ms=round(kafka.metadata_max_age_s * 1000),
     )
 
@@ -110,7 +111,10 @@ def start_agent(settings: Settings) -> Agent:
         kafka.bootstrap,
         max_message_bytes=settings.limits.max_message_bytes,
         delivery_timeout_s=DELIVERY_TIMEOUT_S,
-        client_config=kafka.client_config(),
+        client_config={
+            **kafka.client_config(),
+            "socket.timeout.ms": round(kafka.request_timeout_s * 1000),
+        },
         on_retries=metrics.retries.labels("publish").inc,
     )
     shadow = None if settings.models.shadow is None else Shadow(settings, publisher, metrics)

@@ -113,6 +113,28 @@ def test_a_certificate_that_would_not_be_used_is_refused(
         read_settings()
 
 
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        (
+            {"HEARTBEAT_INTERVAL_S": "6"},
+            "heartbeat_interval_s is 6 and session_timeout_s 10; a worker must report at least twice",
+        ),
+        (
+            {"REQUEST_TIMEOUT_S": "9"},
+            "request_timeout_s is 9 and session_timeout_s 10; joining the group may take a session",
+        ),
+    ],
+)
+def test_times_that_cannot_go_together_are_refused(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(f"CEMP_KAFKA__{name}", value)
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        read_settings()
+
+
 def test_the_key_may_stand_in_the_certificate_s_file() -> None:
     kafka = KafkaSettings(security_protocol="SSL", cert_file=Path("c.pem"))
     assert kafka.client_config() == {
