@@ -23,7 +23,7 @@ from confluent_kafka.admin import (
 )
 
 from tests.broker.kafka import KafkaBroker, KafkaCluster
-from tests.chaos.harness import EVEN, N_LATER, Supervisor, close_case, now, wait_scored
+from tests.chaos.harness import EVEN, N_HELD, N_LATER, Supervisor, close_case, now, wait_scored
 from tests.chaos.ledger_table import Table
 from tests.support.night import MAX_MESSAGE_BYTES, Topics, WorkerProcess, send
 from tests.support.topics import create_topics
@@ -168,11 +168,18 @@ def _absent(admin: AdminClient, topics: Topics) -> tuple[Callable[[], None], Cal
 
 
 def _forbidden(admin: AdminClient, topics: Topics) -> tuple[Callable[[], None], Callable[[], None]]:
-    """The scores topic may be read and not written: an ACL allows nothing that it does not name."""
-    anyone = (ResourceType.TOPIC, topics.scores, ResourcePatternType.LITERAL, "User:ANONYMOUS", "*")
+    """The scores topic may be read and not written."""
+    return _allow_alone(admin, topics.scores, AclOperation.READ)
+
+
+def _allow_alone(
+    admin: AdminClient, topic: str, operation: AclOperation
+) -> tuple[Callable[[], None], Callable[[], None]]:
+    """Leave one right to a topic, and give back all: an ACL allows nothing that it does not name."""
+    anyone = (ResourceType.TOPIC, topic, ResourcePatternType.LITERAL, "User:ANONYMOUS", "*")
 
     def forbid() -> None:
-        rule = AclBinding(*anyone, AclOperation.READ, AclPermissionType.ALLOW)
+        rule = AclBinding(*anyone, operation, AclPermissionType.ALLOW)
         for done in admin.create_acls([rule]).values():
             done.result(30)
 
@@ -214,3 +221,32 @@ def test_an_output_that_refuses_stops_the_worker_until_it_is_mended(
         mend()
         mended_at = now()
         close_case(case, kafka.bootstrap, topics, packets, table, n_faults=0, mended_at=mended_at)
+
+
+def test_an_input_that_may_not_be_read_for_a_while(
+    kafka: KafkaBroker, packets: list[bytes], table: Table
+) -> None:
+    """In mid-work the spectra may be written and not read."""
+    topics = Topics.create(kafka.bootstrap)
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    forbid, allow = _allow_alone(admin, topics.spectra, AclOperation.WRITE)
+    with Supervisor(kafka.bootstrap, topics) as supervisor:
+        supervisor.wait_ready()
+        send(kafka.bootstrap, topics.spectra, packets[:-N_LATER])
+        wait_scored(supervisor, 200)
+        forbid()
+        send(kafka.bootstrap, topics.spectra, packets[-N_LATER:])
+        supervisor.wait_ended(1)
+        allow()
+        assert 0 not in supervisor.statuses
+        assert "TopicAuthorizationFailedError" in supervisor.first_log
+        close_case(
+            "reading the spectra is forbidden, then allowed",
+            kafka.bootstrap,
+            topics,
+            packets,
+            table,
+            n_faults=1,
+            n_read_again=N_HELD,  # nor may it commit
+            mended_at=now(),
+        )

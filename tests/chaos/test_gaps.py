@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.broker.kafka import KILLED_MS, KafkaBroker
 from tests.chaos.harness import EVEN, Supervisor, close_case, now, wait_committed
 from tests.chaos.ledger_table import Table
 from tests.support.night import MAX_MESSAGE_BYTES, Topics, WorkerProcess, read_all, send
+from tests.support.topics import create_topics
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(900)]
 
@@ -156,3 +157,29 @@ def test_a_disk_set_back_loses_nothing_new(packets: list[bytes], table: Table, t
                 n_read_again=200,
                 mended_at=set_back_at,
             )
+
+
+def test_a_topic_that_is_deleted_and_made_again(
+    kafka: KafkaBroker, packets: list[bytes], table: Table
+) -> None:
+    """Its offsets begin at 0 again and soon pass those that the worker has read: it skips none of them."""
+    topics = Topics.create(kafka.bootstrap)
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap})
+    n_before, n_after = 400, 1000
+    with Supervisor(kafka.bootstrap, topics, CEMP_KAFKA__METADATA_MAX_AGE_S="5") as supervisor:
+        supervisor.wait_ready()
+        send(kafka.bootstrap, topics.spectra, packets[:n_before])
+        wait_committed(kafka.bootstrap, topics, 240)
+        admin.delete_topics([topics.spectra], operation_timeout=30)[topics.spectra].result(30)
+        create_topics(admin, [NewTopic(topics.spectra, 2, 1)])
+        made_at = now()
+        send(kafka.bootstrap, topics.spectra, packets[n_before : n_before + n_after])
+        close_case(
+            "the spectra's topic is deleted and made again",
+            kafka.bootstrap,
+            topics,
+            packets[: n_before + n_after],
+            table,
+            n_faults=1,
+            mended_at=made_at,
+        )

@@ -22,7 +22,7 @@ from tests.broker.kafka import KafkaBroker
 from tests.chaos.backlog import numbered
 from tests.chaos.harness import EVEN, close_case, now, wait_committed, wait_scored
 from tests.chaos.ledger_table import Row, Table
-from tests.support.night import Reader, Topics, WorkerProcess, headers, read_ledger, send
+from tests.support.night import Reader, Topics, WorkerProcess, headers, read_all, read_ledger, send
 from tests.support.odd_packets import odd_packets
 from tests.support.poison import poison
 from tests.support.spectra import template_spectra
@@ -51,6 +51,29 @@ def test_poison_of_every_kind_at_five_per_cent(
         )
         assert worker.get("/ready")[0] == 200
     assert sorted(ledger.reasons().elements()) == sorted(reason.value for _, reason in bad)
+
+
+def test_packets_without_a_time(kafka: KafkaBroker, packets: list[bytes], table: Table) -> None:
+    """A producer may send none (-1): how long such packets wait is not known, and they are scored alike."""
+    (victim,) = template_spectra(1, seed=12)
+    bad = [packet for packet, _ in poison(victim).values()]
+    topics = Topics.create(kafka.bootstrap)
+    with WorkerProcess(kafka.bootstrap, topics, **EVEN) as worker:
+        worker.wait_ready(180)
+        send(kafka.bootstrap, topics.spectra, [*packets[:1000], *bad], timestamp_ms=-1)
+        sent = read_all(kafka.bootstrap, topics.spectra)
+        assert {message.timestamp()[1] for message in sent} == {-1}
+        ledger = close_case(
+            "packets without a time",
+            kafka.bootstrap,
+            topics,
+            packets[:1000],
+            table,
+            n_poison=len(bad),
+        )
+        assert worker.metric("cemp_consumer_lag_seconds") < 60, "not since 1970"
+        assert worker.get("/live")[0] == worker.get("/ready")[0] == 200
+    assert {headers(first)["orig.timestamp"] for first, *_ in ledger.dead.values()} == {"-1"}
 
 
 def test_odd_but_valid_packets_cost_themselves_alone(kafka: KafkaBroker, table: Table) -> None:

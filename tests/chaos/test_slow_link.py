@@ -1,4 +1,4 @@
-"""Nothing is lost on a slow line, and no worker ends for it: the stream is only slower."""
+"""Nothing is lost on a slow line, which ends no worker, and none on one that swallows all it is given."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from tests.broker.conftest import need_kafka
 from tests.broker.linked_kafka import LinkedKafka
-from tests.chaos.harness import Supervisor, close_case, now, wait_scored
+from tests.chaos.harness import N_HELD, N_LATER, Supervisor, close_case, now, wait_scored
 from tests.chaos.ledger_table import Table
 from tests.support.night import Topics, send
 
@@ -50,3 +50,27 @@ def test_a_slow_line(linked: LinkedKafka, packets: list[bytes], table: Table) ->
             table,
             disturbed_at=disturbed_at,
         )
+
+
+def test_a_network_that_swallows_all(linked: LinkedKafka, packets: list[bytes], table: Table) -> None:
+    """Every connection stays open and carries nothing more, as when a firewall forgets it; new ones do."""
+    topics = Topics.create(linked.bootstrap)
+    settings = {"CEMP_KAFKA__BOOTSTRAP": linked.linked, "CEMP_KAFKA__REQUEST_TIMEOUT_S": "10"}
+    with Supervisor(linked.bootstrap, topics, **settings) as supervisor:
+        supervisor.wait_ready()
+        send(linked.bootstrap, topics.spectra, packets[:-N_LATER])
+        wait_scored(supervisor, 200)
+        linked.link.swallow()
+        disturbed_at = now()
+        send(linked.bootstrap, topics.spectra, packets[-N_LATER:])
+        close_case(
+            "connections stay open and carry nothing",
+            linked.bootstrap,
+            topics,
+            packets,
+            table,
+            n_faults=1,
+            n_read_again=N_HELD,  # the outputs' connections may be renewed before that of the commits
+            disturbed_at=disturbed_at,
+        )
+        assert supervisor.statuses == [], supervisor.first_log

@@ -13,13 +13,16 @@ import pytest
 from cempstream.streams.worker import create, faust_app, lag, orphans, progress
 from tests.broker.kafka import KafkaBroker
 from tests.chaos import jumping_worker
-from tests.chaos.harness import EVEN, N_LATER, Supervisor, close_case, now, wait_scored
+from tests.chaos.harness import EVEN, N_LATER, Supervisor, close_case, now, wait_committed, wait_scored
 from tests.chaos.ledger_table import Table
 from tests.support.night import Topics, WorkerProcess, read_all, send
 from tests.support.poison import poison
 from tests.support.spectra import template_spectra
 
 pytestmark = [pytest.mark.kafka, pytest.mark.chaos, pytest.mark.timeout(900)]
+
+#: What a worker that may not grow has left.
+SPARE_BYTES = 32 * 1024 * 1024
 
 
 def test_kill_in_mid_batch_again_and_again(kafka: KafkaBroker, packets: list[bytes], table: Table) -> None:
@@ -60,6 +63,65 @@ def test_sigterm_under_load_ends_cleanly(kafka: KafkaBroker, packets: list[bytes
     with WorkerProcess(kafka.bootstrap, topics, **EVEN) as second:
         second.wait_ready(180)
         close_case("SIGTERM under load", kafka.bootstrap, topics, packets, table, disturbed_at=stopped_at)
+
+
+def test_a_worker_that_sleeps_past_its_session(
+    kafka: KafkaBroker, packets: list[bytes], table: Table
+) -> None:
+    """Another has its partitions when it wakes, with batches in hand that the other has delivered too."""
+    topics = Topics.create(kafka.bootstrap, partitions=4)
+    with (
+        Supervisor(kafka.bootstrap, topics) as supervisor,
+        WorkerProcess(kafka.bootstrap, topics, **EVEN) as other,
+    ):
+        supervisor.wait_ready()
+        other.wait_ready(180)
+        send(kafka.bootstrap, topics.spectra, packets[:-N_LATER])
+        wait_scored(supervisor, 100)
+        asleep = supervisor.worker.process
+        asleep.send_signal(signal.SIGSTOP)
+        try:
+            disturbed_at = now()
+            wait_committed(kafka.bootstrap, topics, 120)
+        finally:
+            asleep.send_signal(signal.SIGCONT)
+        send(kafka.bootstrap, topics.spectra, packets[-N_LATER:])
+        close_case(
+            "SIGSTOP of one of two workers past its session",
+            kafka.bootstrap,
+            topics,
+            packets,
+            table,
+            n_faults=2,  # its sleep, and its end if it does not go on
+            disturbed_at=disturbed_at,
+        )
+        supervisor.wait_ready()
+
+
+def test_a_worker_that_runs_out_of_memory(kafka: KafkaBroker, packets: list[bytes], table: Table) -> None:
+    """It may take little more than it has before its first batch: it ends, and no packet is blamed."""
+    topics = Topics.create(kafka.bootstrap)
+    with Supervisor(kafka.bootstrap, topics) as supervisor:
+        supervisor.wait_ready()
+        pid = supervisor.worker.process.pid
+        n_pages = int(Path(f"/proc/{pid}/statm").read_text().split()[0])
+        limit = n_pages * resource.getpagesize() + SPARE_BYTES
+        resource.prlimit(pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+        send(kafka.bootstrap, topics.spectra, packets)
+        supervisor.wait_ended(1, 100)
+        ended_at = now()
+        ledger = close_case(
+            "no memory left for the worker",
+            kafka.bootstrap,
+            topics,
+            packets,
+            table,
+            n_faults=1,
+            mended_at=ended_at,
+        )
+        assert len(supervisor.statuses) == 1, "the next has what it needs"
+        print(f"\nended with {supervisor.statuses}: {supervisor.first_log[-300:]}")
+    assert not ledger.dead
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A network between a client and a server that may be slow, and that can be cut."""
+"""A network between a client and a server that may be slow, that can be cut, and that can swallow."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ class Link:
         self._free_at_s = [0.0, 0.0]
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
+        self._swallowed: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
@@ -47,6 +48,11 @@ class Link:
             broken, self._open = self._open, set()
         for one in broken:
             self._close(one)
+
+    def swallow(self) -> None:
+        """Leave every connection open and let nothing more through it, either way; new ones carry again."""
+        with self._lock:
+            self._swallowed |= self._open
 
     def _accept(self) -> None:
         while True:
@@ -68,10 +74,14 @@ class Link:
         try:
             while piece := source.recv(_PIECE_BYTES):
                 self._wait(len(piece), way)
+                if source in self._swallowed:
+                    continue
                 sink.sendall(piece)
                 self.n_carried[way] += len(piece)
         except OSError:  # cut, or one side is gone
             pass
+        if source in self._swallowed:
+            return  # the other side must not learn that this one has gone
         for one in (source, sink):
             self._close(one)
 

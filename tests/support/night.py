@@ -168,9 +168,14 @@ def headers(message: Message) -> dict[str, str]:
 
 
 def send(
-    bootstrap: str, topic: str, packets: Iterable[bytes], header: Mapping[str, bytes] | None = None
+    bootstrap: str,
+    topic: str,
+    packets: Iterable[bytes],
+    header: Mapping[str, bytes] | None = None,
+    *,
+    timestamp_ms: int = 0,
 ) -> int:
-    """Publish packets and wait until the broker has them all."""
+    """Publish packets and wait until the broker has them all; at time 0 each has that of its sending."""
     producer = Producer(
         {
             "bootstrap.servers": bootstrap,
@@ -192,7 +197,9 @@ def send(
     for packet in packets:
         while True:
             try:
-                producer.produce(topic, packet, headers=dict(header or {}), on_delivery=report)
+                producer.produce(
+                    topic, packet, headers=dict(header or {}), timestamp=timestamp_ms, on_delivery=report
+                )
                 break
             except BufferError:
                 producer.poll(0.05)
