@@ -170,6 +170,13 @@ class KafkaBroker:
             self._process.kill()
             self._process = None
 
+    def wait_ended(self, timeout_s: float = 60.0) -> int:
+        """Wait until it ends by itself and return its exit status; it can be started again."""
+        assert self._process is not None, "launched before"
+        status = self._process.wait(timeout_s)
+        self.kill()
+        return status
+
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal to the broker: SIGSTOP makes it silent, SIGCONT lets it go on."""
         if self._process is None:

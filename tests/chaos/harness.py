@@ -218,8 +218,12 @@ def _check_repeats(groups: Iterable[Sequence[Score] | Sequence[Alert]]) -> None:
 
 
 def _check_alerts(ledger: Ledger) -> None:
-    """Every candidate has an alert, nothing else has one, and the JSON says so too."""
-    candidates = {name for name, (first, *_) in ledger.scores.items() if first.decision.is_candidate}
+    """Every candidate of this night has an alert, nothing else has one, and the JSON says so too."""
+    candidates = {
+        name
+        for name, (first, *_) in ledger.scores.items()
+        if first.decision.is_candidate and first.tense != "archival"
+    }
     alerts: dict[str, list[Alert]] = {}
     for packet in ledger.alert_packets:
         alert = decode_alert(packet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -49,6 +50,29 @@ def test_broker_killed_and_restarted(kafka: KafkaBroker, packets: list[bytes], t
             packets,
             table,
             n_faults=2,  # the broker's end, and the worker's if it waits no longer
+            mended_at=mended_at,
+        )
+
+
+def test_a_full_disk_of_the_broker(kafka: KafkaBroker, packets: list[bytes], table: Table) -> None:
+    """No file of its can grow: it ends at its next write, and is started when there is room again."""
+    topics = Topics.create(kafka.bootstrap)
+    with Supervisor(kafka.bootstrap, topics) as supervisor:
+        supervisor.wait_ready()
+        send(kafka.bootstrap, topics.spectra, packets[:-N_LATER])
+        wait_scored(supervisor, 200)
+        resource.prlimit(kafka.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+        assert kafka.wait_ended() != 0
+        kafka.start()
+        mended_at = now()
+        send(kafka.bootstrap, topics.spectra, packets[-N_LATER:])
+        close_case(
+            "disk full for the broker",
+            kafka.bootstrap,
+            topics,
+            packets,
+            table,
+            n_faults=2,
             mended_at=mended_at,
         )
 
