@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryFile
@@ -14,17 +15,23 @@ from zipfile import ZIP_STORED, ZipFile, ZipInfo
 import numpy as np
 
 from cempstream.models.simulator.profile import SurveyProfile
-from cempstream.models.simulator.simulator import TRUTH_DTYPE, SimulatedBatch
+from cempstream.models.simulator.simulator import NIGHT, TRUTH_DTYPE, SimulatedBatch
 from cempstream.processors.grid import Array
+
+#: When the first night of a simulation begins, ``NIGHT`` as a modified Julian date.
+_FIRST_MJD = (NIGHT - datetime(1858, 11, 17, tzinfo=UTC)) / timedelta(days=1)
 
 TRUTH_SUFFIXES = (".csv", ".parquet")
 
 
-def write_night(path: Path, profile: SurveyProfile, n: int, batches: Iterator[SimulatedBatch]) -> Array:
+def write_night(
+    path: Path, profile: SurveyProfile, n: int, batches: Iterator[SimulatedBatch], *, visits: int = 1
+) -> Array:
     """Write a night while it is simulated, with one batch in memory; the same batches give the same bytes.
 
     Arrays are those of ``cempstream.processors.readers``: with one grating ``wave`` of one spectrum and
-    tables ``flux`` and ``ivar``; with several, concatenated spectra and ``offsets``.
+    tables ``flux`` and ``ivar``; with several, concatenated spectra and ``offsets``. Of several visits
+    ``mjd`` says when each began.
 
     Returns
     -------
@@ -32,9 +39,12 @@ def write_night(path: Path, profile: SurveyProfile, n: int, batches: Iterator[Si
         The truth, row i of spectrum i.
     """
     is_table = len(profile.grating) == 1
-    collected: dict[str, list[Array]] = {name: [] for name in ("truth", "wave", "power", "contamination")}
+    collected: dict[str, list[Array]] = {
+        name: [] for name in ("truth", "wave", "power", "contamination", "mjd")
+    }
     lengths: list[int] = []
-    n_values = sum(_n_of_grating(n, profile, i) * g.pixels.n_pix for i, g in enumerate(profile.grating))
+    each = profile.grating * visits
+    n_values = sum((n + len(each) - 1 - i) // len(each) * g.pixels.n_pix for i, g in enumerate(each))
     shape = (n, profile.grating[0].pixels.n_pix) if is_table else (n_values,)
     with TemporaryFile(dir=path.parent) as later, ZipFile(path, "w", ZIP_STORED, allowZip64=True) as archive:
         with _member(archive, "flux") as member:
@@ -52,6 +62,7 @@ def write_night(path: Path, profile: SurveyProfile, n: int, batches: Iterator[Si
         media = {grating.medium for grating in profile.grating}
         arrays: dict[str, Any] = {
             "ids": truth["spectrum_id"],
+            "object_id": truth["object_id"],
             "survey": np.array(profile.survey),
             "medium": np.array(media.pop()),
             "frame": np.array("observed"),
@@ -61,26 +72,25 @@ def write_night(path: Path, profile: SurveyProfile, n: int, batches: Iterator[Si
             power = collected["power"][0]
             arrays["resolving_power"] = power if power.ndim < 2 else np.concatenate(collected["power"])
         else:
+            arrays["grating"] = truth["grating"]
             arrays["offsets"] = np.concatenate([[0], np.cumsum(lengths)])
             arrays["wave"] = np.concatenate(collected["wave"])
             arrays["resolving_power"] = np.concatenate(collected["power"])
         if collected["contamination"]:
             arrays["contamination"] = np.concatenate(collected["contamination"])
+        if visits > 1:
+            arrays["mjd"] = np.concatenate(collected["mjd"])
         for name, array in arrays.items():
             with _member(archive, name) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
     return truth
 
 
-def _n_of_grating(n: int, profile: SurveyProfile, index: int) -> int:
-    n_gratings = len(profile.grating)
-    return (n + n_gratings - 1 - index) // n_gratings
-
-
 def _collect(collected: dict[str, list[Array]], batch: SimulatedBatch, *, is_table: bool) -> None:
     n, n_pix = batch.observed.flux.shape
     power = np.asarray(batch.observed.resolving_power, dtype=np.float32)
     collected["truth"].append(batch.truth)
+    collected["mjd"].append(np.full(n, _FIRST_MJD + batch.visit))
     if is_table:
         if power.ndim == 2 or not collected["power"]:
             collected["power"].append(power)

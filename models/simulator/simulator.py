@@ -59,6 +59,8 @@ class SimulatedBatch:
     truth
         Structured array of ``TRUTH_DTYPE``, shape ``(n,)``; labels are NaN for sources that are not
         stars of the library. ``weight`` is the number of natural sources that a row represents.
+    visit
+        Nights since the first one.
     """
 
     profile: SurveyProfile
@@ -67,6 +69,7 @@ class SimulatedBatch:
     observed: Observed = field(repr=False)
     truth: Array = field(repr=False)
     position_deg: Array = field(repr=False)
+    visit: int = 0
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -86,8 +89,9 @@ class SimulatedBatch:
         contamination = self.observed.contamination
         band = self.profile.magnitudes
         spectra = []
+        began = NIGHT + timedelta(days=self.visit)
+        ended = began + timedelta(seconds=self.profile.exposure.exposure_s)
         for row, facts in enumerate(self.truth):
-            began = NIGHT + timedelta(seconds=self.profile.exposure.exposure_s)
             spectra.append(
                 Spectrum(
                     spectrum_id=str(facts["spectrum_id"]),
@@ -106,8 +110,8 @@ class SimulatedBatch:
                     wave_zero_error_aa=zero_aa,
                     flux_unit=self.profile.flux_unit,
                     grating=self.grating.name or None,
-                    observed_at=NIGHT,
-                    reduced_at=reduced_at or began,
+                    observed_at=began,
+                    reduced_at=reduced_at or ended,
                     ra=float(self.position_deg[row, 0]),
                     dec=float(self.position_deg[row, 1]),
                     photometry={band.name: (float(facts["magnitude"]), band.error)},
@@ -123,6 +127,7 @@ def simulate(
     mix: Mix,
     *,
     strata: Strata | None = None,
+    visits: int = 1,
     emulator: Emulator | None = None,
 ) -> Iterator[SimulatedBatch]:
     """Simulate ``n`` spectra; the same seed gives the same bytes, whatever ``n``.
@@ -131,27 +136,36 @@ def simulate(
 
     Parameters
     ----------
+    visits
+        Nights on which each source is observed, each with its own noise and faults.
     strata
         Keep only a share of the easy sources, with larger weights; without it every weight is 1.
     emulator
         The shipped one by default.
     """
     emulator = emulator or Emulator.load()
-    n_gratings = len(profile.grating)
+    n_each = len(profile.grating) * visits
     n_left = n
     block = 0
     while n_left > 0:
-        n_sources = min(BLOCK, -(-n_left // n_gratings))
-        for index, batch in enumerate(_block(profile, seed, block, mix, strata, emulator)):
+        n_sources = min(BLOCK, -(-n_left // n_each))
+        for index, batch in enumerate(_block(profile, seed, block, mix, strata, visits, emulator)):
             # With two gratings and an odd n the second spectrum of the last source is left out.
-            n_rows = min(n_sources, (n_left + n_gratings - 1 - index) // n_gratings)
-            yield _first_rows(batch, n_rows)
-        n_left -= n_sources * n_gratings
+            n_rows = min(n_sources, (n_left + n_each - 1 - index) // n_each)
+            if n_rows > 0:
+                yield _first_rows(batch, n_rows)
+        n_left -= n_sources * n_each
         block += 1
 
 
 def _block(
-    profile: SurveyProfile, seed: int, block: int, mix: Mix, strata: Strata | None, emulator: Emulator
+    profile: SurveyProfile,
+    seed: int,
+    block: int,
+    mix: Mix,
+    strata: Strata | None,
+    visits: int,
+    emulator: Emulator,
 ) -> Iterator[SimulatedBatch]:
     rng = np.random.default_rng([seed, block])
     if strata is None:
@@ -170,11 +184,16 @@ def _block(
     )
     first = block * BLOCK
     exposure_id = f"{profile.survey}-simulated-{seed}-{first // profile.exposure_size:04d}"
-    for grating in profile.grating:
-        observed = observe(flux, sources.rv_kms, profile, grating, rng)
-        truth = _truth(sources, mix, grating, f"sim-{seed}-", first)
-        truth["magnitude"], truth["snr"], truth["weight"] = magnitude, observed.snr, weight
-        yield SimulatedBatch(profile, grating, exposure_id, observed, truth, position)
+    for visit in range(visits):
+        later = f"-v{visit + 1}" if visits > 1 else ""
+        for grating in profile.grating:
+            observed = observe(flux, sources.rv_kms, profile, grating, rng)
+            truth = _truth(sources, mix, grating, f"sim-{seed}-", first)
+            truth["spectrum_id"] = np.char.add(truth["spectrum_id"], later)
+            truth["magnitude"], truth["snr"], truth["weight"] = magnitude, observed.snr, weight
+            yield SimulatedBatch(
+                profile, grating, exposure_id + later, observed, truth, position, visit=visit
+            )
 
 
 def draw_magnitudes(n: int, magnitudes: Magnitudes, rng: np.random.Generator) -> Array:
@@ -238,4 +257,5 @@ def _first_rows(batch: SimulatedBatch, n: int) -> SimulatedBatch:
         ),
         batch.truth[:n],
         batch.position_deg[:n],
+        visit=batch.visit,
     )

@@ -1,7 +1,8 @@
 """Many spectra in one ``.npz``: concatenated ``wave, flux, ivar``, and ``offsets`` where each starts.
 
 Optional: ``ids``, one per spectrum, a mask and ``contamination`` like flux, and the scalars ``medium``,
-``frame``, ``resolving_power`` (or one per spectrum or pixel), ``survey``. Names are read as in all tables.
+``frame``, ``resolving_power`` (or one per spectrum or pixel), ``survey``; ``object_id``, ``grating``, a time
+and a place, one per spectrum. Names are read as in all tables.
 Equal spectra (flux of shape ``(n_spec, n_pix)``) and a single one need no offsets; ``wave`` may be one grid
 for all. A ``.npy`` holds one spectrum: rows or columns in the order wavelength, flux and error, or records
 with names.
@@ -62,6 +63,7 @@ from cempstream.processors.spectrum import Flag, Reason, Spectrum
 
 _NOTHING = np.zeros(0)
 _POWER, _OFFSETS, _CONTAMINATION = "resolving_power", "offsets", "contamination"
+_GRATING = "grating"
 _BY_ORDER = ("wavelength", "flux", "error")
 #: What zipfile and numpy raise on damaged archives.
 _DAMAGE = (
@@ -153,7 +155,7 @@ def _read_arrays(source: Source) -> dict[str, Array]:
         layout = layout_of(named)
         if layout is None:
             raise ValueError(f"holds the arrays {', '.join(sorted(named))[:80] or '(none)'}")
-        wanted = {*layout.names, *known_keys(), *ID_NAMES, _OFFSETS, _CONTAMINATION}
+        wanted = {*layout.names, *known_keys(), *ID_NAMES, _OFFSETS, _CONTAMINATION, _GRATING}
         members = {name: info for name, info in named.items() if name in wanted}
         total = sum(info.file_size for info in members.values())
         limit = unpacked_limit(source.packed_size)
@@ -242,16 +244,15 @@ def _rows(
     n_spec = len(bounds)
     mismatch = _mismatch(values, layout, contamination)
     ids = _ids(source, arrays, n_spec)
+    gratings = arrays[_GRATING].ravel().tolist() if _has(arrays, _GRATING, n_spec) else None
     common = said if n_spec == 1 else of_all_sources(said)
-    columns = {
-        name: arrays[name].ravel().tolist()
-        for name in known_keys()
-        if name in arrays and arrays[name].size == n_spec
-    }
+    columns = {name: arrays[name].ravel().tolist() for name in known_keys() if _has(arrays, name, n_spec)}
     rows = []
     for i, (start, stop) in enumerate(bounds):
         own = {**common, **{name: column[i] for name, column in columns.items()}}
         origin = origin_of(source, own, ids[i], exposure_size=n_spec, row=i)
+        if gratings is not None:
+            origin = replace(origin, grating=text_of(gratings[i]) or None)
         off = f"offsets {start} to {stop} do not lie in {flux.size} values of flux"
         fault = mismatch if 0 <= start <= stop <= flux.size else off
         if fault is not None:
@@ -276,6 +277,11 @@ def _rows(
             )
         )
     return rows
+
+
+def _has(arrays: dict[str, Array], name: str, n_spec: int) -> bool:
+    """Whether there is a value of this name for each spectrum."""
+    return name in arrays and arrays[name].size == n_spec
 
 
 def _bounds(arrays: dict[str, Array], flux: Array) -> list[tuple[int, int]]:

@@ -36,6 +36,9 @@ def simulate(
     mix: Annotated[
         str, typer.Option(help="Mix of stars: galaxy, halo, or the path of a TOML file.")
     ] = "galaxy",
+    visits: Annotated[
+        int, typer.Option(min=1, max=99, help="Nights on which each star is observed; --n counts spectra.")
+    ] = 1,
     stratified: Annotated[
         bool, typer.Option(help="Mostly hard stars, with importance weights in the truth.")
     ] = False,
@@ -70,18 +73,24 @@ def simulate(
     for path in filter(None, (out, truth_path)):
         if not path.parent.is_dir():
             raise typer.BadParameter(f"{path}: there is no folder {path.parent}")
-    batches = simulate_night(profile, n, seed, stars, strata=Strata() if stratified else None)
+    batches = simulate_night(profile, n, seed, stars, strata=Strata() if stratified else None, visits=visits)
     if out is not None:
         if out.suffix != ".npz":
             raise typer.BadParameter(f"{out}: the night's name must end in .npz")
-        _to_file(out, truth_path, profile, n, batches, stars)
+        _to_file(out, truth_path, profile, n, batches, stars, visits)
         return
     topic = topic or f"{profile.survey}.spectra.v1"
     _to_kafka(bootstrap, topic, truth_path, n, batches, rate, tense, exposure_size)
 
 
 def _to_file(
-    out: Path, truth_path: Path, profile: SurveyProfile, n: int, batches: Iterator[SimulatedBatch], mix: Mix
+    out: Path,
+    truth_path: Path,
+    profile: SurveyProfile,
+    n: int,
+    batches: Iterator[SimulatedBatch],
+    mix: Mix,
+    visits: int,
 ) -> None:
     began_s = time.monotonic()
     with progress_bar() as progress, TruthFile(truth_path) as truth_file:
@@ -93,7 +102,7 @@ def _to_file(
                 truth_file.write(batch.truth)
                 progress.advance(task, len(batch))
 
-        truth = write_night(out, profile, n, watched())
+        truth = write_night(out, profile, n, watched(), visits=visits)
     elapsed_s = time.monotonic() - began_s
     typer.echo(
         f"{n} spectra of {profile.survey} ({mix.name}) in {out}, truth in {truth_path}: "

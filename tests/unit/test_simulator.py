@@ -330,6 +330,33 @@ def test_a_night_on_disk_is_what_the_readers_read(
         assert two.survey == survey
 
 
+@pytest.mark.parametrize(("survey", "n"), [("lamost", 20), ("csst", 23)])
+def test_visits_of_a_star_differ_in_their_noise_alone_and_are_read_as_visits(
+    survey: str, n: int, mix: Mix, emulator: Emulator, tmp_path: Path
+) -> None:
+    profile = load_profile(survey)
+    batches = list(simulate(profile, n, 1, mix, visits=3, emulator=emulator))
+    (once, *_) = simulate(profile, n, 1, mix, emulator=emulator)
+    truth = write_night(tmp_path / "night.npz", profile, n, iter(batches), visits=3)
+    assert len(truth) == len(set(truth["spectrum_id"].tolist())) == n
+    first = batches[0]
+    np.testing.assert_array_equal(first.observed.flux, once.observed.flux[: len(first)])
+    of_star = truth[truth["object_id"] == truth["object_id"][0]]
+    assert len(of_star) == 3 * len(profile.grating)
+    assert len(set(of_star["teff"].tolist())) == 1
+    assert len(set(of_star["snr"].tolist())) == len(of_star)
+    written = [spectrum for batch in batches for spectrum in batch.spectra()]
+    for one, two in zip(written, read_spectra(tmp_path / "night.npz"), strict=True):
+        assert isinstance(two, Spectrum)
+        assert (two.spectrum_id, two.object_id, two.grating) == (
+            one.spectrum_id,
+            one.object_id,
+            one.grating,
+        )
+        assert two.observed_at == one.observed_at
+        np.testing.assert_array_equal(one.ivar, two.ivar)
+
+
 def test_an_unknown_profile_or_mix_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(FileNotFoundError, match="csst, desi, lamost, sdss"):
         load_profile("weave")
