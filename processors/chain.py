@@ -24,6 +24,7 @@ from cempstream.processors.outcome import (
     Estimate,
     PhotometricEstimate,
     Provenance,
+    Rebinned,
     TemplateMatch,
 )
 from cempstream.processors.photometric_stars import photometric_estimates, photometry_disagrees
@@ -139,7 +140,31 @@ class ProcessorChain:
         _check_finite(scores, parameters)
         with timer("decide"):
             decisions = policy.decide(scores, parameters, [_magnitude(s) for s in spectra])
-            return self._rows(spectra, velocities, features, scores, parameters, decisions)
+            rebinned = self._rebinned(spectra, batch, velocities, scores, policy)
+            return self._rows(spectra, velocities, features, scores, parameters, decisions, rebinned)
+
+    def _rebinned(
+        self,
+        spectra: Sequence[Spectrum],
+        batch: SpectrumBatch,
+        velocities: Velocities,
+        scores: ClassScores,
+        policy: Policy,
+    ) -> list[Rebinned | None]:
+        """Copy the rows that the policy wants as observations; a view would keep the whole batch."""
+        rows: list[Rebinned | None] = [None] * len(spectra)
+        if policy.observed_from is None:
+            return rows
+        for row in np.flatnonzero(scores.p_cemp >= policy.observed_from).tolist():
+            rows[row] = Rebinned(
+                grid=batch.grid,
+                flux=batch.flux[row].copy(),
+                ivar=batch.ivar[row].copy(),
+                resolving_power=min(spectra[row].typical_resolving_power, self.rebin.resolving_power),
+                shift_kms=float(velocities.rv_kms[row]),
+                is_shift_certain=bool(velocities.is_certain[row]),
+            )
+        return rows
 
     def _velocities(self, spectra: Sequence[Spectrum], batch: NormalisedBatch) -> Velocities:
         """Measure velocities, except where the survey gives one or has already removed it."""
@@ -164,6 +189,7 @@ class ProcessorChain:
         scores: ClassScores,
         parameters: ParameterEstimates,
         decisions: Sequence[Decision],
+        rebinned: Sequence[Rebinned | None],
     ) -> list[Classification]:
         """Turn columns into one value per spectrum; ``tolist`` once is far cheaper than indexing arrays."""
         photometric = photometric_estimates(spectra)
@@ -186,6 +212,7 @@ class ProcessorChain:
             bands,
             decisions,
             photometric,
+            rebinned,
             strict=True,
         )
         names = features.lines.names
@@ -211,6 +238,7 @@ class ProcessorChain:
                 decision=decision,
                 provenance=self.provenance,
                 photometric=by_colour,
+                rebinned=kept,
             )
             for (
                 spectrum,
@@ -229,6 +257,7 @@ class ProcessorChain:
                 named,
                 decision,
                 by_colour,
+                kept,
             ) in columns
         ]
 

@@ -25,16 +25,22 @@ class Policy:
         Fraction of CEMP stars among the survey's spectra.
     threshold
         Smallest ``p_cemp`` at that prior for which an alert is sent.
+    observed_from
+        Smallest ``p_cemp`` for which the rebinned spectrum is kept, as an observation of its star; None
+        keeps none.
     """
 
     version: str
     prior: float
     threshold: float
+    observed_from: float | None = None
 
     def __post_init__(self) -> None:
         for name in ("prior", "threshold"):
             if not 0.0 < getattr(self, name) < 1.0:
                 raise ValueError(f"policy '{name}' is {getattr(self, name)}; it must lie between 0 and 1")
+        if self.observed_from is not None and not 0.0 <= self.observed_from <= 1.0:
+            raise ValueError(f"policy 'observed_from' is {self.observed_from}; it must lie in [0, 1]")
 
     def decide(
         self, scores: ClassScores, parameters: ParameterEstimates, magnitude: Sequence[float | None]

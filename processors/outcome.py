@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from cempstream.processors.grid import Array
+from cempstream.processors.grid import Array, LogGrid
 from cempstream.processors.spectrum import Reason, Spectrum
 
 #: Subclasses in the order of the classifier's output; their probabilities sum to 1.
@@ -76,6 +76,30 @@ class TemplateMatch:
     chi2: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Rebinned:
+    """A spectrum as the first processor of its bundle left it, and the shift that was then removed.
+
+    Attributes
+    ----------
+    flux, ivar
+        On the bundle's grid, not shifted, float32, shape ``(n_pix,)``.
+    resolving_power
+        The smaller of the survey's and the bundle's.
+    shift_kms
+        Velocity that the next processors removed; at low resolution the wavelength zero point.
+    is_shift_certain
+        Whether one velocity clearly won.
+    """
+
+    grid: LogGrid
+    flux: Array = field(repr=False)
+    ivar: Array = field(repr=False)
+    resolving_power: float
+    shift_kms: float
+    is_shift_certain: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Classification:
     """All results of the pipeline for one spectrum.
@@ -99,6 +123,8 @@ class Classification:
         Radial velocity; None where it is not measured.
     photometric
         Teff and log g by photometry; None where the spectrum brings no photometry that tells them.
+    rebinned
+        The spectrum on the bundle's grid, kept where the policy asks for observations; else None.
     """
 
     spectrum: Spectrum
@@ -121,6 +147,7 @@ class Classification:
     decision: Decision
     provenance: tuple[Provenance, ...]
     photometric: PhotometricEstimate | None = None
+    rebinned: Rebinned | None = field(default=None, repr=False)
 
     @property
     def subclass(self) -> str:

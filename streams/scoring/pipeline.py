@@ -94,7 +94,7 @@ class Pipeline:
                 except BadSpectrum as bad:
                     outcomes[i] = _rejected(packet, bad)
         for (i_route, survey), members in groups.items():
-            results = self._process(self.routes[i_route], survey, [spectrum for _, spectrum in members])
+            results = self.score(self.routes[i_route], survey, [spectrum for _, spectrum in members])
             for (i, spectrum), result in zip(members, results, strict=True):
                 if isinstance(result, BadSpectrum):
                     _identify(result, spectrum)
@@ -127,7 +127,14 @@ class Pipeline:
         _identify(bad, spectrum)
         raise bad
 
-    def _process(self, route: Route, survey: str, spectra: Sequence[Spectrum]) -> list[ChainResult]:
+    def score(self, route: Route, survey: str, spectra: Sequence[Spectrum]) -> list[ChainResult]:
+        """Return the result of each spectrum of one survey by a route's bundle.
+
+        Raises
+        ------
+        ModelBroken
+            Spectra fail in the models, and so does the models' own reference spectrum.
+        """
         policy = route.policy(survey)
 
         n_runs = 0

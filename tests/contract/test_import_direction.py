@@ -37,7 +37,7 @@ STREAMS["commands"] = tuple(STREAMS)
 
 #: All rooms, by layer. The modules at the root of a layer import no room, but for those in `DOORS`.
 ROOMS: dict[str, dict[str, tuple[str, ...]]] = {
-    "processors": {"readers": ()},
+    "processors": {"readers": (), "stars": ()},
     "models": {
         "emulator": (),
         "simulator": ("emulator",),

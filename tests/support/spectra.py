@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
@@ -62,11 +64,41 @@ def template_packets(n_spec: int, *, seed: int = 1, tag: str = "") -> list[bytes
     return [encode_spectrum(spectrum) for spectrum in template_spectra(n_spec, seed=seed, tag=tag)]
 
 
+def visits_of(star: Spectrum, n_visits: int, *, snr: float, seed: int = 3) -> list[Spectrum]:
+    """Return spectra of a bright star an hour apart, each with noise of its own."""
+    rng = np.random.default_rng(seed)
+    noise = np.abs(np.median(star.flux)) / snr
+    return [
+        replace(
+            star,
+            spectrum_id=f"{star.spectrum_id}-visit-{i}",
+            object_id=star.object_id or f"star-{star.spectrum_id}",
+            observed_at=star.reduced_at + timedelta(hours=i),
+            flux=(star.flux + rng.normal(0, noise, star.n_pix)).astype(np.float32),
+            ivar=np.full(star.n_pix, noise**-2, dtype=np.float32),
+        )
+        for i in range(n_visits)
+    ]
+
+
 def write_stars(path: Path, n_spec: int) -> None:
     """Write noisy templates into an ``.npz`` file that `classify` reads."""
-    stars = template_spectra(n_spec)
+    write_spectra(path, template_spectra(n_spec))
+
+
+def write_spectra(path: Path, stars: Sequence[Spectrum]) -> None:
+    """Write spectra, with the names of their stars where they have one, into an ``.npz`` file."""
+    named = {}
+    if any(star.object_id for star in stars):
+        named = {
+            "object_id": np.array([star.object_id or "" for star in stars]),
+            "date_obs": np.array(
+                [star.observed_at.isoformat() if star.observed_at else "" for star in stars]
+            ),
+        }
     np.savez(
         path,
+        **named,
         wave=np.concatenate([star.grid.wave for star in stars]),
         flux=np.concatenate([star.flux for star in stars]),
         ivar=np.concatenate([star.ivar for star in stars]),
