@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.table import Table
 
 from cempstream.models.sessions import Provider
 from cempstream.plain import shown
@@ -33,7 +34,10 @@ from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.files import classify_files
 from cempstream.streams.scoring.result import Result
 from cempstream.streams.scoring.result_files import SUFFIXES, check_table_name, open_table
-from cempstream.streams.scoring.result_text import terminal_table
+from cempstream.streams.scoring.result_table import COLUMN_INFO, Column
+from cempstream.streams.scoring.result_text import terminal_table, terminal_table_of_stars
+from cempstream.streams.scoring.star_result import STAR_COLUMN_INFO, StarResult
+from cempstream.streams.scoring.stars import observing, results_of_stars
 from cempstream.streams.settings import read_settings
 
 
@@ -45,6 +49,9 @@ def classify(
             help=f"Where to write: {', '.join(SUFFIXES)}. Without it a short table at a terminal, else CSV."
         ),
     ] = None,
+    stars: Annotated[
+        bool, typer.Option("--stars", help="One row per star: spectra of one object_id are added up.")
+    ] = False,
     medium: MediumOption = None,
     frame: FrameOption = None,
     resolving_power: ResolvingPower = None,
@@ -60,7 +67,7 @@ def classify(
     provider: Annotated[Provider | None, typer.Option(help="Where the networks run.")] = None,
     bundle: Annotated[list[str] | None, typer.Option(help="Model bundle; may be given again.")] = None,
 ) -> None:
-    """Classify the spectra of files: one row per spectrum, in order. Needs no broker."""
+    """Classify the spectra of files: one row per spectrum, in order, or per star. Needs no broker."""
     if out is not None:
         try:
             check_table_name(out)
@@ -68,14 +75,20 @@ def classify(
             raise typer.BadParameter(str(error)) from None
     options = read_options(medium, frame, resolving_power, survey, wave_unit, columns)
     settings = read_settings(models={"provider": provider, "bundles": tuple(bundle) if bundle else None})
-    stars = read_star_table(photometry) if photometry is not None else None
+    catalogue = read_star_table(photometry) if photometry is not None else None
     pipeline = load_pipeline(settings)
+    pipeline = observing(pipeline) if stars else pipeline
     paths = expand_paths(files)
     n_unreadable = 0
     counts: Counter[str] = Counter()
     rejected: dict[str, list[str]] = {}
     n_known = 0
-    with _open(out) as write, progress_bar() as progress:  # the bar is gone before a table is printed
+    of_stars: Counter[str] = Counter()
+    if stars:
+        opened = _open(out, STAR_COLUMN_INFO, terminal_table_of_stars)
+    else:
+        opened = _open(out, COLUMN_INFO, terminal_table)
+    with opened as write, progress_bar() as progress:  # the bar is gone before a table is printed
         task = progress.add_task("files", total=len(paths))
 
         def complain(error: UnreadableFile) -> None:
@@ -85,10 +98,10 @@ def classify(
 
         def complete(spectrum: Spectrum) -> Spectrum:
             nonlocal n_known
-            if stars is None:
+            if catalogue is None:
                 return spectrum
-            n_known += stars.find(spectrum) is not None
-            return stars.complete(spectrum)
+            n_known += catalogue.find(spectrum) is not None
+            return catalogue.complete(spectrum)
 
         results = classify_files(
             paths,
@@ -99,12 +112,21 @@ def classify(
             on_file=lambda path: progress.advance(task),
             complete=complete,
         )
-        for result in results:
-            counts[str(result.row["status"])] += 1
-            counts["candidates"] += result.is_candidate
-            if isinstance(result.outcome, Rejected):
-                rejected.setdefault(result.outcome.reason, []).append(result.outcome.detail)
-            write(result)
+
+        def counted() -> Iterator[Result]:
+            for result in results:
+                counts[str(result.row["status"])] += 1
+                counts["candidates"] += result.is_candidate
+                counts["unnamed"] += result.row["object_id"] is None
+                if isinstance(result.outcome, Rejected):
+                    rejected.setdefault(result.outcome.reason, []).append(result.outcome.detail)
+                yield result
+
+        rows: Iterable[Result | StarResult] = counted()
+        if stars:
+            rows = _counted_stars(results_of_stars(counted(), pipeline), of_stars)
+        for row in rows:
+            write(row)
     n_spec = counts["scored"] + counts["rejected"]
     if n_spec or len(paths) > 1:  # the reason was already printed
         typer.echo(
@@ -112,6 +134,16 @@ def classify(
             f"rejected, {counts['candidates']} candidates; {n_unreadable} files unreadable",
             err=True,
         )
+    if stars and n_spec:
+        typer.echo(
+            f"{of_stars['all']} stars: {of_stars['candidates']} candidates, {of_stars['rejected']} without a "
+            f"scored spectrum; {of_stars['replaced']} spectra are repeats, older reductions or too many",
+            err=True,
+        )
+        if counts["unnamed"]:
+            typer.echo(
+                f"{counts['unnamed']} spectra have no object_id: each counts as a star by itself", err=True
+            )
     if photometry is not None:
         typer.echo(f"{n_known} of them found in {shown(photometry)}", err=True)
     for reason, details in rejected.items():
@@ -120,13 +152,24 @@ def classify(
         raise typer.Exit(1)
 
 
+def _counted_stars(stars: Iterable[StarResult], counts: Counter[str]) -> Iterator[StarResult]:
+    for star in stars:
+        counts["all"] += 1
+        counts["candidates"] += star.is_candidate
+        counts["rejected"] += star.is_rejected
+        counts["replaced"] += star.n_replaced
+        yield star
+
+
 @contextmanager
-def _open(out: Path | None) -> Iterator[Callable[[Result], None]]:
+def _open(
+    out: Path | None, columns: Sequence[Column], table: Callable[[list[Any]], Table]
+) -> Iterator[Callable[[Any], None]]:
     """Open the output of the results; a terminal gets them at the end, when their widths are known."""
     if out is not None or not sys.stdout.isatty():
-        with open_table(out or sys.stdout) as write:
+        with open_table(out or sys.stdout, columns) as write:
             yield write
         return
-    results: list[Result] = []
+    results: list[Any] = []
     yield results.append
-    Console().print(terminal_table(results))
+    Console().print(table(results))

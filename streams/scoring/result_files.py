@@ -7,24 +7,38 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
 from pathlib import Path
-from typing import IO, Any, TextIO, TypeAlias
+from typing import IO, Any, Protocol, TextIO, TypeAlias
 
 from cempstream.plain import shown
-from cempstream.streams.scoring.result import Result
+from cempstream.processors.outcome import Outcome
 from cempstream.streams.scoring.result_table import (
     COLUMN_INFO,
-    COLUMNS,
+    Column,
     ResultCell,
     ResultRow,
     quantity_table,
     table_metadata,
 )
 
-WriteResult: TypeAlias = Callable[[Result], None]
+
+class Tabled(Protocol):
+    """A result of a spectrum or of a star: its row, and what tells of the models that made it."""
+
+    @property
+    def row(self) -> ResultRow:
+        """The cells by column."""
+
+    @property
+    def outcome(self) -> Outcome | None:
+        """What the pipeline found."""
+
+
+WriteResult: TypeAlias = Callable[[Tabled], None]
+Columns: TypeAlias = Sequence[Column]
 
 #: A spreadsheet takes a cell that begins with one of these for a formula, unless it is a number.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -34,7 +48,7 @@ _ROWS_PER_GROUP = 4096
 
 
 @contextmanager
-def open_table(path: Path | TextIO) -> Iterator[WriteResult]:
+def open_table(path: Path | TextIO, columns: Columns = COLUMN_INFO) -> Iterator[WriteResult]:
     """Open a table for writing and give the function that takes its results.
 
     The file appears when all is written; after a failure an older file is left as it was.
@@ -43,15 +57,17 @@ def open_table(path: Path | TextIO) -> Iterator[WriteResult]:
     ----------
     path
         Ends in one of ``SUFFIXES``; an open stream takes CSV.
+    columns
+        Those of spectra or of stars.
     """
     if not isinstance(path, Path):
-        with _csv(path) as write:
+        with _csv(path, columns) as write:
             yield write
         return
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     part = Path(name)
     try:
-        with os.fdopen(handle, "wb") as stream, _FORMATS[path.suffix](stream) as write:
+        with os.fdopen(handle, "wb") as stream, _FORMATS[path.suffix](stream, columns) as write:
             yield write
         part.chmod(0o666 & ~_umask())  # mkstemp lets only the owner read and write
         part.replace(path)
@@ -81,8 +97,8 @@ def _umask() -> int:
 
 
 @contextmanager
-def _csv(stream: TextIO) -> Iterator[WriteResult]:
-    writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
+def _csv(stream: TextIO, columns: Columns) -> Iterator[WriteResult]:
+    writer = csv.DictWriter(stream, [column.name for column in columns], lineterminator="\n")
     writer.writeheader()
 
     yield lambda result: writer.writerow({name: csv_cell(value) for name, value in result.row.items()})
@@ -103,26 +119,26 @@ def csv_cell(value: ResultCell) -> ResultCell:
 
 
 @contextmanager
-def _csv_file(stream: IO[bytes]) -> Iterator[WriteResult]:
-    with _as_text(stream) as text, _csv(text) as write:
+def _csv_file(stream: IO[bytes], columns: Columns) -> Iterator[WriteResult]:
+    with _as_text(stream) as text, _csv(text, columns) as write:
         yield write
 
 
 @contextmanager
-def _json_lines(stream: IO[bytes]) -> Iterator[WriteResult]:
-    def write(result: Result) -> None:
+def _json_lines(stream: IO[bytes], columns: Columns) -> Iterator[WriteResult]:
+    def write(result: Tabled) -> None:
         stream.write(json.dumps(result.row, ensure_ascii=False, allow_nan=False).encode() + b"\n")
 
     yield write
 
 
 @contextmanager
-def _parquet(stream: IO[bytes]) -> Iterator[WriteResult]:
+def _parquet(stream: IO[bytes], columns: Columns) -> Iterator[WriteResult]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    kinds = {str: pa.string(), float: pa.float64(), bool: pa.bool_()}
-    schema = pa.schema([(column.name, kinds[column.kind]) for column in COLUMN_INFO])
+    kinds = {str: pa.string(), float: pa.float64(), int: pa.int64(), bool: pa.bool_()}
+    schema = pa.schema([(column.name, kinds[column.kind]) for column in columns])
     rows: list[ResultRow] = []
     with pq.ParquetWriter(stream, schema) as writer:
 
@@ -130,7 +146,7 @@ def _parquet(stream: IO[bytes]) -> Iterator[WriteResult]:
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
             rows.clear()
 
-        def write(result: Result) -> None:
+        def write(result: Tabled) -> None:
             rows.append(result.row)
             if len(rows) == _ROWS_PER_GROUP:
                 flush()
@@ -139,42 +155,41 @@ def _parquet(stream: IO[bytes]) -> Iterator[WriteResult]:
         flush()
 
 
-def _by_astropy(save: Callable[[Any, IO[bytes]], None]) -> Callable[[IO[bytes]], Any]:
+def _by_astropy(save: Callable[[Any, IO[bytes], Columns], None]) -> Callable[[IO[bytes], Columns], Any]:
     """Return the writer of a format that needs the whole table; the rows wait in memory until the end."""
 
     @contextmanager
-    def write_whole(stream: IO[bytes]) -> Iterator[WriteResult]:
+    def write_whole(stream: IO[bytes], columns: Columns) -> Iterator[WriteResult]:
         rows: list[ResultRow] = []
-        policies: dict[tuple[str, str], Result] = {}
+        policies: dict[tuple[str, str], Outcome | None] = {}
 
-        def write(result: Result) -> None:
+        def write(result: Tabled) -> None:
             rows.append(result.row)
-            policies.setdefault((str(result.row["bundle"]), str(result.row["survey"])), result)
+            policies.setdefault((str(result.row["bundle"]), str(result.row["survey"])), result.outcome)
 
         yield write
-        metadata = table_metadata(result.outcome for result in policies.values())
-        save(quantity_table(rows, metadata), stream)
+        save(quantity_table(rows, table_metadata(policies.values()), columns), stream, columns)
 
     return write_whole
 
 
-def _save_ecsv(table: Any, stream: IO[bytes]) -> None:
+def _save_ecsv(table: Any, stream: IO[bytes], columns: Columns) -> None:
     with _as_text(stream) as text:
         table.write(text, format="ascii.ecsv")
 
 
-def _save_fits(table: Any, stream: IO[bytes]) -> None:
+def _save_fits(table: Any, stream: IO[bytes], columns: Columns) -> None:
     """Write a FITS table; a header cannot hold lists, so COMMENT cards say what made the table."""
     from astropy.io.fits import HDUList, PrimaryHDU, table_to_hdu
 
     lines = _metadata_lines(table.meta)
     table.meta.clear()
-    for column in COLUMN_INFO:
+    for column in columns:
         if column.kind is str:  # FITS text is ASCII
             table[column.name] = [text.encode("ascii", "backslashreplace") for text in table[column.name]]
     hdu = table_to_hdu(table)
     hdu.name = "RESULTS"
-    for i, column in enumerate(COLUMN_INFO, start=1):
+    for i, column in enumerate(columns, start=1):
         hdu.header[f"TCOMM{i}"] = column.description
         hdu.header[f"TUCD{i}"] = column.ucd
     for line in lines:
@@ -182,7 +197,7 @@ def _save_fits(table: Any, stream: IO[bytes]) -> None:
     HDUList([PrimaryHDU(), hdu]).writeto(stream)
 
 
-def _save_votable(table: Any, stream: IO[bytes]) -> None:
+def _save_votable(table: Any, stream: IO[bytes], columns: Columns) -> None:
     from astropy.io.votable import from_table
 
     file = from_table(table, table_id="results")
@@ -209,7 +224,7 @@ def _as_text(stream: IO[bytes]) -> Iterator[TextIO]:
     text.detach()
 
 
-_FORMATS: dict[str, Callable[[IO[bytes]], Any]] = {
+_FORMATS: dict[str, Callable[[IO[bytes], Columns], Any]] = {
     ".csv": _csv_file,
     ".jsonl": _json_lines,
     ".parquet": _parquet,

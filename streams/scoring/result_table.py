@@ -25,7 +25,7 @@ class Column(NamedTuple):
     Attributes
     ----------
     kind
-        ``str``, ``float`` or ``bool``.
+        ``str``, ``float``, ``int`` or ``bool``.
     unit
         As astropy writes it; also empty for dex, which is not a unit in VOTable.
     ucd
@@ -134,19 +134,26 @@ def table_row(source: str | None, spectrum: Spectrum | None, outcome: Outcome) -
             "flags": ";".join(spectrum.flags),
         }
     if isinstance(outcome, Classification):
-        row |= {"status": "scored", **_scores(outcome)}
+        row |= {"status": "scored", **scored_cells(outcome)}
     else:
         row |= {"status": "rejected", "reason": outcome.reason.value, "detail": outcome.detail}
         if spectrum is None:
             row |= {"spectrum_id": outcome.spectrum_id, "survey": outcome.survey}
+    return finite_cells(row)
+
+
+def finite_cells(row: ResultRow) -> dict[str, ResultCell]:
+    """Return a row whose numbers are all finite; what is not is None."""
     return {name: None if _is_not_finite(value) else value for name, value in row.items()}
 
 
-def quantity_table(rows: Sequence[ResultRow], metadata: Mapping[str, Any]) -> QTable:
+def quantity_table(
+    rows: Sequence[ResultRow], metadata: Mapping[str, Any], columns: Sequence[Column] = COLUMN_INFO
+) -> QTable:
     """Return rows as an astropy table with units, UCDs and descriptions.
 
-    A missing value is NaN, an empty text, or False for ``is_candidate``. Non-printing characters are escaped:
-    XML and FITS cannot hold them.
+    A missing value is NaN, an empty text, 0 for a count, or False for ``is_candidate``. Non-printing
+    characters are escaped: XML and FITS cannot hold them.
     """
     import numpy as np
     from astropy.table import Column as TableColumn
@@ -154,10 +161,12 @@ def quantity_table(rows: Sequence[ResultRow], metadata: Mapping[str, Any]) -> QT
     from astropy.units import Unit
 
     table = QTable(meta=dict(metadata))
-    for column in COLUMN_INFO:
+    for column in columns:
         cells = [row[column.name] for row in rows]
         if column.kind is float:
             values = np.array([np.nan if cell is None else cell for cell in cells], dtype=np.float64)
+        elif column.kind is int:
+            values = np.array([cell or 0 for cell in cells], dtype=np.int64)
         elif column.kind is bool:
             values = np.array([cell is True for cell in cells], dtype=bool)
         else:
@@ -168,7 +177,7 @@ def quantity_table(rows: Sequence[ResultRow], metadata: Mapping[str, Any]) -> QT
     return table
 
 
-def table_metadata(outcomes: Iterable[Outcome]) -> dict[str, Any]:
+def table_metadata(outcomes: Iterable[Outcome | None]) -> dict[str, Any]:
     """Return the software, models and policies that made some outcomes.
 
     Returns
@@ -201,7 +210,8 @@ def table_metadata(outcomes: Iterable[Outcome]) -> dict[str, Any]:
     }
 
 
-def _scores(outcome: Classification) -> dict[str, ResultCell]:
+def scored_cells(outcome: Classification) -> dict[str, ResultCell]:
+    """Return the cells that the pipeline fills."""
     template = outcome.template
     scores: dict[str, ResultCell] = {
         "snr": outcome.snr,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from cempstream.streams.scoring.result import Result
+    from cempstream.streams.scoring.star_result import StarResult
 
 #: The parameters shown in the short table.
 _SHOWN = ("teff", "feh", "cfe")
@@ -37,16 +38,17 @@ HEADINGS = (
 )  # fmt: skip
 
 
-def short_cells(result: Result) -> tuple[str, ...]:
+def short_cells(result: Result | StarResult) -> tuple[str, ...]:
     """Return one result's cells under ``HEADINGS``; for a spectrum unlike the training, no parameters."""
     outcome = result.outcome
     name = shown(result.name, longest=_LONGEST_NAME)
     if not isinstance(outcome, Classification):
         blank = (MISSING,) * (len(HEADINGS) - 3)
-        return ("", name, *blank, f"rejected, {outcome.reason.value}: {shown(outcome.detail)}")
+        why = ": ".join(shown(str(result.row[cell])) for cell in ("reason", "detail") if result.row[cell])
+        return ("", name, *blank, f"rejected, {why}")
     means_nothing = Flag.OUT_OF_DISTRIBUTION.value in outcome.flags
     return (
-        _CANDIDATE if outcome.decision.is_candidate else "",
+        _CANDIDATE if result.is_candidate else "",
         name,
         f"{outcome.snr:.0f}",
         MISSING if outcome.rv_kms is None else signed(outcome.rv_kms, "{:+.0f}"),
@@ -63,8 +65,22 @@ def short_cells(result: Result) -> tuple[str, ...]:
 
 def terminal_table(results: Iterable[Result]) -> Table:
     """Return the table that ``classify`` prints at a terminal."""
+    return _table(HEADINGS, ((result, short_cells(result)) for result in results))
+
+
+def terminal_table_of_stars(stars: Iterable[StarResult]) -> Table:
+    """Return the table that ``classify --stars`` prints: the same, with the number of spectra."""
+
+    def cells(star: StarResult) -> tuple[str, ...]:
+        first, name, *others = short_cells(star)
+        return first, name, str(star.row["n_visits"]), *others
+
+    return _table((*HEADINGS[:2], "visits", *HEADINGS[2:]), ((star, cells(star)) for star in stars))
+
+
+def _table(headings: tuple[str, ...], rows: Iterable[tuple[Result | StarResult, tuple[str, ...]]]) -> Table:
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
-    for heading in HEADINGS:
+    for heading in headings:
         is_text = heading in ("", "name", "subclass", "notes")
         # In a narrow window names and notes are wrapped; a number is never cut.
         table.add_column(
@@ -73,10 +89,10 @@ def terminal_table(results: Iterable[Result]) -> Table:
             no_wrap=heading not in ("name", "notes"),
             overflow="fold",
         )
-    for result in results:
+    for result, cells in rows:
         # Text, not a string: Rich would take [Fe/H], or a name like it, for a style
         style = "bold green" if result.is_candidate else "dim" if result.is_rejected else ""
-        table.add_row(*map(Text, short_cells(result)), style=style)
+        table.add_row(*map(Text, cells), style=style)
     return table
 
 
