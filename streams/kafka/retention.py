@@ -7,7 +7,7 @@ import time
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 
-from confluent_kafka import TIMESTAMP_NOT_AVAILABLE, Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # imported there, not re-exported by name
     AdminClient,
     ConfigResource,
@@ -79,8 +79,8 @@ def ask_when_sent(kafka: KafkaSettings, offsets: Mapping[Place, int]) -> dict[Pl
                 continue
             waiting.discard(place)
             consumer.pause([TopicPartition(*place)])
-            kind, milliseconds = message.timestamp()
-            if message.error() is None and kind != TIMESTAMP_NOT_AVAILABLE:
+            _, milliseconds = message.timestamp()
+            if message.error() is None and milliseconds > 0:
                 sent[place] = datetime.fromtimestamp(milliseconds / 1000, UTC)
     except KafkaException:
         return sent

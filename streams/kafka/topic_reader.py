@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ from cempstream.streams.kafka.places import (
     place_of,
 )
 from cempstream.streams.settings import KafkaSettings
+
+logger = logging.getLogger(__name__)
 
 #: A broker, or a partition's leader, that says nothing for so long does not answer.
 _TIMEOUT_S = 10.0
@@ -88,6 +91,8 @@ def read_topic(
     until
         Leave out messages of this time or later, and end each partition soon after the first of them.
 
+    Where ``since`` is given, messages without a time are left out, and a warning counts those that were met.
+
     Raises
     ------
     NoBroker, NoSuchTopic
@@ -97,11 +102,12 @@ def read_topic(
     """
     with open_consumer(kafka) as consumer:
         starts = [TopicPartition(*place, OFFSET_BEGINNING) for place in partitions_of(consumer, [topic])]
-        since_ms = 0 if since is None else max(0, round(since.timestamp() * 1000))
+        since_ms = -math.inf if since is None else max(0, round(since.timestamp() * 1000))
         until_ms = math.inf if until is None else until.timestamp() * 1000
         if since is not None:
-            starts = at_time(consumer, starts, since_ms)
+            starts = at_time(consumer, starts, round(since_ms))
         consumer.assign(starts)
+        n_timeless = 0
         unfinished = {(start.topic, start.partition) for start in starts}
         silence = _Silence()
         while unfinished:
@@ -114,10 +120,14 @@ def read_topic(
                     consumer.pause([TopicPartition(*place)])
                 elif since_ms <= message.timestamp()[1] < until_ms:
                     yield message
+                elif message.timestamp()[1] < 0:
+                    n_timeless += 1
                 elif message.timestamp()[1] >= until_ms + _DISORDER_MS:
                     place, _ = place_of(message)
                     unfinished.discard(place)
                     consumer.pause([TopicPartition(*place)])
+        if n_timeless:
+            logger.warning("%d messages of %s have no time and were left out", n_timeless, topic)
 
 
 def count_messages(kafka: KafkaSettings, topics: Sequence[str]) -> dict[str, int]:

@@ -298,12 +298,14 @@ def _seen(packet: ExposureOfPacket, step: Step, message: Message) -> Seen | None
     """Return a step of a packet that belongs to an exposure of known size."""
     if not packet.exposure_size:
         return None
+    _, sent_ms = message.timestamp()
     return Seen(
         ExposureKey(packet.survey, packet.exposure_id, stated_version(packet.reduction_version)),
         packet.exposure_size,
         packet.spectrum_id,
         step,
-        datetime.fromtimestamp(message.timestamp()[1] / 1000, UTC),
+        # A producer may state no time; then the exposure has waited since we saw this.
+        datetime.fromtimestamp(sent_ms / 1000, UTC) if sent_ms > 0 else datetime.now(UTC),
     )
 
 
