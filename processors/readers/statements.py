@@ -69,15 +69,15 @@ _ANGLE_MARKS = re.compile(r"[:\s]+|[hmsd°′″'\"]\s*")
 
 #: Keys whose values are names even if they are numbers; a numeric ``target`` is something else.
 _NUMBERED_KEYS = (
-    "object_id", "objectid", "obj_id", "objid", "targetid", "target_id", "source_id",
+    "object_id", "object_ids", "objectid", "obj_id", "objid", "targetid", "target_id", "source_id",
     "gaia_source_id", "gaia_id",
 )  # fmt: skip
 _WAVE_UNIT_KEYS = ("wave_unit", "wave_units", "waveunit", "wavelength_unit", "wavelength_units", "xunit")
 _FLUX_UNIT_KEYS = ("bunit", "flux_unit", "flux_units", "fluxunit")
 OBJECT_KEYS = (
-    "object_id", "objectid", "obj_id", "objid", "object", "objname", "obj_name", "target", "targname",
-    "targetid", "target_id", "source_id", "gaia_source_id", "gaia_id", "star", "starname", "desig",
-    "designation",
+    "object_id", "object_ids", "objectid", "obj_id", "objid", "object", "objname", "obj_name", "target",
+    "targname", "targetid", "target_id", "source_id", "gaia_source_id", "gaia_id", "star", "starname",
+    "desig", "designation",
 )  # fmt: skip
 _GAIA_KEYS = ("gaia_source_id", "source_id", "gaia_id", "gaiaid", "gaia_dr3_source_id")
 _NO_OBJECT = {"", "none", "null", "nan", "unknown", "n/a", "-", "--"}

@@ -73,7 +73,7 @@ def terminal_table_of_stars(stars: Iterable[StarResult]) -> Table:
 
     def cells(star: StarResult) -> tuple[str, ...]:
         first, name, *others = short_cells(star)
-        return first, name, str(star.row["n_visits"]), *others
+        return first, name, str(star.row["n_observations"]), *others
 
     return _table((*HEADINGS[:2], "visits", *HEADINGS[2:]), ((star, cells(star)) for star in stars))
 

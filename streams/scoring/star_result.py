@@ -28,7 +28,7 @@ STAR_COLUMN_INFO = (
     Column("status", str, "", "meta.code.status", "scored or rejected"),
     Column("reason", str, "", "meta.code.error", "why its first spectrum was rejected, where all were"),
     Column("detail", str, "", "meta.note", "the same in words"),
-    Column("n_visits", int, "", "meta.number", "spectra that count, of all gratings"),
+    Column("n_observations", int, "", "meta.number", "spectra that count, of all gratings"),
     Column("n_replaced", int, "", "meta.number", "repeats, older reductions, and spectra beyond those kept"),
     Column("n_rejected", int, "", "meta.number", "spectra that could not be scored"),
     Column("gratings", str, "", "instr.setup", "gratings of its spectra, separated by semicolons"),
@@ -90,7 +90,7 @@ class StarResult:
         first, last = star.observed
         row |= {
             "object_id": star.object_id,
-            "n_visits": len(star.observations),
+            "n_observations": len(star.observations),
             "n_replaced": self.n_replaced,
             "n_rejected": len(self.rejected),
             "n_coadded": 0,

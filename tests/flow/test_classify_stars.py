@@ -88,20 +88,20 @@ def test_a_row_per_star_in_any_order_of_its_files(files: list[Path], tmp_path: P
     assert result.stderr.splitlines()[1].startswith("3 stars: ")
     rows = rows_of(tmp_path / "out.csv")
     assert list(rows[0]) == COLUMNS
-    assert [row["n_visits"] for row in rows] == ["3", "3", "1"]
+    assert [row["n_observations"] for row in rows] == ["3", "3", "1"]
     assert [row["n_coadded"] for row in rows] == ["3", "3", "1"]
     assert rows[0]["spectrum_ids"].split(";") == [f"t11-00000-visit-{i}" for i in range(3)]
     assert rows[0]["first_observed"] < rows[0]["last_observed"]
     for row in rows:
         assert row["status"] == "scored"
         assert float(row["cfe_lo"]) < float(row["cfe"]) < float(row["cfe_hi"])
-        assert len(row["p_cemp_growth"].split(";")) == int(row["n_visits"])
+        assert len(row["p_cemp_growth"].split(";")) == int(row["n_observations"])
         assert float(row["p_cemp_growth"].split(";")[-1]) == pytest.approx(float(row["p_cemp"]), rel=1e-3)
     assert invoke(*reversed(files), *files, "--out", tmp_path / "again.csv").exit_code == 0
     again = {row["object_id"]: row for row in rows_of(tmp_path / "again.csv")}
     for row in rows:
         other = again[row["object_id"]]
-        assert other["n_replaced"] == other["n_visits"]  # every file was given twice
+        assert other["n_replaced"] == other["n_observations"]  # every file was given twice
         assert_the_same(row, {**other, "n_replaced": row["n_replaced"]})
 
 
@@ -120,7 +120,7 @@ def test_spectra_without_a_name_of_their_star_are_stars_by_themselves(tmp_path: 
     result = invoke(tmp_path / "nameless.npz", "--out", tmp_path / "out.csv")
     assert result.exit_code == 0
     assert "2 spectra have no object_id: each counts as a star by itself" in result.stderr
-    assert [row["n_visits"] for row in rows_of(tmp_path / "out.csv")] == ["1", "1"]
+    assert [row["n_observations"] for row in rows_of(tmp_path / "out.csv")] == ["1", "1"]
 
 
 def test_a_newer_reduction_replaces_the_older_one(pipeline: Pipeline, visits: list[list[Spectrum]]) -> None:
@@ -128,7 +128,7 @@ def test_a_newer_reduction_replaces_the_older_one(pipeline: Pipeline, visits: li
     newer = replace(second, flux=third.flux, reduced_at=second.reduced_at.replace(year=2100))
     (star,) = folded(pipeline, [newer, first, second])
     (only,) = folded(pipeline, [first, newer])
-    assert (star.row["n_visits"], star.row["n_replaced"]) == (2, 1)
+    assert (star.row["n_observations"], star.row["n_replaced"]) == (2, 1)
     assert star.row["p_cemp"] == pytest.approx(only.row["p_cemp"], abs=1e-5)
 
 
@@ -140,13 +140,13 @@ def test_an_empty_visit_is_counted_and_changes_nothing(
     alone = replace(empty, object_id="dark")
     star, dark = folded(pipeline, [first, empty, second, alone])
     (without,) = folded(pipeline, [first, second])
-    assert (star.row["n_visits"], star.row["n_rejected"]) == (2, 1)
+    assert (star.row["n_observations"], star.row["n_rejected"]) == (2, 1)
     assert star.row["p_cemp"] == pytest.approx(without.row["p_cemp"], abs=1e-5)
     assert dark.is_rejected
     assert not dark.is_candidate
     assert dark.row["status"] == "rejected"
     assert dark.row["reason"] == "no_good_pixels"
-    assert (dark.row["n_visits"], dark.row["n_rejected"], dark.row["is_candidate"]) == (0, 1, None)
+    assert (dark.row["n_observations"], dark.row["n_rejected"], dark.row["is_candidate"]) == (0, 1, None)
 
 
 def test_stars_of_two_surveys_with_one_number_are_two(
@@ -162,7 +162,7 @@ def test_gratings_are_added_up_each_for_itself_and_one_speaks(tmp_path: Path) ->
     write_night(tmp_path / "night.npz", profile, 32, batches, visits=2)
     result = invoke(tmp_path / "night.npz", "--out", tmp_path / "out.csv")
     assert result.exit_code == 0, result.stderr
-    whole = [row for row in rows_of(tmp_path / "out.csv") if row["n_visits"] == "4"]
+    whole = [row for row in rows_of(tmp_path / "out.csv") if row["n_observations"] == "4"]
     assert len(whole) > 4
     for row in whole:
         assert row["gratings"] == "GI;GV"
@@ -180,7 +180,7 @@ def test_every_format_has_the_csvs_numbers(files: list[Path], tmp_path: Path, su
     if suffix in FORMATS:
         table = QTable.read(path, format=FORMATS[suffix])
         assert table.colnames == COLUMNS
-        counts, p_cemp = table["n_visits"].tolist(), table["p_cemp"].tolist()
+        counts, p_cemp = table["n_observations"].tolist(), table["p_cemp"].tolist()
         assert [value.to_value("K") for value in table["teff"]] == [float(row["teff"]) for row in rows]
     else:
         cells = (
@@ -188,8 +188,8 @@ def test_every_format_has_the_csvs_numbers(files: list[Path], tmp_path: Path, su
             if suffix == ".parquet"
             else [json.loads(line) for line in path.read_text().splitlines()]
         )
-        counts, p_cemp = ([row[name] for row in cells] for name in ("n_visits", "p_cemp"))
-    assert counts == [int(row["n_visits"]) for row in rows] == [3, 3, 1]
+        counts, p_cemp = ([row[name] for row in cells] for name in ("n_observations", "p_cemp"))
+    assert counts == [int(row["n_observations"]) for row in rows] == [3, 3, 1]
     assert p_cemp == [float(row["p_cemp"]) for row in rows]
 
 

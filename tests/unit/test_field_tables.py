@@ -807,7 +807,7 @@ def test_a_table_of_vectors_in_ecsv(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", FORMATS)
-@pytest.mark.parametrize("name", ["targetid", "source_id"])
+@pytest.mark.parametrize("name", ["targetid", "source_id", "object_ids"])
 def test_long_identifiers_keep_all_their_digits(tmp_path: Path, suffix: str, name: str) -> None:
     columns = {"wave": WAVE, "flux": FLUX, "err": SIGMA}
     if suffix in (".fits", ".npz"):
