@@ -19,3 +19,15 @@ def test_there_is_no_kp_without_the_bands_of_which_it_is_one() -> None:
     grid = LogGrid(3.57, 4e-4, 1024)
     assert "kp" not in LineMeter(grid, resolved_bands(CEMP_BANDS, 200.0)).names
     assert "kp" in LineMeter(LogGrid(3.57, 1e-4, 3840), CEMP_BANDS).names
+
+
+def test_windows_in_vacuum_are_the_windows_in_air_moved_to_longer_wavelengths() -> None:
+    """By 1.00 Å at 3500 Å to 2.5 Å at 9000 Å (Morton 2000)."""
+    for band in CEMP_BANDS:
+        vacuum = band.vacuum()
+        assert vacuum.medium == "vacuum"
+        assert vacuum.vacuum() == vacuum
+        for before, after in zip((band.window, *band.sides), (vacuum.window, *vacuum.sides), strict=True):
+            shifts = [b - a for a, b in zip(before, after, strict=True)]
+            least, most = (0.0, 0.0) if band.medium == "vacuum" else (0.9, 2.6)
+            assert all(least <= shift <= most for shift in shifts), band.name

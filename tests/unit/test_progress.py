@@ -191,3 +191,16 @@ async def test_only_a_topic_that_is_held_waits(progress: Progress, breakers: Bre
         assert not waiting.done()
         breakers.probe_now(PARTITION.topic)
         await waiting
+
+
+def test_the_metrics_tell_how_much_waits_and_for_how_long(progress: Progress) -> None:
+    progress.watch(Consumer(committed=4, fetched=9))
+    sent_ms = round((time.time() - 100.0) * 1000)
+    progress.deliver([PacketOrigin(PARTITION.topic, PARTITION.partition, 3, sent_ms, None, ())])
+    progress.watch(Consumer(committed=4, fetched=9))
+    labels = {"topic": PARTITION.topic, "partition": "0"}
+    registry = progress._metrics.registry
+    assert registry.get_sample_value("cemp_consumer_lag_messages", labels) == 5
+    waited_s = registry.get_sample_value("cemp_consumer_lag_seconds", labels)
+    assert waited_s is not None
+    assert 100.0 <= waited_s < 160.0

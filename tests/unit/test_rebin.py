@@ -364,3 +364,21 @@ def test_pixels_crammed_under_one_of_the_models_take_little_memory() -> None:
     tracemalloc.stop()
     assert np.count_nonzero(batch.ivar[0]) > 2000
     assert peak_bytes < 400e6
+
+
+def test_pixels_that_drift_away_from_the_models_are_resampled() -> None:
+    """A step off by nine parts in a million is nothing over a thousand pixels, and much over ten thousand."""
+    step = TARGET.log10_step + 9e-10
+    start = TARGET.log10_start + 7 * TARGET.log10_step
+    assert aligned_offset(LogGrid(start, step, 1000), TARGET) == 7
+    assert aligned_offset(LogGrid(start, step, 10_000), TARGET) is None
+    assert aligned_offset(LogGrid(start + 0.1 * TARGET.log10_step, step, 1000), TARGET) is None
+
+
+def test_a_gap_has_an_empty_pixel_at_both_ends() -> None:
+    pixels = np.array([0.0, 1.0, 2.0, 10.0, 11.0, 12.0, 30.0, 31.0, 32.0])
+    filled, place = rebin_module._with_gaps(pixels, 1.0)
+    assert filled.tolist() == [0, 1, 2, 3, 9, 10, 11, 12, 13, 29, 30, 31, 32]
+    assert place is not None
+    assert place.tolist() == [0, 1, 2, -1, -1, 3, 4, 5, -1, -1, 6, 7, 8]
+    assert rebin_module._with_gaps(pixels[:3], 1.0)[1] is None
