@@ -201,6 +201,17 @@ def test_what_is_wrong_has_its_reason(packet: bytes, reason: Reason, detail: str
     assert detail in caught.value.detail
 
 
+@pytest.mark.parametrize("cut", [0, 1], ids=["wrong", "damaged"])
+def test_what_is_wrong_says_whose_it_is(cut: int) -> None:
+    packet = wrong(put(rv_kms=1e9))
+    whole = decode_spectrum(SMALL)
+    with pytest.raises(BadSpectrum) as caught:
+        decode_spectrum(packet[: len(packet) - cut])
+    bad = caught.value
+    assert (bad.spectrum_id, bad.survey) == (whole.spectrum_id, whole.survey)
+    assert bad.exposure_id == (whole.exposure_id or None)
+
+
 def test_the_size_limit_comes_first_and_is_the_callers() -> None:
     packet = sample(Kind.SPECTRUM)
     decode_spectrum(packet, max_packet_bytes=len(packet))
