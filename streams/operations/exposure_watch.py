@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import get_args
 
@@ -234,7 +234,8 @@ class ExposureWatch:
         )
 
     def _read_dead_letter(self, message: Message) -> Seen | None:
-        if original_header(header_pairs(message.headers()), "tense") not in (None, b"current"):
+        tense = original_header(header_pairs(message.headers()), "tense")
+        if not _is_tonights([] if tense is None else [tense]):
             return None
         packet = peek_exposure(message.value() or b"")
         if packet is None:
@@ -243,8 +244,8 @@ class ExposureWatch:
         return _seen(packet, Step.DEAD, message)
 
     def _read_spectrum(self, message: Message) -> Seen | None:
-        said = {value.strip().lower() for name, value in header_pairs(message.headers()) if name == "tense"}
-        packet = peek_exposure(message.value() or b"") if said <= {b"current"} else None
+        tenses = [value for name, value in header_pairs(message.headers()) if name == "tense"]
+        packet = peek_exposure(message.value() or b"") if _is_tonights(tenses) else None
         # Of a packet that does not say its exposure, the dead letter will be counted.
         return None if packet is None else _seen(packet, Step.SENT, message)
 
@@ -292,6 +293,11 @@ class ExposureWatch:
         self._known |= new
         if new:
             consumer.incremental_assign([TopicPartition(*place, OFFSET_BEGINNING) for place in sorted(new)])
+
+
+def _is_tonights(tenses: Iterable[bytes]) -> bool:
+    """Say whether a packet with these headers ``tense`` is tonight's, as the worker reads them."""
+    return {tense.strip().lower() for tense in tenses} <= {b"current"}
 
 
 def _seen(packet: ExposureOfPacket, step: Step, message: Message) -> Seen | None:

@@ -102,20 +102,6 @@ def test_what_is_right_is_read_and_the_caller_wins(monkeypatch: pytest.MonkeyPat
             {"SECURITY_PROTOCOL": "SSL", "KEY_PASSWORD_FILE": "p"},
             "key_password_file is 'p'; it needs cert_file",
         ),
-    ],
-)
-def test_a_certificate_that_would_not_be_used_is_refused(
-    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str
-) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(f"CEMP_KAFKA__{name}", value)
-    with pytest.raises(SettingsError, match=re.escape(message)):
-        read_settings()
-
-
-@pytest.mark.parametrize(
-    ("variables", "message"),
-    [
         (
             {"HEARTBEAT_INTERVAL_S": "6"},
             "heartbeat_interval_s is 6 and session_timeout_s 10; a worker must report at least twice",
@@ -126,7 +112,7 @@ def test_a_certificate_that_would_not_be_used_is_refused(
         ),
     ],
 )
-def test_times_that_cannot_go_together_are_refused(
+def test_settings_that_cannot_go_together_are_refused(
     monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], message: str
 ) -> None:
     for name, value in variables.items():
