@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 from pydantic import Field, InstanceOf, PrivateAttr, ValidationError
 
 from cempstream.processors.outcome import Classification, Decision, NamedBand, Provenance, TemplateMatch
 from cempstream.processors.spectrum import BadSpectrum, Reason, Spectrum
-from cempstream.schemas.avro_schema import definitions
+from cempstream.processors.stars.star import Star
 from cempstream.schemas.codec import photometry_record, spectrum_from_record, spectrum_record
 from cempstream.schemas.healpix import healpix_nested
 from cempstream.schemas.json_form import record_from_json, record_to_json
 from cempstream.schemas.packets import HEADER_BYTES, MAX_PACKET_BYTES, PacketError, pack, unpack
-from cempstream.schemas.registry import Kind, schema
+from cempstream.schemas.registry import Kind
 from cempstream.schemas.results import (
     CodeProvenance,
     Packet,
@@ -69,6 +69,17 @@ class Attribution:
     weight: tuple[float, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One spectrum of a star, and ``p_cemp`` of the star with it and the earlier ones."""
+
+    spectrum_id: str
+    grating: str | None
+    observed_at: datetime | None
+    snr: float
+    p_cemp: float
+
+
 class Alert(Packet):
     """One alert; the schema's ``doc`` texts say what each field means and its unit."""
 
@@ -115,6 +126,12 @@ class Alert(Packet):
     code: CodeProvenance
     spectrum: InstanceOf[Spectrum] | None = None
     spectrum_uri: str | None = None
+    n_observations: int = 1
+    n_coadded: int = 1
+    gratings: tuple[str, ...] = ()
+    first_observed_at: datetime | None = None
+    last_observed_at: datetime | None = None
+    visits: tuple[Visit, ...] = ()
 
     _on_ack: Callable[[], None] | None = PrivateAttr(default=None)
 
@@ -124,7 +141,7 @@ class Alert(Packet):
         return self.object_id or self.spectrum_id
 
     def to_spectrum(self) -> Spectrum:
-        """Return the spectrum that was scored, as the survey sent it.
+        """Return the spectrum that was scored: as the survey sent it, or the sum of ``n_coadded``.
 
         Raises
         ------
@@ -167,19 +184,19 @@ class Alert(Packet):
     def to_json(self) -> bytes:
         """Return the alert as one line of JSON, as in the JSON topic."""
         record: dict[str, Any] = {name: plain(value) for name, value in self if name != "spectrum"}
-        record["spectrum"] = None if self.spectrum is None else _held(spectrum_record(self.spectrum))
+        record["spectrum"] = None if self.spectrum is None else spectrum_record(self.spectrum)
         return record_to_json(Kind.ALERT, record)
 
 
-def encode_alert(result: Classification, stamp: Stamp) -> bytes:
-    """Return the alert packet of a classification."""
-    return pack(Kind.ALERT, alert_record(result, stamp))
+def encode_alert(result: Classification, stamp: Stamp, star: Star | None = None) -> bytes:
+    """Return the alert packet of a classification; of a star, where it is that of a star's sum."""
+    return pack(Kind.ALERT, alert_record(result, stamp, star))
 
 
-def alert_to_json(result: Classification, stamp: Stamp) -> bytes:
+def alert_to_json(result: Classification, stamp: Stamp, star: Star | None = None) -> bytes:
     """Return the same alert as one line of JSON."""
     # Encoded and decoded first, so that both topics give the same values to the last digit.
-    return record_to_json(Kind.ALERT, unpack(Kind.ALERT, encode_alert(result, stamp)))
+    return record_to_json(Kind.ALERT, unpack(Kind.ALERT, encode_alert(result, stamp, star)))
 
 
 def decode_alert(packet: bytes, *, max_packet_bytes: int = MAX_PACKET_BYTES) -> Alert:
@@ -215,8 +232,16 @@ def _alert_from_record(record: dict[str, Any]) -> Alert:
         raise PacketError(Reason.BAD_FIELD, str(error)) from error
 
 
-def alert_record(result: Classification, stamp: Stamp) -> dict[str, Any]:
-    """Return an alert as the record that its packet holds."""
+def alert_record(result: Classification, stamp: Stamp, star: Star | None = None) -> dict[str, Any]:
+    """Return an alert as the record that its packet holds.
+
+    Parameters
+    ----------
+    result
+        Of one spectrum, or of the sum that speaks for a star.
+    star
+        Whose sum it is; None where the spectrum stands for itself.
+    """
     spectrum = result.spectrum
     record = result_record(result, stamp)
     carried: dict[str, Any] | None = spectrum_record(spectrum)
@@ -240,22 +265,49 @@ def alert_record(result: Classification, stamp: Stamp) -> dict[str, Any]:
         "bands": plain(result.bands),
         "models": plain(result.provenance),
         "code": plain(code_provenance()),
-        "spectrum": None if carried is None else _held(carried),
+        "spectrum": carried,
         "spectrum_uri": spectrum.uri,
+        **(_of_one(result) if star is None else _of_star(star)),
     }
 
 
-def _held(spectrum: dict[str, Any]) -> dict[str, Any]:
-    """Return a spectrum's record as the alert's version knows it."""
-    return {name: spectrum[name] for name in _spectrum_fields()}
+def _of_one(result: Classification) -> dict[str, Any]:
+    """Return what an alert says of the observations of a star of which one spectrum is known."""
+    spectrum = result.spectrum
+    return {
+        "n_observations": 1,
+        "n_coadded": 1,
+        "gratings": [spectrum.grating] if spectrum.grating else [],
+        "first_observed_at": spectrum.observed_at,
+        "last_observed_at": spectrum.observed_at,
+        "visits": [_visit(spectrum, result.snr, result.p_cemp)],
+    }
 
 
-@cache
-def _spectrum_fields() -> tuple[str, ...]:
-    """Return the fields of the spectrum that the latest alert holds."""
-    held = definitions(schema(Kind.ALERT))["Spectrum"]
-    assert isinstance(held, dict), "a record is an object"
-    return tuple(field["name"] for field in held["fields"])
+def _of_star(star: Star) -> dict[str, Any]:
+    """Return what an alert says of a star's observations."""
+    first, last = star.observed
+    return {
+        "n_observations": len(star.observations),
+        "n_coadded": len(star.speaking()),
+        "gratings": list(star.gratings),
+        "first_observed_at": first,
+        "last_observed_at": last,
+        "visits": [
+            _visit(seen.spectrum, seen.said.snr, math.nan if said is None else said.p_cemp)
+            for seen, said in zip(star.observations, star.spokesmen(), strict=True)
+        ],
+    }
+
+
+def _visit(spectrum: Spectrum, snr: float, p_cemp: float) -> dict[str, Any]:
+    return {
+        "spectrum_id": spectrum.spectrum_id,
+        "grating": spectrum.grating,
+        "observed_at": spectrum.observed_at,
+        "snr": snr,
+        "p_cemp": p_cemp,
+    }
 
 
 def _healpix29(spectrum: Spectrum) -> int | None:

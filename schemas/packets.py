@@ -38,6 +38,8 @@ LIMITS: Mapping[Kind, ReadLimits] = {
     Kind.ALERT: ReadLimits(max_items=16_384, max_text_bytes=1024),
     Kind.HEARTBEAT: ReadLimits(max_items=256, max_text_bytes=1024),
     Kind.EXPOSURE: ReadLimits(max_items=0, max_text_bytes=1024),
+    Kind.OBSERVATION: ReadLimits(max_items=64, max_text_bytes=1024),
+    Kind.STAR: ReadLimits(max_items=64, max_text_bytes=1024),
 }
 
 #: For a survey with its own registry: the reader of a schema id, None where the id is not from there.

@@ -26,6 +26,8 @@ class Kind(StrEnum):
     ALERT = "alert"
     HEARTBEAT = "heartbeat"
     EXPOSURE = "exposure"
+    OBSERVATION = "observation"
+    STAR = "star"
 
     @property
     def number(self) -> int:

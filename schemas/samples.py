@@ -7,6 +7,7 @@ changed, since published versions never change.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -21,14 +22,19 @@ from cempstream.processors.outcome import (
     TemplateMatch,
 )
 from cempstream.processors.spectrum import Spectrum
+from cempstream.processors.stars.life import Sent
+from cempstream.processors.stars.observation import Observation, Said
+from cempstream.processors.stars.star import Star
 from cempstream.schemas.alert import alert_record
 from cempstream.schemas.codec import encode_spectrum
 from cempstream.schemas.exposure import Exposure, encode_exposure
 from cempstream.schemas.heartbeat import Heartbeat, encode_heartbeat
+from cempstream.schemas.observation import observation_record
 from cempstream.schemas.packets import pack
 from cempstream.schemas.registry import Kind, latest, sample_path
 from cempstream.schemas.score import score_record
 from cempstream.schemas.stamp import Stamp
+from cempstream.schemas.star import StarPacket, encode_star
 
 #: LAMOST's pixels.
 _GRID = LogGrid(log10_start=3.5682, log10_step=1e-4, n_pix=3909)
@@ -174,6 +180,38 @@ def sample_exposure() -> Exposure:
     )
 
 
+def sample_observation() -> Observation:
+    """Return the invented star's spectrum as an observation; the bundle's pixels are LAMOST's."""
+    result = sample_classification()
+    return Observation(
+        spectrum=result.spectrum,
+        said=replace(Said.of(result), bundle="sample-1.0.0"),
+        shift_kms=-121.9,
+        is_shift_certain=True,
+    )
+
+
+def sample_star() -> StarPacket:
+    """Return the star after that observation and its alert."""
+    observation, stamp = sample_observation(), sample_stamp()
+    said, spectrum = observation.said, observation.spectrum
+    assert spectrum.object_id is not None
+    star = Star(
+        object_id=spectrum.object_id,
+        tense=stamp.tense,
+        observations=(observation,),
+        together=(said,),
+        sent=Sent(
+            alert_id="4c8f0ab7-3ab1-5d2c-9b2a-52d8e86d0c0e",
+            alert_type="initial",
+            revision=0,
+            subclass=said.subclass,
+            parameters=said.parameters,
+        ),
+    )
+    return StarPacket(star=star, survey=spectrum.survey, updated_at=stamp.published_at, offset=0)
+
+
 def sample_packets() -> dict[Kind, bytes]:
     """Return one packet of every kind, the same on every machine but for the last bit of ``exp``."""
     result, stamp = sample_classification(), sample_stamp()
@@ -184,6 +222,11 @@ def sample_packets() -> dict[Kind, bytes]:
         Kind.ALERT: pack(Kind.ALERT, alert_record(result, stamp) | {"code": code}),
         Kind.HEARTBEAT: encode_heartbeat(sample_heartbeat()),
         Kind.EXPOSURE: encode_exposure(sample_exposure()),
+        Kind.OBSERVATION: pack(
+            Kind.OBSERVATION,
+            observation_record(sample_observation(), stamp) | {"code_version": code["version"]},
+        ),
+        Kind.STAR: encode_star(sample_star()),
     }
 
 

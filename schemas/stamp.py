@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 from uuid import UUID, uuid5
 
+from cempstream.processors.stars.life import AlertType
+
 #: Live spectra, recorded ones scored again, injected ones that measure the stream, and tests.
 Tense: TypeAlias = Literal["current", "archival", "injection", "test"]
-
-AlertType: TypeAlias = Literal["initial", "update", "retraction"]
 
 #: Namespace of all our ids: the UUIDv5 of the DNS name ``cempstream.io``.
 _NAMESPACE = UUID("8ccea81c-ba45-5fc1-b7d1-c0385576e61b")
@@ -30,7 +30,7 @@ class Stamp:
     ingested_at, inferred_at, published_at
         UTC times when the packet was read, the models were done, and the result was sent to the broker.
     alert_type, revision, supersedes
-        Which alert of the spectrum this is, and the ``alert_id`` that it replaces or withdraws.
+        Which alert of the star this is, and the ``alert_id`` that it replaces or withdraws.
     """
 
     tense: Tense
