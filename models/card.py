@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import numpy as np
@@ -96,6 +97,9 @@ class ThresholdCard(_Part):
     threshold: Probability
     recall: float
     purity: float
+    observed_from: Probability | None = Field(
+        default=None, description="p_cemp below which a spectrum need not be added to others of its star"
+    )
 
 
 class IntervalCard(_Part):
@@ -212,9 +216,19 @@ class Card(_Part):
 
     def threshold(self, prior: float) -> float:
         """Return the threshold at a prior, interpolated between the card's priors in the logits of both."""
-        rows = sorted((_logit(t.prior), _logit(t.threshold)) for t in self.thresholds)
-        priors, thresholds = zip(*rows, strict=True)
-        return float(1.0 / (1.0 + np.exp(-np.interp(_logit(prior), priors, thresholds))))
+        return _interpolated({t.prior: t.threshold for t in self.thresholds}, prior)
+
+    def observed_from(self, prior: float) -> float | None:
+        """Return the p_cemp at a prior from which a spectrum may add to its star; None where untold."""
+        told = {t.prior: t.observed_from for t in self.thresholds if t.observed_from is not None}
+        return _interpolated(told, prior) if told else None
+
+
+def _interpolated(by_prior: Mapping[float, float], prior: float) -> float:
+    """Interpolate between the logits of both."""
+    rows = sorted((_logit(known), _logit(p)) for known, p in by_prior.items())
+    priors, ps = zip(*rows, strict=True)
+    return float(1.0 / (1.0 + np.exp(-np.interp(_logit(prior), priors, ps))))
 
 
 def _logit(p: float) -> float:

@@ -76,6 +76,39 @@ class PolicySettings(Group):
         """Return the prior of a survey."""
         return self.survey_priors.get(survey, self.prior)
 
-    def policy(self, survey: str, card_threshold: float) -> Policy:
-        """Return the policy of a survey."""
-        return Policy(self.version, self.prior_of(survey), self.threshold or card_threshold)
+    def policy(self, survey: str, card_threshold: float, observed_from: float | None = None) -> Policy:
+        """Return the policy of a survey; a candidate is always an observation where there are any."""
+        threshold = self.threshold or card_threshold
+        if observed_from is not None:
+            observed_from = min(observed_from, threshold)
+        return Policy(self.version, self.prior_of(survey), threshold, observed_from)
+
+
+class StarSettings(Group):
+    """How stars are followed over their observations, by workers and by `cempstream stars`."""
+
+    enabled: bool = Field(
+        default=False,
+        description="whether workers leave stars with an `object_id` to `cempstream stars`, which alone then "
+        "alerts of them",
+    )
+    observed_from: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="smallest `p_cemp` of a spectrum that is added to its star; by default the card's",
+    )
+    group: str = Field(default="cempstream-stars", description="consumer group of `cempstream stars`")
+    silence_days: float = Field(
+        default=1000.0, gt=0, description="days without a new observation after which a star is forgotten"
+    )
+    survey_silence_days: Mapping[str, float] = Field(
+        default={}, examples=['{"csst": 4000}'], description="the same by survey, a JSON object"
+    )
+    folder: Path | None = Field(
+        default=None, description="folder for the stars that are held; by default they are in memory"
+    )
+
+    def silence_of(self, survey: str) -> float:
+        """Return the days of silence after which a survey's star is forgotten."""
+        return self.survey_silence_days.get(survey, self.silence_days)

@@ -28,6 +28,7 @@ from cempstream.streams.addresses import parse_brokers
 from cempstream.streams.model_settings import Group as Group
 from cempstream.streams.model_settings import ModelSettings as ModelSettings
 from cempstream.streams.model_settings import PolicySettings as PolicySettings
+from cempstream.streams.model_settings import StarSettings as StarSettings
 
 MIB = 1024 * 1024
 _PREFIX, _DELIMITER = "CEMP_", "__"
@@ -168,6 +169,15 @@ class TopicSettings(Group):
         default="cemp.exposures.v1",
         description="one packet per exposure: spectra in, scored, dead letters, candidates, latency",
     )
+    observations: str = Field(
+        default="cemp.observations.v1",
+        description="spectra that are added to their stars, by star; written where `CEMP_STARS__ENABLED`",
+    )
+    stars: str = Field(
+        default="cemp.stars.v1",
+        description="every star that is followed, its newest state; compacted, as many partitions as "
+        "observations",
+    )
 
     @model_validator(mode="after")
     def _are_different(self) -> Self:
@@ -179,7 +189,7 @@ class TopicSettings(Group):
 
     @property
     def written(self) -> tuple[str, ...]:
-        """What every worker writes to; one with a shadow bundle also writes the shadow's scores."""
+        """What every worker writes to; the scores of a shadow, and observations, only some do."""
         return (
             self.scores,
             self.alerts,
@@ -253,6 +263,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     models: ModelSettings = ModelSettings()
     policy: PolicySettings = PolicySettings()
+    stars: StarSettings = StarSettings()
     metrics: MetricsSettings = MetricsSettings()
     breaker: BreakerSettings = BreakerSettings()
 

@@ -132,6 +132,11 @@ def _numbers(bundle: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts if part.isdecimal())
 
 
+def is_followed(result: Classification) -> bool:
+    """Return whether a result is an observation of a star that has a name: then its star is alerted of."""
+    return result.rebinned is not None and bool(result.spectrum.object_id)
+
+
 def observe(result: Classification) -> Observation | None:
     """Return a result as an observation of its star; None where its rebinned spectrum was not kept.
 

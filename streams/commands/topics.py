@@ -76,7 +76,10 @@ def list_(
     """List the topics with their partitions, limits and number of messages."""
     settings = _settings(bootstrap, topic)
     topics = settings.topics
-    ours = (*topics.spectra, *topics.written, topics.scores_shadow, topics.exposures)
+    ours = (
+        *(*topics.spectra, *topics.written, topics.scores_shadow, topics.exposures),
+        *(topics.observations, topics.stars),
+    )
     states = TopicAdmin(settings.kafka).states(None if every else ours)
     counts = count_messages(settings.kafka, list(states))
     if as_json:

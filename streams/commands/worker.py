@@ -66,6 +66,8 @@ def require_topics(settings: Settings) -> None:
     wanted = [*topics.spectra, *topics.written]
     if settings.models.shadow is not None:
         wanted.append(topics.scores_shadow)
+    if settings.stars.enabled:
+        wanted.append(topics.observations)
     missing = [topic for topic in wanted if topic not in known]
     if missing:
         names = ", ".join(missing)

@@ -29,7 +29,9 @@ def worker_rights(principal: str, topics: TopicSettings, group: str) -> list[Acl
     return [
         *_on_topics(principal, topics.spectra, AclOperation.READ),
         *_on_topics(principal, topics.spectra, AclOperation.DESCRIBE_CONFIGS),
-        *_on_topics(principal, (*topics.written, topics.scores_shadow), AclOperation.WRITE),
+        *_on_topics(
+            principal, (*topics.written, topics.scores_shadow, topics.observations), AclOperation.WRITE
+        ),
         _binding(principal, ResourceType.GROUP, group, AclOperation.READ),
     ]
 

@@ -7,9 +7,13 @@ from datetime import UTC, datetime
 
 from cempstream.processors.outcome import Classification, Outcome, Rejected
 from cempstream.processors.spectrum import BadSpectrum
+from cempstream.processors.stars.observation import is_followed, observe
+from cempstream.processors.stars.star import Star
 from cempstream.schemas.alert import alert_to_json, encode_alert
+from cempstream.schemas.observation import encode_observation
 from cempstream.schemas.score import encode_score
-from cempstream.schemas.stamp import Stamp, Tense
+from cempstream.schemas.stamp import Stamp
+from cempstream.schemas.star import star_key
 from cempstream.streams.kafka.dead_letters import write_dead_letter
 from cempstream.streams.kafka.messages import Headers, OutMessage, PacketOrigin
 from cempstream.streams.settings import LimitSettings, TopicSettings
@@ -64,8 +68,7 @@ class MessageWriter:
     ) -> list[OutMessage]:
         """Write the messages of a batch: one score or dead letter each, and an alert for every candidate.
 
-        Alerts go out in Avro and in JSON; those of nights scored again go to a separate topic, which no live
-        subscriber reads.
+        An observation of a star that is followed goes to that star instead, candidate or not.
         """
         messages: list[OutMessage] = []
         published_at = datetime.now(UTC)
@@ -76,24 +79,44 @@ class MessageWriter:
             stamp = Stamp(origin.tense, ingested_at, inferred_at, published_at)
             key = outcome.spectrum.key.encode()
             messages.append(OutMessage(self.topics.scores, key, encode_score(outcome, stamp)))
-            if outcome.decision.is_candidate:
-                headers = _alert_headers(outcome, origin.tense)
-                if origin.tense == "archival":
-                    alert = encode_alert(outcome, stamp)
-                    messages.append(OutMessage(self.topics.alerts_archival, key, alert, headers))
-                    continue
-                messages += [
-                    OutMessage(self.topics.alerts, key, encode_alert(outcome, stamp), headers),
-                    OutMessage(self.topics.alerts_json, key, alert_to_json(outcome, stamp), headers),
-                ]
+            if is_followed(outcome):
+                messages.append(self._observation(outcome, stamp))
+            elif outcome.decision.is_candidate:
+                messages += write_alerts(outcome, stamp, self.topics)
         return messages
 
+    def _observation(self, outcome: Classification, stamp: Stamp) -> OutMessage:
+        observation = observe(outcome)
+        assert observation is not None, "its rebinned spectrum was kept"
+        spectrum = outcome.spectrum
+        key = star_key(spectrum.key, spectrum.survey, stamp.tense)
+        return OutMessage(self.topics.observations, key, encode_observation(observation, stamp))
 
-def _alert_headers(outcome: Classification, tense: Tense) -> Headers:
+
+def write_alerts(
+    result: Classification, stamp: Stamp, topics: TopicSettings, star: Star | None = None
+) -> list[OutMessage]:
+    """Write the messages of an alert, of a spectrum or of a star.
+
+    It goes out in Avro and in JSON; one of a night scored again goes to a separate topic, which no live
+    subscriber reads.
+    """
+    key, headers = result.spectrum.key.encode(), _alert_headers(result, stamp)
+    alert = encode_alert(result, stamp, star)
+    if stamp.tense == "archival":
+        return [OutMessage(topics.alerts_archival, key, alert, headers)]
+    return [
+        OutMessage(topics.alerts, key, alert, headers),
+        OutMessage(topics.alerts_json, key, alert_to_json(result, stamp, star), headers),
+    ]
+
+
+def _alert_headers(result: Classification, stamp: Stamp) -> Headers:
     """Return headers by which a client can filter before it decodes."""
     return (
-        ("tense", tense.encode()),
-        ("survey", outcome.spectrum.survey.encode()),
-        ("score", f"{outcome.p_cemp:.4f}".encode()),
-        ("class", outcome.subclass.encode()),
+        ("tense", stamp.tense.encode()),
+        ("type", stamp.alert_type.encode()),
+        ("survey", result.spectrum.survey.encode()),
+        ("score", f"{result.p_cemp:.4f}".encode()),
+        ("class", result.subclass.encode()),
     )

@@ -31,6 +31,7 @@ _DAY_MS = 24 * 3600 * 1000
 SIZE = "max.message.bytes"
 IN_SYNC = "min.insync.replicas"
 TIMESTAMPS = "message.timestamp.type"
+CLEANUP = "cleanup.policy"
 
 #: A survey's packet that is too large must reach us, so that it becomes a dead letter and is not lost.
 MAX_INPUT_BYTES = 64 * MIB
@@ -38,6 +39,8 @@ MAX_INPUT_BYTES = 64 * MIB
 _DEAD_LETTER_EXTRA_BYTES = MIB
 _RESULT_BYTES = 2 * MIB
 _RESULT_DAYS = 30
+#: A star with as many spectra as are kept, each as long as `mid` makes it.
+_STAR_BYTES = 5 * MIB
 _HEARTBEAT_DAYS = 1
 
 
@@ -110,6 +113,13 @@ def plan_topics(
         *(plan(name, MAX_INPUT_BYTES, retention_days, n_partitions) for name in topics.spectra),
         *(plan(name, _RESULT_BYTES, _RESULT_DAYS, n_partitions) for name in results),
         plan(topics.dlq, MAX_INPUT_BYTES + _DEAD_LETTER_EXTRA_BYTES, _RESULT_DAYS, n_partitions),
+        plan(topics.observations, _RESULT_BYTES, _RESULT_DAYS, n_partitions),
+        TopicPlan(
+            topics.stars,
+            n_partitions,
+            replication,
+            {SIZE: str(_STAR_BYTES), CLEANUP: "compact", **durability},
+        ),
         plan(topics.heartbeat, MIB, _HEARTBEAT_DAYS, 1),
         plan(topics.exposures, MIB, _RESULT_DAYS, 1),
     ]

@@ -31,8 +31,15 @@ from cempstream.streams.kafka.topics import (
     TopicPlan,
     TopicState,
 )
-from cempstream.streams.scoring.assemble import load_routes
-from cempstream.streams.settings import KafkaSettings, ModelSettings, PolicySettings, Settings, TopicSettings
+from cempstream.streams.scoring.assemble import NoLooseThreshold, load_routes
+from cempstream.streams.settings import (
+    KafkaSettings,
+    ModelSettings,
+    PolicySettings,
+    Settings,
+    StarSettings,
+    TopicSettings,
+)
 
 #: An alert's spectrum is at most 64 KiB, in JSON half as much again; lines and attribution are added to it.
 _LEAST_RESULT_BYTES = 512 * 1024
@@ -90,7 +97,7 @@ def check_all(settings: Settings) -> Iterator[CheckResult]:
         Status.OK, "package", f"cempstream {version('cempstream')} on Python {platform.python_version()}"
     )
     yield from check_models(settings.models)
-    yield from check_provider(settings.models, settings.policy)
+    yield from check_provider(settings.models, settings.policy, settings.stars)
     try:
         admin = TopicAdmin(settings.kafka)
         metadata = admin.metadata()
@@ -134,11 +141,13 @@ def check_models(models: ModelSettings) -> Iterator[CheckResult]:
         )
 
 
-def check_provider(models: ModelSettings, policy: PolicySettings) -> Iterator[CheckResult]:
+def check_provider(
+    models: ModelSettings, policy: PolicySettings, stars: StarSettings
+) -> Iterator[CheckResult]:
     """Open every graph on the chosen provider and score its bundle's reference spectrum."""
     for name in models.bundles:
         try:
-            (route,) = load_routes(models.model_copy(update={"bundles": (name,)}), policy)
+            (route,) = load_routes(models.model_copy(update={"bundles": (name,)}), policy, stars)
             route.chain.process_spectra([route.reference], route.policy(route.reference.survey))
         except BundleError:
             continue  # reported by check_models
@@ -147,6 +156,8 @@ def check_provider(models: ModelSettings, policy: PolicySettings) -> Iterator[Ch
                 Status.FAIL, "provider", str(error), "fix that, or choose another with --provider"
             )
             return
+        except NoLooseThreshold as error:
+            yield CheckResult(Status.FAIL, "stars", str(error), "set it, or CEMP_STARS__ENABLED=false")
         except ModelError as error:
             said = f"{name} fails on its own reference spectrum: {error}"
             yield CheckResult(Status.FAIL, "provider", said, "choose another bundle")

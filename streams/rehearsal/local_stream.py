@@ -65,6 +65,8 @@ class LocalStream:
             dlq=f"{tag}.dlq.v1",
             heartbeat=f"{tag}.heartbeat.v1",
             exposures=f"{tag}.exposures.v1",
+            observations=f"{tag}.observations.v1",
+            stars=f"{tag}.stars.v1",
         )
         self.kafka: KafkaSettings
         self.broker_name: str

@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from cempstream.errors import FixableError
 from cempstream.models.bundle import Bundle
 from cempstream.models.carbon_evolution import carbon_correction
 from cempstream.models.card import Card
@@ -29,7 +30,7 @@ from cempstream.processors.templates import TemplateMatcher
 from cempstream.processors.velocity import VelocityFinder
 from cempstream.schemas.codec import decode_spectrum
 from cempstream.streams.scoring.pipeline import Pipeline, Route
-from cempstream.streams.settings import ModelSettings, PolicySettings, Settings
+from cempstream.streams.settings import ModelSettings, PolicySettings, Settings, StarSettings
 
 #: S/N per pixel of a bundle's reference spectrum.
 _REFERENCE_SNR = 50.0
@@ -37,6 +38,10 @@ _REFERENCE_SNR = 50.0
 _LEAST_COVERAGE = 0.052
 #: At lower resolution a shift comes from the wavelength zero point rather than from the star.
 _LEAST_VELOCITY_POWER = 500.0
+
+
+class NoLooseThreshold(FixableError, ValueError):
+    """Stars are to be followed, and nothing says from which p_cemp on; the message says what to set."""
 
 
 def load_pipeline(settings: Settings, timer: StageTimer = untimed) -> Pipeline:
@@ -48,8 +53,10 @@ def load_pipeline(settings: Settings, timer: StageTimer = untimed) -> Pipeline:
         A bundle is missing, is not what its manifest and its card say, or is not signed by a trusted key.
     ProviderUnavailable
         The networks do not run on the provider asked for.
+    NoLooseThreshold
+        Stars are to be followed, and neither the settings nor a card says from which ``p_cemp`` on.
     """
-    routes = load_routes(settings.models, settings.policy)
+    routes = load_routes(settings.models, settings.policy, settings.stars)
     for route in routes:
         for n_spec in (1, settings.batch.size):
             route.chain.process_spectra([route.reference] * n_spec, route.policy(route.reference.survey))
@@ -57,14 +64,14 @@ def load_pipeline(settings: Settings, timer: StageTimer = untimed) -> Pipeline:
     return Pipeline(decode, routes, timer)
 
 
-def load_routes(models: ModelSettings, policy: PolicySettings) -> list[Route]:
+def load_routes(models: ModelSettings, policy: PolicySettings, stars: StarSettings) -> list[Route]:
     """Load the bundles; of a name without a version, the promoted or else the newest."""
     bundles = [open_bundle(name, models.root, models.keys) for name in models.bundles]
     return [
         Route(
             chain=build_chain(bundle, models.provider, threads=models.threads),
             resolving_power=bundle.card.served,
-            policy=partial(_policy, policy, bundle.card),
+            policy=partial(_policy, policy, stars, bundle.card),
             reference=reference_spectrum(bundle),
         )
         for bundle in bundles
@@ -131,5 +138,15 @@ def corrected_cfe(logg: Array, feh: Array, cfe: Array) -> Array:
     return cfe + carbon_correction(logg, feh, cfe)
 
 
-def _policy(policy: PolicySettings, card: Card, survey: str) -> Policy:
-    return policy.policy(survey, card.threshold(policy.prior_of(survey)))
+def _policy(policy: PolicySettings, stars: StarSettings, card: Card, survey: str) -> Policy:
+    prior = policy.prior_of(survey)
+    observed_from = None
+    if stars.enabled:
+        observed_from = stars.observed_from or card.observed_from(prior)
+        if observed_from is None:
+            raise NoLooseThreshold(
+                f"CEMP_STARS__ENABLED is true and the card of {card.name}/{card.version} does not say from "
+                "which p_cemp on a spectrum is added to its star; set CEMP_STARS__OBSERVED_FROM, "
+                "for example to 0.001"
+            )
+    return policy.policy(survey, card.threshold(prior), observed_from)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cempstream.processors.outcome import Classification, Outcome
+from cempstream.processors.stars.observation import is_followed
 from cempstream.streams.kafka.messages import PacketOrigin
 from cempstream.streams.settings import TopicSettings
 from cempstream.streams.telemetry import notices
@@ -60,8 +61,9 @@ class Accounts:
         for outcome, origin in zip(outcomes, origins, strict=True):
             if isinstance(outcome, Classification):
                 metrics.observe_latency(outcome, origin.tense, delivered_at)
-                n_alerts += outcome.decision.is_candidate
-                n_archival += outcome.decision.is_candidate and origin.tense == "archival"
+                is_alert = outcome.decision.is_candidate and not is_followed(outcome)
+                n_alerts += is_alert
+                n_archival += is_alert and origin.tense == "archival"
             else:
                 dead[origin.topic] += 1
                 notices.dead_letter(outcome, origin.topic, origin.partition, origin.offset)

@@ -19,7 +19,7 @@ def names(monkeypatch: pytest.MonkeyPatch, bootstrap: str) -> dict[str, str]:
     """Topics that no other test uses, and the broker, told by the environment."""
     tag = uuid.uuid4().hex[:8]
     results = ("scores", "scores_shadow", "alerts", "alerts_json", "alerts_archival")
-    fields = ("spectra", *results, "dlq", "heartbeat", "exposures")
+    fields = ("spectra", *results, "dlq", "observations", "stars", "heartbeat", "exposures")
     topics = {field: f"{field}.{tag}" for field in fields}
     for field, name in topics.items():
         monkeypatch.setenv(

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from cempstream.processors.decide import Policy
-from cempstream.processors.outcome import Outcome, Rejected
+from cempstream.processors.outcome import Outcome, Rebinned, Rejected
 from cempstream.processors.spectrum import Reason
 from cempstream.streams.kafka.messages import PacketOrigin
 from cempstream.streams.settings import TopicSettings
 from cempstream.streams.telemetry.metrics import Metrics
 from cempstream.streams.worker.accounts import Accounts
 from cempstream.streams.worker.breaker import Breakers
-from tests.support.fakes import classification, make_spectrum
+from tests.support.fakes import GRID, classification, make_spectrum
 
 TOPICS = TopicSettings()
 NOW = datetime(2026, 3, 1, 12, 1, tzinfo=UTC)
@@ -98,3 +99,14 @@ def test_each_topics_packets_are_judged_by_themselves(
     value = metrics.registry.get_sample_value
     assert [value("cemp_breaker_open", {"topic": topic}) for topic in (LAMOST, DESI)] == [1, 0]
     assert (accounts.tally.n_scored, accounts.tally.n_dead_letters) == (10, 10)
+
+
+def test_what_goes_to_its_star_is_no_alert_of_the_workers(accounts: Accounts, metrics: Metrics) -> None:
+    spectrum = replace(make_spectrum(), object_id="star 1")
+    kept = Rebinned(GRID, spectrum.flux, spectrum.ivar, 1800.0, 0.0, True)
+    followed = replace(classification(spectrum, 0.9, POLICY), rebinned=kept)
+    nameless = replace(followed, spectrum=make_spectrum())
+    accounts.book([followed, nameless], [origin(), origin()], NOW)
+    assert (accounts.tally.n_scored, accounts.tally.n_alerts) == (2, 1)
+    count = metrics.registry.get_sample_value("cemp_alerts_published_total", {"topic": TOPICS.alerts})
+    assert count == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,16 +12,17 @@ import pytest
 from cempstream.models.bundle import BUNDLES, BundleError, newest_bundle
 from cempstream.models.pinned import bundles_in, find_bundle
 from cempstream.processors.decide import Policy
-from cempstream.processors.outcome import Rejected
+from cempstream.processors.outcome import Rebinned, Rejected
 from cempstream.processors.spectrum import Reason
 from cempstream.schemas.alert import decode_alert
+from cempstream.schemas.observation import decode_observation
 from cempstream.schemas.score import decode_score
 from cempstream.schemas.stamp import record_id
 from cempstream.streams.kafka.dead_letters import without_packet, write_dead_letter
 from cempstream.streams.kafka.messages import OutMessage, PacketOrigin
 from cempstream.streams.kafka.outputs import MessageWriter, refuse_unknown_tenses
 from cempstream.streams.settings import LimitSettings, TopicSettings
-from tests.support.fakes import classification, make_spectrum
+from tests.support.fakes import GRID, classification, make_spectrum
 
 TOPICS = TopicSettings()
 NOW = datetime.now(UTC)
@@ -128,3 +130,42 @@ def test_a_dead_letter_that_is_not_taken_keeps_its_place_and_digest() -> None:
     assert headers["orig.offset"] == b"7"
     assert headers["orig.sha256"] == dict(letter.headers)["orig.sha256"]
     assert not [name for name in headers if name.startswith("orig.header.")]
+
+
+def follow(p_cemp: float, object_id: str | None) -> list[OutMessage]:
+    """Return the messages of a result that was kept as an observation."""
+    spectrum = replace(make_spectrum("s1"), object_id=object_id)
+    kept = Rebinned(GRID, spectrum.flux, spectrum.ivar, 1800.0, 12.5, True)
+    outcome = replace(classification(spectrum, p_cemp, Policy("1", 3e-4, 0.5, 0.01)), rebinned=kept)
+    origin = PacketOrigin("lamost.spectra.v1", 0, 7, 0, None, (("tense", b"injection"),))
+    return MessageWriter(TOPICS, LimitSettings()).write([outcome], [origin], NOW, NOW)
+
+
+@pytest.mark.parametrize("p_cemp", [0.9, 0.02])
+def test_an_observation_of_a_named_star_goes_to_its_star_and_alerts_no_one(p_cemp: float) -> None:
+    score, observation = follow(p_cemp, "star 1")
+    assert (score.topic, observation.topic) == (TOPICS.scores, TOPICS.observations)
+    assert observation.key == b"injection/lamost/star 1"
+    packet = decode_observation(observation.value)
+    assert (packet.object_id, packet.tense, packet.ingested_at) == ("star 1", "injection", NOW)
+    assert packet.observation.said.p_cemp == p_cemp
+    assert (packet.observation.shift_kms, packet.observation.is_shift_certain) == (12.5, True)
+
+
+@pytest.mark.parametrize("object_id", [None, ""])
+def test_a_spectrum_of_a_star_without_a_name_alerts_by_itself(object_id: str | None) -> None:
+    assert [message.topic for message in follow(0.9, object_id)] == [
+        *(TOPICS.scores, TOPICS.alerts, TOPICS.alerts_json)
+    ]
+    assert [message.topic for message in follow(0.02, object_id)] == [TOPICS.scores]
+
+
+def test_the_headers_of_an_alert_say_what_a_client_filters_by() -> None:
+    headers = dict(follow(0.9, None)[1].headers)
+    assert headers == {
+        "tense": b"injection",
+        "type": b"initial",
+        "survey": b"lamost",
+        "score": b"0.9000",
+        "class": b"cemp_s",
+    }
