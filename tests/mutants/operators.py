@@ -1,4 +1,12 @@
-"""Which changes are made: those of cosmic-ray that people make, and some that it lacks."""
+"""Which changes are made: those of cosmic-ray that people make, and some that it lacks.
+
+Not made are changes that no test could call wrong (`_is_inert`): types and what only readers or type
+checkers read; guards such as ``strict=``; the markers ``/`` and ``*`` of a signature; tables of numbers from
+the literature; the memory of a pure function (``@cache``), which changes its speed alone; the size of a
+number so small that only its being above zero matters; and how long something is waited for or how much
+memory it may take (constants and defaults that end in ``_S`` or ``_BYTES``), where half and twice are as
+right. What is done when the time or the memory is used up is behaviour, and is changed.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +53,15 @@ TYPES = frozenset(
 #: Parso's names of what is separated by commas.
 LISTS = ("arglist", "testlist_comp", "testlist_star_expr", "testlist", "subscriptlist", "exprlist")
 
-#: Decorators that only readers and type checkers read.
+#: Decorators that only readers and type checkers read, and those that remember what a pure function returned.
 FOR_READERS = ("overload", "override", "final", "runtime_checkable")
+MEMORIES = ("cache", "lru_cache")
+
+#: Names of how long something is waited for, and of how much memory it may take.
+AMOUNTS = ("_s", "_bytes")
+
+#: A positive number below it stands against zero.
+TINY = 1e-20
 
 
 class ChangeNumber(Operator):  # type: ignore[misc, unused-ignore]
@@ -171,13 +186,16 @@ def mutate(source: str, name: str, occurrence: int) -> str:
 
 def _is_inert(node: Any, operator: str) -> bool:
     """Is this a type, a guard, or a word for readers, which cannot change what is computed?"""
-    code = node.get_code().strip()
     if operator == "RemoveDecorator":
-        return any(code.startswith(f"@{name}") for name in FOR_READERS)
+        return _decorator_of(node) in FOR_READERS + MEMORIES
     if node.type == "if_stmt" and node.children[1].get_code().strip() == "TYPE_CHECKING":
         return True
+    if node.parent is not None and node.parent.type == "parameters":
+        return True
+    if is_number(node) and (0 < abs(ast.literal_eval(node.value)) < TINY or _is_amount(node)):
+        return True
     while node.parent is not None:
-        if _is_type(node) or _is_guard(node) or _is_table(node):
+        if _is_type(node) or _is_guard(node) or _is_table(node) or _is_memory(node):
             return True
         node = node.parent
     return False
@@ -201,6 +219,28 @@ def _is_type(node: Any) -> bool:
 
 def _is_guard(node: Any) -> bool:
     return node.parent.type == "argument" and node.parent.children[0].get_code().strip() in GUARDS
+
+
+def _is_memory(node: Any) -> bool:
+    return node.type == "decorator" and _decorator_of(node) in MEMORIES
+
+
+def _decorator_of(node: Any) -> str:
+    return str(node.get_code()).strip().removeprefix("@").partition("(")[0].strip()
+
+
+def _is_amount(number: Any) -> bool:
+    """Is this (a factor of) a constant or a default that says how long, or how much memory?"""
+    node = number
+    while node.parent.type in ("term", "annassign"):
+        node = node.parent
+    holder = node.parent
+    if holder.type == "param":
+        return str(holder.name.value).endswith(AMOUNTS)
+    if holder.type != "expr_stmt" or holder.children[0].type != "name":
+        return False
+    name = str(holder.children[0].value).lower()
+    return name.endswith(AMOUNTS) and name != "header_bytes"  # which is the wire's
 
 
 def _is_table(node: Any) -> bool:
