@@ -9,12 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from cempstream.processors.constants import FWHM_PER_SIGMA, LIGHT_KMS
 from cempstream.processors.grid import Array
 from cempstream.processors.spectrum import Frame, Medium
+
+#: Shares and σ of Gaussians about zero.
+Parts: TypeAlias = tuple[tuple[float, float], ...]
 
 # --- noise
 
@@ -38,7 +42,9 @@ _CONTRADICTION = 3.0
 
 #: Spectrographs put 2 to 4 pixels on a resolution element; an oversampled table may have more.
 _WIDTHS_PIX = np.exp(np.linspace(np.log(1.8), np.log(28.0), 32)) / FWHM_PER_SIGMA
-_TYPICAL_FWHM_PIX, _TYPICAL_SPREAD, _OVERSAMPLED_SHARE = 2.4, 0.25, 0.01
+_TYPICAL_FWHM_PIX = 2.4
+#: (share, σ) of the logarithm of the width over the typical one.
+_WIDTH_SPREADS = ((0.99, 0.25), (0.01, 1.0))
 #: Stars' own power falls with frequency like k^-0.5 at R = 2000 (MILES and echelle spectra of known R).
 _STELLAR_SLOPE = 0.5
 #: Below it (cycles per pixel) Balmer wings and molecular bands dominate.
@@ -149,9 +155,8 @@ def _block_medians(flux: Array, good: Array, *, kernel: tuple[float, ...]) -> Ar
     weights = np.array(kernel)
     used = (weights != 0).astype(float)
     differences = np.abs(np.convolve(flux, weights, mode="same")) / np.sqrt((weights**2).sum())
+    # Beyond the ends nothing is good.
     whole = np.convolve(good.astype(float), used, mode="same") > used.sum() - 0.5
-    reach = weights.size // 2
-    whole[:reach] = whole[-reach:] = False
     # Blocks overlap by half on either side, so that one emission line does not dominate its block.
     half = _NOISE_BLOCK_PIX // 2
     n_blocks = -(-flux.size // _NOISE_BLOCK_PIX)
@@ -199,9 +204,7 @@ def estimate_fwhm_pix(spectra: Sequence[tuple[Array, Array, Array]]) -> float:
         Full width at half maximum in pixels.
     """
     fwhm_pix = _WIDTHS_PIX * FWHM_PER_SIGMA
-    deviation = np.log(fwhm_pix / _TYPICAL_FWHM_PIX)
-    density = (1 - _OVERSAMPLED_SHARE) / _TYPICAL_SPREAD * np.exp(-0.5 * (deviation / _TYPICAL_SPREAD) ** 2)
-    cost = -np.log(density + _OVERSAMPLED_SHARE * np.exp(-0.5 * deviation**2))
+    cost = -np.log(_mixture(np.log(fwhm_pix / _TYPICAL_FWHM_PIX), _WIDTH_SPREADS))
     for wave, flux, good in spectra:
         own = _width_cost(wave, flux, good)
         cost = cost + own if np.isfinite(own).all() else cost
@@ -373,6 +376,8 @@ def estimate_medium_and_frame(
     """
     found = [v.velocity_kms for v in velocities if v is not None and v.correlation >= _MIN_CORRELATION]
     measured = np.array(found)
+    if not found:
+        return medium or "vacuum", frame or "observed"
     best: tuple[float, Medium, Frame] | None = None
     for one_medium, one_frame, prior in _PAIRS:
         if medium not in (None, one_medium) or frame not in (None, one_frame):
@@ -386,5 +391,9 @@ def estimate_medium_and_frame(
 
 
 def _velocity_density(velocity_kms: Array, frame: Frame) -> Array:
-    parts = _REST_VELOCITIES if frame == "rest" else _OBSERVED_VELOCITIES
-    return np.asarray(sum(w / s * np.exp(-0.5 * (velocity_kms / s) ** 2) for w, s in parts))
+    return _mixture(velocity_kms, _REST_VELOCITIES if frame == "rest" else _OBSERVED_VELOCITIES)
+
+
+def _mixture(x: Array, parts: Parts) -> Array:
+    """Return the density of Gaussians about zero."""
+    return np.asarray(sum(w / s * np.exp(-0.5 * (x / s) ** 2) for w, s in parts) / np.sqrt(2 * np.pi))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
@@ -12,6 +13,7 @@ from hashlib import sha256
 from typing import Any, get_args
 
 import fastavro
+import numpy as np
 import pytest
 
 from cempstream.processors.outcome import PARAMETERS, SUBCLASSES
@@ -125,12 +127,28 @@ def test_the_sample_is_read_by_fastavro_and_by_us(kind: Kind, version: Version) 
     READ[kind](packet)
 
 
-def test_the_samples_of_the_latest_versions_are_what_the_script_writes() -> None:
-    for kind, packet in sample_packets().items():
-        if kind in (Kind.SCORE, Kind.HEARTBEAT, Kind.EXPOSURE):  # spectra hold exp(): its last bit differs
-            assert packet == sample(kind)
-        assert len(packet) == len(sample(kind))
-        assert sample_path(kind, latest(kind)).name == "sample.bin"
+@pytest.mark.parametrize("kind", Kind)
+def test_the_samples_of_the_latest_versions_are_what_the_script_writes(kind: Kind) -> None:
+    """Number by number: spectrum and alert hold exp(), whose last bit is the platform's."""
+    written, published = (
+        fastavro.schemaless_reader(io.BytesIO(packet[HEADER_BYTES:]), schema(kind), None)
+        for packet in (sample_packets()[kind], sample(kind))
+    )
+    assert alike(written, published)
+    assert sample_path(kind, latest(kind)).name == "sample.bin"
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Are two records the same but for the last digits of their numbers?"""
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, float):
+        return math.isclose(one, other, rel_tol=1e-6) or (math.isnan(one) and math.isnan(other))
+    if isinstance(one, bytes) and len(one) == len(other) > 16:  # an array of float32
+        return np.allclose(np.frombuffer(one, "<f4"), np.frombuffer(other, "<f4"), rtol=1e-6)
+    return bool(one == other)
 
 
 def test_what_is_read_is_written_again_to_the_same_bytes() -> None:
