@@ -6,11 +6,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka.errors import IllegalStateError  # type: ignore[import-untyped] # published without types
+from aiokafka.errors import (  # type: ignore[import-untyped] # published without types
+    IllegalStateError,
+    KafkaConnectionError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
+)
 from aiokafka.structs import TopicPartition
+from faust.transport.drivers import aiokafka
 from faust.types import TP
 from mode.utils.queues import FlowControlQueue
 
+from cempstream.streams.kafka.gaps import Gap, GapReason
+from cempstream.streams.worker import faust_transport as module
 from cempstream.streams.worker.faust_app import new_app, raw_topic
 from cempstream.streams.worker.faust_transport import Consumer, commit_all
 
@@ -238,3 +246,242 @@ async def test_partitions_that_move_while_they_are_gone_back_to_end_nothing(
     monkeypatch.setattr(consumer, "seek_wait", seek_wait)
     fetches.ends[fetches.OTHER] = 6
     assert await fetches.fetch() == {fetches.OTHER: [4, 5]}
+
+
+async def test_a_delivery_at_once_says_what_it_returned(consumer: Consumer) -> None:
+    async def deliver() -> str:
+        return "delivered"
+
+    delivery = deliver()
+    found = await consumer.wait_first(delivery, asyncio.Event().wait())
+    assert (found.done, found.results, found.stopped) == ([delivery], ["delivered"], False)
+
+
+async def test_other_waits_than_a_delivery_are_fausts(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wait with a limit, of one thing, or of what is not a coroutine."""
+    asked = []
+
+    async def wait_first(self: Any, *waits: Any, timeout: Any = None) -> None:
+        asked.append((len(waits), timeout))
+        for wait in waits:
+            if asyncio.iscoroutine(wait):
+                wait.close()
+
+    async def deliver() -> None: ...
+
+    monkeypatch.setattr(aiokafka.Consumer, "wait_first", wait_first)
+    await consumer.wait_first(deliver(), asyncio.Event().wait(), timeout=3.0)
+    await consumer.wait_first(deliver())
+    await consumer.wait_first(asyncio.Event(), asyncio.Event())
+    assert asked == [(2, 3.0), (1, None), (2, None)]
+
+
+class Log:
+    """A broker whose partitions hold messages from 100 up to 400, and what the consumer did about it."""
+
+    def __init__(self, consumer: Consumer, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+        self.consumer, self.error = consumer, error
+        self.did: list[str] = []
+        self.gaps: list[Gap] = []
+        self.commits = True
+        consumer.app.on_gap = self._on_gap  # type: ignore[attr-defined] # the app is ours
+        monkeypatch.setattr(aiokafka.Consumer, "_getmany", self._fetch)
+        for name in ("earliest_offsets", "highwaters", "_commit", "commit", "seek_wait"):
+            monkeypatch.setattr(consumer, name, getattr(self, name))
+
+    async def _fetch(self, *_: Any) -> Any:
+        raise self.error
+
+    async def earliest_offsets(self, tp: TP) -> dict[TP, int]:
+        return {tp: 100}
+
+    async def highwaters(self, tp: TP) -> dict[TP, int]:
+        return {tp: 400}
+
+    async def commit(self) -> bool:
+        self.did.append("commit")
+        return True
+
+    async def _commit(self, places: dict[TP, int]) -> bool:
+        self.did += [f"commit {tp.topic} {offset}" for tp, offset in places.items()]
+        return self.commits
+
+    async def seek_wait(self, places: dict[TP, int]) -> None:
+        self.did += [f"seek {tp.topic} {offset}" for tp, offset in places.items()]
+
+    async def _on_gap(self, gap: Gap) -> None:
+        self.gaps.append(gap)
+
+    async def fetch(self) -> Any:
+        return await self.consumer._getmany({PARTITION}, 1.0)
+
+
+NAME = TopicPartition(*PARTITION)  # as aiokafka's errors have it
+
+
+@pytest.mark.parametrize(("position", "reason"), [(40, GapReason.RETENTION), (700, GapReason.LOG_ENDS_BELOW)])
+async def test_a_place_that_the_log_does_not_have_is_committed_anew_and_said(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch, position: int, reason: GapReason
+) -> None:
+    log = Log(consumer, monkeypatch, OffsetOutOfRangeError({NAME: position}))
+    for known in (consumer._acked, consumer._acked_index, consumer._gap):
+        known[PARTITION] = [position]  # type: ignore[index] # what Faust knows of the old log
+    assert await log.fetch() == {}
+    assert log.did == ["commit", "commit spectra 100", "seek spectra 100"]
+    assert [(gap.place, gap.reason, gap.position) for gap in log.gaps] == [(PARTITION, reason, position)]
+    assert isinstance(log.gaps[0].place, TP)
+    assert consumer._committed_offset[PARTITION] == 100
+    assert PARTITION not in {**consumer._acked, **consumer._acked_index, **consumer._gap}
+
+
+async def test_a_log_that_begins_at_its_first_message_has_nothing_committed(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(consumer, monkeypatch, OffsetOutOfRangeError({NAME: 700}))
+
+    async def earliest_offsets(tp: TP) -> dict[TP, int]:
+        return {tp: 0}
+
+    monkeypatch.setattr(consumer, "earliest_offsets", earliest_offsets)
+    await log.fetch()
+    assert consumer._committed_offset[PARTITION] is None  # Faust leaves out what is not above it
+
+
+async def test_without_a_listener_a_gap_is_passed_all_the_same(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(consumer, monkeypatch, OffsetOutOfRangeError({NAME: 700}))
+    consumer.app.on_gap = None  # type: ignore[attr-defined] # the app is ours
+    await log.fetch()
+    assert log.did[-1] == "seek spectra 100"
+
+
+async def test_a_place_that_the_log_has_again_is_kept(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(consumer, monkeypatch, OffsetOutOfRangeError({NAME: 400}))
+    assert await log.fetch() == {}
+    assert log.did == []
+    assert log.gaps == []
+
+
+async def test_a_group_without_a_place_starts_at_the_first_message(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(consumer, monkeypatch, NoOffsetForPartitionError(NAME))
+    assert await log.fetch() == {}
+    assert log.did == ["seek spectra 100"]
+    assert log.gaps == []
+
+
+async def test_a_place_that_cannot_be_committed_is_tried_again_at_the_next_fetch(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(consumer, monkeypatch, OffsetOutOfRangeError({NAME: 700}))
+    log.commits = False
+    await log.fetch()
+    assert log.did == ["commit", "commit spectra 100"]
+    log.commits = True
+    await log.fetch()
+    assert log.did[-1] == "seek spectra 100"
+    assert len(log.gaps) == 1
+
+
+async def test_a_broker_that_does_not_answer_for_one_partition_keeps_no_other(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = TP("other", 3)
+    log = Log(consumer, monkeypatch, OffsetOutOfRangeError({NAME: 700, TopicPartition(*other): 50}))
+
+    async def highwaters(tp: TP) -> dict[TP, int]:
+        if tp == PARTITION:
+            raise KafkaConnectionError
+        return {tp: 400}
+
+    monkeypatch.setattr(consumer, "highwaters", highwaters)
+    assert await log.fetch() == {}
+    assert [gap.place for gap in log.gaps] == [other]
+
+
+async def test_what_is_under_way_in_a_partition_is_delivered_before_it_is_read_anew(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(consumer, monkeypatch, OffsetOutOfRangeError({NAME: 700}))
+    under_way, elsewhere = SimpleNamespace(tp=PARTITION), SimpleNamespace(tp=TP("other", 3))
+    unacked = {id(message): message for message in (under_way, elsewhere)}
+    monkeypatch.setattr(Consumer, "unacked", property(lambda _: unacked.values()))
+    reading = asyncio.create_task(log.fetch())
+    await asyncio.sleep(0.2)
+    assert log.did == []
+    del unacked[id(under_way)]
+    await reading
+    assert log.did[-1] == "seek spectra 100"
+
+
+async def test_what_is_never_delivered_ends_the_process(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = Log(consumer, monkeypatch, OffsetOutOfRangeError({NAME: 700}))
+    monkeypatch.setattr(module, "_DRAIN_S", 0.1)
+    monkeypatch.setattr(Consumer, "unacked", property(lambda _: [SimpleNamespace(tp=PARTITION)]))
+    with pytest.raises(TimeoutError):
+        await log.fetch()
+    assert log.did == []
+
+
+@pytest.mark.parametrize("name", ["on_stop", "on_partitions_revoked"])
+async def test_what_is_acknowledged_is_committed_before_it_is_too_late(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    did = []
+
+    async def commit() -> bool:
+        did.append("commit")
+        return True
+
+    async def ended(self: Any, *_: Any) -> None:
+        did.append("faust")
+
+    monkeypatch.setattr(consumer, "commit", commit)
+    monkeypatch.setattr(aiokafka.Consumer, name, ended)
+    await getattr(consumer, name)(*([{PARTITION}] if "revoked" in name else []))
+    assert did == ["commit", "faust"]
+
+
+async def test_a_fetch_that_is_cancelled_does_not_end_the_thread(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def on_thread_stop(self: Any) -> None:
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(aiokafka.AIOKafkaConsumerThread, "on_thread_stop", on_thread_stop)
+    assert isinstance(consumer._thread, module.ConsumerThread)
+    await consumer._thread.on_thread_stop()
+
+
+@pytest.mark.parametrize(
+    ("connected", "is_connected"),
+    [
+        ({1: True, 2: True}, True),
+        ({1: True, 2: False}, False),
+        ({1: True}, False),
+        ({1: True, 2: True, 3: False}, True),
+    ],
+    ids=["all", "one-lost", "one-never", "of-no-concern"],
+)
+async def test_a_worker_is_connected_where_every_leader_of_its_partitions_is(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch, connected: dict[int, bool], is_connected: bool
+) -> None:
+    leaders = {PARTITION: 1, TP("other", 0): 2}
+    client = SimpleNamespace(
+        cluster=SimpleNamespace(leader_for_partition=leaders.get),
+        _conns={
+            (node, module.ConnectionGroup.DEFAULT): SimpleNamespace(connected=lambda is_up=is_up: is_up)
+            for node, is_up in connected.items()
+        },
+    )
+    monkeypatch.setattr(consumer._thread, "_consumer", SimpleNamespace(_client=client))
+    monkeypatch.setattr(consumer, "assignment", lambda: set(leaders))
+    assert consumer.is_connected() == is_connected
