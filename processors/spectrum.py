@@ -199,9 +199,8 @@ class Spectrum:
         """One λ/FWHM for the whole spectrum; for an array, the median of every 32nd good pixel."""
         if not isinstance(self.resolving_power, np.ndarray):
             return float(self.resolving_power)
-        sample = self.resolving_power[self.resolving_power.size % 32 // 2 :: 32]
-        sample = sample[np.isfinite(sample) & (sample > 0)]
-        return float(np.median(sample)) if sample.size else float("nan")
+        good = self.resolving_power[np.isfinite(self.resolving_power) & (self.resolving_power > 0)]
+        return float(np.median(good[good.size % 32 // 2 :: 32])) if good.size else float("nan")
 
 
 def _check_identity(spectrum: Spectrum) -> None:

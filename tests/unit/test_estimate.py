@@ -130,7 +130,7 @@ def test_what_the_file_says_is_not_questioned() -> None:
 
 
 def test_nothing_measured_is_taken_as_surveys_have_it() -> None:
-    weak = [LineVelocity(0.0, 0.1), None]
+    weak = [LineVelocity(0.0, 0.29), None]
     assert estimate_medium_and_frame(weak) == ("vacuum", "observed")
     assert estimate_medium_and_frame(weak, medium="air") == ("air", "observed")
     assert estimate_medium_and_frame([], frame="rest") == ("vacuum", "rest")
@@ -226,19 +226,19 @@ def test_an_emission_line_is_not_taken_for_noise(block: int) -> None:
 
 
 def test_an_ivar_contradicts_the_scatter_from_a_factor_of_three_on() -> None:
-    flux = 100.0 + white(4000)
+    flux = 100.0 + 0.1 * white(4000)
     good = np.ones(flux.size, dtype=bool)
 
-    def is_refused(sigma: float, n_pix: int = 4000) -> bool:
-        return contradicts_scatter(flux[:n_pix], np.full(n_pix, sigma**-2), good[:n_pix])
+    def is_refused(factor: float, n_pix: int = 4000) -> bool:
+        return contradicts_scatter(flux[:n_pix], np.full(n_pix, (0.1 * factor) ** -2), good[:n_pix])
 
     assert [is_refused(sigma) for sigma in (0.25, 0.4, 1.0, 2.5, 4.0)] == [True, False, False, False, True]
     assert [is_refused(0.1, n_pix) for n_pix in (63, 64)] == [False, True]  # of a few pixels nothing is said
     bad = np.arange(flux.size) % 50 == 0
-    masked = np.where(bad, 0.0, 16.0)
+    masked = np.where(bad, 0.0, 1600.0)
     assert contradicts_scatter(flux, masked, ~bad)
-    assert contradicts_scatter(flux, np.full(4000, 16.0) * (1 + 1e-8 * white(4000)), good)
-    assert not contradicts_scatter(flux, np.full(4000, 16.0) * (1 + 1e-4 * white(4000)), good)
+    assert contradicts_scatter(flux, np.full(4000, 1600.0) * (1 + 1e-8 * white(4000)), good)
+    assert not contradicts_scatter(flux, np.full(4000, 1600.0) * (1 + 1e-4 * white(4000)), good)
 
 
 def test_the_scatter_over_the_noise_is_one_where_the_noise_is_right() -> None:
@@ -277,12 +277,20 @@ def test_a_width_is_found_from_the_power_that_it_leaves(fwhm_pix: float, low_aa:
     assert estimate_fwhm_pix([*spectra, *nothing]) == pytest.approx(fwhm_pix, rel=0.06)
 
 
+def test_few_good_pixels_tell_no_noise() -> None:
+    flux = 100.0 + white(400)
+    some = np.arange(400) < 16
+    assert np.all(estimate_ivar(flux, some)[some] > 0)
+    few = np.arange(400) < 15
+    assert np.all(estimate_ivar(flux, few) == 0)
+
+
 def test_beyond_the_optical_nothing_is_looked_at() -> None:
     wave = 3850.0 + 1.8 * np.arange(3000)
     inside = wave < 6800
     good = np.ones(3000, dtype=bool)
-    flux = np.where(inside, stellar_noise(3.0, seed=1), stellar_noise(9.0, seed=2))
-    assert estimate_fwhm_pix([(wave, flux, good)] * 3) == pytest.approx(3.0, rel=0.1)
+    flux = np.where(inside, stellar_noise(6.0, seed=1), stellar_noise(2.2, seed=2))
+    assert estimate_fwhm_pix([(wave, flux, good)] * 3) == pytest.approx(6.0, rel=0.1)
 
 
 def test_noise_alone_leaves_the_usual_width() -> None:

@@ -153,6 +153,13 @@ def test_an_authority_that_cannot_be_read_is_an_error(tmp_path: Path) -> None:
         broker_credentials(settings("SSL", ca_file=tmp_path / "none.pem"))
 
 
+def test_our_certificate_is_shown_to_a_broker_that_asks(tmp_path: Path) -> None:
+    certificate = tmp_path / "ours.pem"
+    certificate.write_text("no certificate")
+    with pytest.raises(ssl.SSLError):
+        broker_credentials(settings("SSL", cert_file=certificate))
+
+
 def test_events_of_a_topic_are_bytes(app: App) -> None:
     topic = raw_topic(app, "lamost", "desi")
     assert sorted(topic.topics) == ["desi", "lamost"]

@@ -38,9 +38,14 @@ async def consumer() -> AsyncIterator[Consumer]:
     consumer._thread.thread_loop.close()  # Faust opens it at once, for a thread that never starts here
 
 
-async def test_an_empty_fetch_is_answered_soon(consumer: Consumer) -> None:
+async def test_an_empty_fetch_is_answered_soon_and_its_batches_are_guarded(
+    consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded = []
+    monkeypatch.setattr(module, "guard_batches", lambda: guarded.append(True))
     client = consumer._thread._create_worker_consumer(consumer.transport)
     await client.stop()
+    assert guarded == [True]
     assert client._fetch_max_wait_ms == 50
 
 
@@ -91,7 +96,7 @@ async def test_a_delivery_that_is_held_up_ends_when_the_flow_is_suspended(consum
     await asyncio.sleep(0.01)
     assert not waiting.done()
     suspended.set()
-    await asyncio.wait_for(waiting, 1)
+    assert len((await asyncio.wait_for(waiting, 10)).done) == 1
     await asyncio.sleep(0)
     assert was_cancelled == [True]
 
@@ -291,7 +296,8 @@ class Log:
         for name in ("earliest_offsets", "highwaters", "_commit", "commit", "seek_wait"):
             monkeypatch.setattr(consumer, name, getattr(self, name))
 
-    async def _fetch(self, *_: Any) -> Any:
+    async def _fetch(self, *asked: Any) -> Any:
+        assert asked == ({PARTITION}, 1.0)
         raise self.error
 
     async def earliest_offsets(self, tp: TP) -> dict[TP, int]:
