@@ -9,7 +9,7 @@ from __future__ import annotations
 import dis
 import inspect
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 from importlib.util import find_spec
@@ -25,9 +25,9 @@ RECORDS = (
 )
 
 #: Names by distribution and module. Brackets hold a method's parameters after ``self``.
-PRIVATE_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
+PRIVATE_NAMES: Mapping[str, Mapping[str, Collection[str]]] = {
     "faust-streaming": {
-        "faust.transport.drivers.aiokafka": (
+        "faust.transport.drivers.aiokafka": {
             "AIOKafkaConsumerThread._create_worker_consumer(transport)",
             "Consumer._new_consumer_thread()",
             "Consumer._getmany(active_partitions, timeout)",
@@ -53,39 +53,42 @@ PRIVATE_NAMES: Mapping[str, Mapping[str, Sequence[str]]] = {
             "Consumer._thread",
             "AIOKafkaConsumerThread._consumer",
             "Transport.Consumer",
-        ),
-        "faust.app.base": (
+        },
+        "faust.app.base": {
             "App._create_directories()",
             "App._new_transport()",
             "App.on_first_start()",
             "App.on_before_shutdown",
             "App.on_partitions_revoked",
             "App.consumer_generation_id",
-        ),
-        "mode.utils.queues": (
+        },
+        "mode.utils.queues": {
             "FlowControlQueue.pressure_high_size",
             "FlowControlQueue.pressure_drop_size",
-        ),
-        "faust.streams": ("Stream.enable_acks", "Stream.current_event"),
-        "faust.types.tuples": ("Message.generation_id",),
-        "faust.worker": ("Worker.on_stop()", "Worker.spinner"),
+        },
+        "faust.streams": {"Stream.enable_acks", "Stream.current_event"},
+        "faust.types.tuples": {"Message.generation_id"},
+        "faust.worker": {"Worker.on_stop()", "Worker.spinner"},
     },
     "aiokafka": {
-        "aiokafka.client": ("AIOKafkaClient._conns", "ConnectionGroup.DEFAULT"),
-        "aiokafka.conn": ("AIOKafkaConnection.connected()",),
-        "aiokafka.consumer.consumer": (
+        "aiokafka.client": {"AIOKafkaClient._conns", "ConnectionGroup.DEFAULT"},
+        "aiokafka.conn": {"AIOKafkaConnection.connected()"},
+        "aiokafka.consumer.consumer": {
             "AIOKafkaConsumer._client",
             "AIOKafkaConsumer._fetch_max_wait_ms",
-        ),
-        "aiokafka.consumer.fetcher": ("MemoryRecords",),
-        "aiokafka.record.memory_records": ("MemoryRecords.next_batch",),
-        RECORDS: (
-            *("gzip_decode", "lz4_decode", "snappy_decode", "zstd_decode"),
-            *(
-                f"DefaultRecordBatch.{name}"
-                for name in ("base_offset", "next_offset", "max_timestamp", "timestamp_type")
-            ),
-        ),
+        },
+        "aiokafka.consumer.fetcher": {"MemoryRecords"},
+        "aiokafka.record.memory_records": {"MemoryRecords.next_batch"},
+        RECORDS: {
+            "gzip_decode",
+            "lz4_decode",
+            "snappy_decode",
+            "zstd_decode",
+            "DefaultRecordBatch.base_offset",
+            "DefaultRecordBatch.next_offset",
+            "DefaultRecordBatch.max_timestamp",
+            "DefaultRecordBatch.timestamp_type",
+        },
     },
 }
 
@@ -96,7 +99,7 @@ class UnfitLibrary(FixableError, RuntimeError):
     """A library lacks what the worker needs of it; the message says which release has it."""
 
 
-def check_private_names(names: Mapping[str, Mapping[str, Sequence[str]]] = PRIVATE_NAMES) -> None:
+def check_private_names(names: Mapping[str, Mapping[str, Collection[str]]] = PRIVATE_NAMES) -> None:
     """Refuse a library that is not as the worker needs it.
 
     Raises
@@ -113,14 +116,14 @@ def check_private_names(names: Mapping[str, Mapping[str, Sequence[str]]] = PRIVA
                 )
 
 
-def _lacks(module: str, wanted: Sequence[str]) -> Iterator[str]:
+def _lacks(module: str, wanted: Collection[str]) -> Iterator[str]:
     """Yield the names that a module lacks."""
     try:
         found = import_module(module)
     except ImportError:
         yield module
         return
-    for name in wanted:
+    for name in sorted(wanted):
         path, _, parameters = name.partition("(")
         *owner, last = path.split(".")
         thing: Any = getattr(found, owner[0], None) if owner else found

@@ -84,6 +84,16 @@ def test_the_breaker_opens_and_closes_with_one_line_each(
         assert opened() == 0
     events = [getattr(record, "event", "") for record in caplog.records]
     assert [event for event in events if event.startswith("breaker")] == ["breaker_opened", "breaker_closed"]
+    (opening,) = (record for record in caplog.records if getattr(record, "event", "") == "breaker_opened")
+    assert "50 %" in opening.getMessage()
+    assert "30 s" in opening.getMessage()
+
+
+def test_a_dead_letter_is_said_with_its_place(accounts: Accounts, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        accounts.book([star(0.001), JUNK], [origin(), origin(topic=DESI)], NOW)
+    (said,) = (vars(record) for record in caplog.records if getattr(record, "event", "") == "dead_letter")
+    assert (said["topic"], said["partition"], said["offset"]) == (DESI, 0, 7)
 
 
 def test_each_topics_packets_are_judged_by_themselves(

@@ -60,6 +60,12 @@ def test_the_worker_makes_nothing_on_the_broker_and_opens_no_port(app: App) -> N
     assert not conf.web_enabled
 
 
+def test_a_fetch_holds_more_than_a_batch(app: App) -> None:
+    """Of 64 packets of LAMOST of 31 KB."""
+    assert app.conf.consumer_max_fetch_size > 64 * 31_000
+    assert app.conf.stream_buffer_maxsize > 2 * 64
+
+
 def test_a_failed_agent_ends_the_process_and_a_held_one_delays_no_rebalance(app: App) -> None:
     assert app.conf.agent_supervisor is mode.CrashingSupervisor
     assert not app.conf.stream_wait_empty

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
+
+from cempstream.streams.worker import heap
 
 _COUNT = """
 import resource
@@ -35,3 +39,31 @@ def n_faults(keep: str) -> int:
 def test_a_batch_costs_no_page_faults() -> None:
     assert n_faults("") > 5000
     assert n_faults("assert keep_freed_memory()") < 100
+
+
+@pytest.mark.parametrize("refused", [None, -1, -3])
+def test_both_thresholds_are_set(monkeypatch: pytest.MonkeyPatch, refused: int | None) -> None:
+    """By the numbers of <malloc.h>: what lies at the heap's top is kept from -1 on, and -3 begins a mapping."""
+    taken = {}
+
+    def mallopt(name: int, size: int) -> int:
+        taken[name] = size
+        return int(name != refused)
+
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace(mallopt=mallopt))
+    assert heap.keep_freed_memory() is (refused is None)
+    if refused is None:
+        assert taken.keys() == {-1, -3}
+        # A batch's arrays of 1 MB are no mappings, and all 30 may stay.
+        assert 1_000_000 < taken[-3] <= 32 * 1024**2
+        assert taken[-1] > 30_000_000
+
+
+def test_other_systems_and_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: SimpleNamespace())
+    monkeypatch.setattr(sys, "platform", "linux")
+    assert not heap.keep_freed_memory()
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(ctypes, "CDLL", None)
+    assert not heap.keep_freed_memory()

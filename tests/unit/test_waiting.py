@@ -2,7 +2,7 @@
 
 from cempstream.streams.worker.waiting import WaitingTime
 
-PLACE = ("lamost.spectra.v1", 0)
+PLACE, OTHER, SEEN = (("lamost.spectra.v1", partition) for partition in range(3))
 
 
 def test_nothing_waits_where_nothing_waits() -> None:
@@ -46,8 +46,21 @@ def test_overlapping_batches_and_missing_times_do_no_harm() -> None:
 def test_what_was_known_of_another_workers_partitions_is_forgotten() -> None:
     waiting = WaitingTime()
     waiting.deliver(PLACE, 1000.0)
+    waiting.measure(OTHER, 0, 1000.0)
+    waiting.measure(SEEN, 1, 1000.0)
     waiting.forget()
-    assert waiting.measure(PLACE, 1, 2000.0) == 0.0
+    for place in (PLACE, OTHER, SEEN):
+        assert waiting.measure(place, 1, 2000.0) == 0.0
+    assert waiting.last_delivered_s(PLACE) is None
+
+
+def test_a_time_is_any_after_the_epoch() -> None:
+    waiting = WaitingTime()
+    waiting.deliver(PLACE, 0.5)
+    waiting.deliver(OTHER, 0.0)
+    waiting.deliver(SEEN, -1.0)
+    assert [waiting.last_delivered_s(place) for place in (PLACE, OTHER, SEEN)] == [0.5, None, None]
+    assert waiting.measure(PLACE, 1, 1.0) == 0.5
 
 
 def test_clocks_that_run_ahead_make_no_negative_lag() -> None:
