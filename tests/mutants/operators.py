@@ -289,7 +289,7 @@ def _is_keyword(argument: Any) -> bool:
 
 
 def _is_set_like(atom: Any) -> bool:
-    """Is this a tuple whose order says nothing: after `in`, of an `except`, the types of `isinstance`?"""
+    """Is this a tuple whose order says nothing: after `in`, of an `except`, `isinstance`, keys of a dict?"""
     outer = atom.parent
     if outer is None:
         return False
@@ -298,7 +298,10 @@ def _is_set_like(atom: Any) -> bool:
     if outer.type == "comparison":
         return any(getattr(c, "value", "") == "in" or c.type == "comp_op" for c in outer.children)
     if outer.type == "arglist" and outer.parent.type == "trailer":
-        return str(outer.parent.parent.get_code()).strip().startswith(("isinstance(", "issubclass("))
+        outer = outer.parent
+    if outer.type == "trailer":
+        code = str(outer.parent.get_code()).strip()
+        return code.startswith(("isinstance(", "issubclass(", "frozenset(", "dict.fromkeys("))
     return False
 
 

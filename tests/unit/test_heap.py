@@ -43,7 +43,7 @@ def test_a_batch_costs_no_page_faults() -> None:
 
 @pytest.mark.parametrize("refused", [None, -1, -3])
 def test_both_thresholds_are_set(monkeypatch: pytest.MonkeyPatch, refused: int | None) -> None:
-    """By the numbers of <malloc.h>: what lies at the heap's top is kept from -1 on, and -3 begins a mapping."""
+    """By the numbers of <malloc.h>: -1 is what the top of the heap may keep, -3 where mappings begin."""
     taken = {}
 
     def mallopt(name: int, size: int) -> int:
