@@ -115,6 +115,59 @@ def test_a_cosmic_ray_is_taken_out_and_moves_nothing() -> None:
     np.testing.assert_allclose(result.norm[0, others], clean.norm[0, others], atol=2e-3)
 
 
+def test_signal_to_noise_is_that_of_the_data_beside_a_spike_too() -> None:
+    flux = 5.0 * star()
+    flux[1000] = 500.0
+    data = batch(flux, 4.0)
+    result = normalise(data)
+    others = np.delete(np.arange(3840), 1000)
+    np.testing.assert_allclose(
+        (result.norm * np.sqrt(result.ivar))[0, others], (data.flux * 2.0)[0, others], rtol=1e-4
+    )
+    assert result.continuum[0, 1000] == pytest.approx(
+        normalise(batch(5.0 * star())).continuum[0, 1000], rel=2e-3
+    )
+
+
+@pytest.mark.parametrize(
+    ("height", "sigma", "is_spike"),
+    [(1.45, 1e-3, False), (1.6, 0.08, True), (1.6, 0.12, False), (0.4, 1e-3, False)],
+)
+def test_a_spike_is_half_above_the_mean_and_six_sigma(height: float, sigma: float, is_spike: bool) -> None:
+    flux = np.ones(3840)
+    flux[2000] = height
+    assert (normalise(batch(flux, sigma**-2)).ivar[0, 2000] == 0) == is_spike
+
+
+def test_the_continuum_of_a_slope_is_the_slope() -> None:
+    """To a tenth of a pixel, where the mean has as much on either side."""
+    slope = 1000.0 + np.arange(3840.0)
+    inner = slice(500, -500)
+    np.testing.assert_allclose(normalise(batch(slope)).continuum[0, inner], slope[inner], atol=0.1)
+
+
+def test_the_continuum_is_level_at_the_ends() -> None:
+    """From the middle of the last block outwards it is the last node's."""
+    continuum = normalise(batch(1000.0 + np.arange(3840.0))).continuum[0]
+    np.testing.assert_allclose(continuum[:8], continuum[0], rtol=1e-6)
+    np.testing.assert_allclose(continuum[-8:], continuum[-1], rtol=1e-6)
+    assert continuum[0] > 1050.0
+    assert continuum[-1] < 1000.0 + 3789.0
+
+
+def test_a_mean_below_zero_has_a_floor_and_the_flux_its_bounds() -> None:
+    """A fiftieth of the mean size; what is left is cut at -1 and 3."""
+    flux = np.where(np.arange(3840) < 1920, 100.0, -100.0)
+    result = normalise(batch(flux, 1e-4))
+    far = np.r_[2400:3800]
+    np.testing.assert_allclose(result.continuum[0, far], 2.0, rtol=0.15)
+    assert np.all(result.norm[0, far] == -1.0)
+    assert np.all(normalise(batch(np.where(np.arange(3840) % 640 == 9, 50.0, 1.0), 1e-4)).norm <= 3.0)
+    high = np.ones(3840)
+    high[2000] = 9.0
+    assert normalise(batch(high, 1e-4)).norm[0, 2000] == 3.0  # of S/N 0.1: no spike, cut
+
+
 def test_a_deep_line_is_no_spike() -> None:
     result = normalise(batch(star(), 1e4))
     assert result.ivar.all()

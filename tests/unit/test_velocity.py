@@ -8,7 +8,7 @@ import pytest
 from cempstream.processors.batch import NormalisedBatch
 from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.grid import Array, LogGrid
-from cempstream.processors.velocity import VelocityFinder, shift_to_rest
+from cempstream.processors.velocity import VelocityFinder, _weigh, shift_to_rest
 
 GRID = LogGrid(3.57, 1e-4, 3840)
 WAVE = GRID.wave
@@ -177,3 +177,83 @@ def test_at_r_200_a_wrong_zero_point_of_several_pixels_is_found(rv_kms: float) -
     )
     assert np.abs(found.rv_kms - rv_kms).max() < 0.5 * pixel_kms
     assert found.is_certain.all()
+
+
+def test_templates_are_accurate_to_three_percent() -> None:
+    """The weight is that of the noise and of the template's error together."""
+    sigma = np.array([0.0, 0.3, 0.03, 1e-4])
+    ivar = np.where(sigma > 0, np.maximum(sigma, 1e-9) ** -2.0, 0.0)
+    data = batch(np.repeat(0.6, 3840), np.resize(ivar, 3840))
+    weight, product = _weigh(data)
+    expected = np.where(ivar > 0, 1 / (sigma**2 + 0.03**2), 0.0)
+    np.testing.assert_allclose(weight[0, :4], expected, rtol=1e-5)
+    np.testing.assert_allclose(product[0, :4], -0.4 * expected, rtol=1e-5)
+
+
+def one_line(rv_kms: float = 0.0, sigma_pix: float = 1.5) -> Array:
+    shift = np.log10(1 + rv_kms / LIGHT_KMS) / 1e-4
+    return np.asarray(1 - 0.5 * np.exp(-0.5 * ((np.arange(3840) - 1920.0 - shift) / sigma_pix) ** 2))
+
+
+@pytest.mark.parametrize(("gain", "is_certain"), [(9.0, False), (13.0, False), (20.0, True), (30.0, True)])
+def test_a_velocity_is_certain_by_sixteen_of_chi2(gain: float, is_certain: bool) -> None:
+    """One line without noise: chi² falls by the sum of its squared depth over the variance."""
+    norm = one_line()
+    ivar = gain / np.sum((norm - 1) ** 2)
+    ivar /= 1 - 0.03**2 * ivar  # the template's error beside it
+    found = VelocityFinder(GRID, norm[None])(batch(norm, ivar))
+    assert bool(found.is_certain[0]) == is_certain
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_velocities_up_to_1000_are_certain(sign: int) -> None:
+    finder = VelocityFinder(GRID, one_line()[None])
+    rv = sign * np.array([1000.0, 1400.0])
+    found = finder(batch(np.stack([one_line(v) for v in rv]), 1e4))
+    assert found.is_certain.tolist() == [True, False]
+    assert found.rv_kms[0] == pytest.approx(rv[0], abs=0.1 * PIXEL_KMS)
+    assert abs(found.rv_kms[1]) < 1400
+
+
+def test_the_error_of_one_line_is_that_of_its_slope() -> None:
+    """Of a known line the place has variance 1 / Σ w (dt/dx)²; and no better than 0.07 pixel."""
+    norm = one_line(sigma_pix=4.0)
+    slope2 = np.sum(np.gradient(norm) ** 2)
+    ivar = np.array([[100.0], [400.0], [1e9]])
+    found = VelocityFinder(GRID, norm[None])(batch(np.repeat(norm[None], 3, axis=0), ivar))
+    weight = 1 / (1 / ivar[:, 0] + 0.03**2)
+    expected = np.sqrt(1 / (weight * slope2) + 0.07**2) * PIXEL_KMS
+    np.testing.assert_allclose(found.error_kms, expected, rtol=0.06)
+
+
+def test_a_spectrum_without_light_has_no_small_error(finder: VelocityFinder) -> None:
+    found = finder(batch(np.ones(3840), 0.0))
+    assert found.error_kms[0] == pytest.approx(10 * PIXEL_KMS, rel=1e-3)  # the largest that is given
+
+
+@pytest.mark.parametrize(
+    ("part", "bad"),
+    [(0.04, [1000]), (0.06, [999, 1000]), (0.5, [999, 1000]), (0.94, [999, 1000]), (0.96, [999])],
+)
+def test_a_pixel_is_good_where_95_percent_of_it_are(part: float, bad: list[int]) -> None:
+    """Pixel i of the result lies between i and i + 1; here pixel 1000 is bad."""
+    ivar = np.full(3840, 100.0)
+    ivar[1000] = 0.0
+    rest = shift_to_rest(batch(np.full(3840, 0.7), ivar), np.array([LIGHT_KMS * (10 ** (part * 1e-4) - 1)]))
+    assert np.flatnonzero(rest.ivar[0, :3800] == 0).tolist() == bad
+
+
+@pytest.mark.parametrize(("part", "moved"), [(0.45, 0), (0.55, 1), (3.45, 3), (-2.45, -2), (-2.55, -3)])
+def test_the_continuum_is_the_nearest_pixels(part: float, moved: int) -> None:
+    data = batch(np.full(3840, 0.7), 100.0)
+    data = NormalisedBatch(GRID, data.norm, data.ivar, np.arange(3840, dtype=np.float32)[None])
+    rest = shift_to_rest(data, np.array([LIGHT_KMS * (10 ** (part * 1e-4) - 1)]))
+    assert rest.continuum[0, 1000:1003].tolist() == [1000 + moved, 1001 + moved, 1002 + moved]
+
+
+def test_flux_and_noise_are_interpolated_alike() -> None:
+    ramp = np.arange(3840) / 10_000.0
+    data = batch(ramp, 50.0 + np.arange(3840))
+    rest = shift_to_rest(data, np.array([LIGHT_KMS * (10 ** (2.3 * 1e-4) - 1)]))
+    np.testing.assert_allclose(rest.norm[0, 100:3700], ramp[100:3700] + 2.3e-4, atol=1e-6)
+    np.testing.assert_allclose(rest.ivar[0, 100:3700], 52.3 + np.arange(100, 3700), rtol=1e-5)
