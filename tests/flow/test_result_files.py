@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +21,10 @@ from rich.console import Console
 from cempstream.processors.decide import Policy
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.spectrum import Flag, Reason
+from cempstream.streams.scoring import result_files as module
 from cempstream.streams.scoring.result import Result, Results
-from cempstream.streams.scoring.result_files import open_table
-from cempstream.streams.scoring.result_table import COLUMN_INFO, COLUMNS
+from cempstream.streams.scoring.result_files import SUFFIXES, check_table_name, csv_cell, open_table
+from cempstream.streams.scoring.result_table import COLUMN_INFO, COLUMNS, ResultCell
 from cempstream.streams.scoring.result_text import HEADINGS, short_cells, terminal_table
 from tests.support.fakes import classification, make_spectrum
 
@@ -127,6 +130,73 @@ def test_an_empty_table_is_a_table(tmp_path: Path) -> None:
     for suffix, name in FORMATS.items():
         Results([]).write(tmp_path / f"out{suffix}")
         assert QTable.read(tmp_path / f"out{suffix}", format=name).colnames == list(COLUMNS)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_rows_are_written_as_they_come(
+    results: Results, tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where there are more than fit into a group of rows, and a last group that is not full."""
+    monkeypatch.setattr(module, "_ROWS_PER_GROUP", 3)
+    path = tmp_path / f"out{suffix}"
+    with open_table(path) as write:
+        for result in [*results] * 2:
+            write(result)
+    wanted = [result.row for result in results] * 2
+    if suffix == ".csv":
+        assert list(csv.DictReader(io.StringIO(path.read_text()))) == csv_rows(results) * 2
+    elif suffix == ".jsonl":
+        assert [json.loads(line) for line in path.read_text().splitlines()] == wanted
+        assert "星" in path.read_text()
+    else:
+        import pyarrow.parquet as pq
+
+        file = pq.ParquetFile(path)
+        assert file.read().to_pylist() == wanted
+        assert [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)] == [3, 3, 2]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_table_that_fails_leaves_the_older_one(results: Results, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"out{suffix}"
+    path.write_text("older")
+    with pytest.raises(KeyboardInterrupt), open_table(path) as write:
+        write(results[0])
+        assert path.read_text() == "older"
+        raise KeyboardInterrupt
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert path.read_text() == "older"
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_a_table_may_be_read_by_whom_the_umask_lets(results: Results, tmp_path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        results.write(tmp_path / "out.csv")
+        assert os.umask(mask) == mask
+    finally:
+        os.umask(before)
+    assert (tmp_path / "out.csv").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_a_name_that_is_no_tables_is_refused(tmp_path: Path) -> None:
+    check_table_name(tmp_path / "out.vot")
+    with pytest.raises(ValueError, match=r"must end in \.csv, \.jsonl, .*\.vot"):
+        check_table_name(tmp_path / "out.xlsx")
+    with pytest.raises(ValueError, match="there is no folder"):
+        check_table_name(tmp_path / "none" / "out.csv")
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("=1+1", "'=1+1"), ("+1+1", "'+1+1"), ("-x", "'-x"), ("@a", "'@a"), ("\tx", r"'\tx"),
+        ("\rx", r"'\rx"), ("-12.5", "-12.5"), ("+7", "+7"), ("a=b", "a=b"), ("", ""), (True, "true"), (False, "false"),
+        (None, None), (-1.5, -1.5), (3, 3), ("-12.5.1", "'-12.5.1"), ("+" + 41 * "1", "'+" + 41 * "1"),
+    ],
+)  # fmt: skip
+def test_a_cell_is_no_formula(value: ResultCell, cell: ResultCell) -> None:
+    assert csv_cell(value) == cell
 
 
 # --- for a person

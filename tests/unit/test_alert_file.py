@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,7 @@ from cempstream.processors.spectrum import Reason
 from cempstream.schemas.alert import Alert
 from cempstream.schemas.registry import Kind, sample
 from cempstream.schemas.stamp import Tense
-from cempstream.streams.subscriber.alert_file import AlertFile
+from cempstream.streams.subscriber.alert_file import AlertFile, holds_alerts
 from cempstream.streams.subscriber.memory import AlertMemory, MemoryFileError
 from cempstream.streams.subscriber.sieve import AlertSieve, Undecodable, UndecodableError
 from cempstream.streams.times import parse_start, parse_time
@@ -64,6 +65,62 @@ def test_gzipped_lines_and_a_single_packet_are_read(tmp_path: Path) -> None:
     packet.write_bytes(sample(Kind.ALERT))
     assert names(AlertFile(packet)) == [], "the sample is a test"
     assert names(AlertFile(packet, tenses=("test",))) == ["sample-20261120-001-001"]
+
+
+def test_a_file_is_closed_at_its_end_and_by_its_block(night: Path) -> None:
+    alerts = AlertFile(night)
+    assert next(alerts).spectrum_id == "a"
+    file = alerts._file
+    assert file is not None
+    assert not file.closed
+    assert len(list(alerts)) == 2
+    assert file.closed
+    with AlertFile(night) as again:
+        file = again._file
+        assert file is not None
+        assert not file.closed
+    assert file.closed
+    assert list(again) == []
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_file_of_alerts_is_known_by_its_head(tmp_path: Path, zipped: bool) -> None:
+    def holds(content: bytes) -> bool:
+        path = tmp_path / "some.file"
+        path.write_bytes(gzip.compress(content) if zipped else content)
+        return holds_alerts(path)
+
+    assert holds(line("a"))
+    assert holds(b"\n  " + line("a"))
+    assert holds(sample(Kind.ALERT))
+    assert not holds(sample(Kind.SCORE))
+    assert not holds(sample(Kind.SPECTRUM))
+    assert not holds(b"\0\0\0\xff\xff")
+    assert not holds(b"SIMPLE  =                    T")
+    assert not holds(b"")
+    assert not holds(b"\1" + sample(Kind.ALERT)[1:])
+
+
+def test_what_cannot_be_opened_holds_no_alerts(tmp_path: Path) -> None:
+    assert not holds_alerts(tmp_path / "none")
+    (tmp_path / "cut.gz").write_bytes(gzip.compress(line("a"))[:20])
+    assert not holds_alerts(tmp_path / "cut.gz")
+    (tmp_path / "spoiled.gz").write_bytes(gzip.compress(b"x" * 9000)[:15] + b"\xff" * 50)
+    assert not holds_alerts(tmp_path / "spoiled.gz")
+
+
+def test_an_alert_over_many_lines_is_one(tmp_path: Path) -> None:
+    path = tmp_path / "one.json"
+    path.write_text(json.dumps(json.loads(line("a")), indent=2))
+    assert names(AlertFile(path)) == ["a"]
+
+
+def test_a_place_is_the_files_name_and_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "night.jsonl"
+    path.write_bytes(line("a") + b"\n" + b"{}\n")
+    bad: list[Undecodable] = []
+    assert [alert.spectrum_id for alert in AlertFile(path, on_error=bad.append)] == ["a"]
+    assert [(one.source, one.partition, one.offset) for one in bad] == [("night.jsonl", 0, 3)]
 
 
 def test_a_missing_file_says_so(tmp_path: Path) -> None:
