@@ -115,11 +115,12 @@ def _parse(part: Schema, value: Any, names: Mapping[str, Schema]) -> Any:
         return math.nan if value is None else float(value)
     if kind == "record" and isinstance(part, dict):
         return _parse_record(part, value, names)
-    if kind == "array" and isinstance(part, dict):
+    if kind == "array" and isinstance(part, dict) and isinstance(value, list):
         return [_parse(part["items"], item, names) for item in value]
-    if kind == "map" and isinstance(part, dict):
+    if kind == "map" and isinstance(part, dict) and isinstance(value, dict):
         return {str(key): _parse(part["values"], item, names) for key, item in value.items()}
-    if not isinstance(value, bool if kind == "boolean" else int if kind in ("int", "long") else str):
+    wanted = bool if kind == "boolean" else int if kind in ("int", "long") else str
+    if kind in ("array", "map") or not isinstance(value, wanted):
         raise TypeError(f"{value!r} is not a {kind}")
     return value
 

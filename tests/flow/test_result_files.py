@@ -160,10 +160,15 @@ def test_rows_are_written_as_they_come(
 def test_a_table_that_fails_leaves_the_older_one(results: Results, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"out{suffix}"
     path.write_text("older")
-    with pytest.raises(KeyboardInterrupt), open_table(path) as write:
-        write(results[0])
-        assert path.read_text() == "older"
-        raise KeyboardInterrupt
+
+    def fail() -> None:
+        with open_table(path) as write:
+            write(results[0])
+            assert path.read_text() == "older"
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     assert path.read_text() == "older"
 
@@ -191,8 +196,9 @@ def test_a_name_that_is_no_tables_is_refused(tmp_path: Path) -> None:
     ("value", "cell"),
     [
         ("=1+1", "'=1+1"), ("+1+1", "'+1+1"), ("-x", "'-x"), ("@a", "'@a"), ("\tx", r"'\tx"),
-        ("\rx", r"'\rx"), ("-12.5", "-12.5"), ("+7", "+7"), ("a=b", "a=b"), ("", ""), (True, "true"), (False, "false"),
-        (None, None), (-1.5, -1.5), (3, 3), ("-12.5.1", "'-12.5.1"), ("+" + 41 * "1", "'+" + 41 * "1"),
+        ("\rx", r"'\rx"), ("-12.5", "-12.5"), ("+7", "+7"), ("a=b", "a=b"), ("", ""),
+        (True, "true"), (False, "false"), (None, None), (-1.5, -1.5), (3, 3),
+        ("-12.5.1", "'-12.5.1"), ("+" + 41 * "1", "'+" + 41 * "1"),
     ],
 )  # fmt: skip
 def test_a_cell_is_no_formula(value: ResultCell, cell: ResultCell) -> None:

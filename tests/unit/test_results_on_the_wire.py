@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, replace
+from datetime import timedelta
+from importlib.metadata import PackageNotFoundError
+from itertools import permutations
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +17,7 @@ import pytest
 from cempstream.processors.grid import ExplicitGrid, LogGrid
 from cempstream.processors.outcome import SUBCLASSES, Classification, Estimate
 from cempstream.processors.spectrum import Reason
+from cempstream.schemas import results
 from cempstream.schemas.alert import (
     MAX_SPECTRUM_BYTES,
     Alert,
@@ -23,10 +28,11 @@ from cempstream.schemas.alert import (
     encode_alert,
 )
 from cempstream.schemas.healpix import healpix_nested
-from cempstream.schemas.heartbeat import decode_heartbeat, encode_heartbeat
+from cempstream.schemas.heartbeat import Heartbeat, decode_heartbeat, encode_heartbeat
 from cempstream.schemas.json_form import _numbers
 from cempstream.schemas.packets import PacketError
 from cempstream.schemas.registry import Kind, sample
+from cempstream.schemas.results import CodeProvenance
 from cempstream.schemas.samples import (
     sample_classification,
     sample_heartbeat,
@@ -34,7 +40,7 @@ from cempstream.schemas.samples import (
     sample_stamp,
 )
 from cempstream.schemas.score import decode_score, encode_score
-from cempstream.schemas.stamp import Stamp, alert_id, record_id
+from cempstream.schemas.stamp import Stamp, alert_id, exposure_event_id, record_id
 
 RESULT = sample_classification()
 STAMP = sample_stamp()
@@ -277,3 +283,91 @@ def test_a_stamp_is_an_initial_alert_unless_said_otherwise() -> None:
     at = sample_spectrum().reduced_at
     stamp = Stamp("current", at, at, at)
     assert (stamp.alert_type, stamp.revision, stamp.supersedes) == ("initial", 0, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("survey", 3, "TypeError('3 is not a string')"),
+        ("revision", "3", "'3' is not a int"),
+        ("template", [1], "[1] is not a Template"),
+        ("template", {"teff": 5000.0}, "KeyError('logg')"),
+        ("lines", [], "[] is not a map"),
+        ("flags", 7, "7 is not a array"),
+        ("flags", "odd", "'odd' is not a array"),
+        ("flags", {"odd": 1}, "{'odd': 1} is not a array"),
+        ("reduced_at", "2026-11-20T03:00:00", "has no zone; it must be UTC"),
+        ("reduced_at", "yesterday", "yesterday"),
+        ("observed_at", [], "no branch of the union takes []"),
+        ("ra", {}, "no branch of the union takes {}"),
+        ("snr", "bright", "bright"),
+        ("gaia_source_id", "a star", "a star"),
+        ("spectrum", {"grid": {}}, "no branch of the union takes {'grid': {}}"),
+        ("spectrum_uri", 5, "5 is not a string"),
+    ],
+)
+def test_a_field_of_another_kind_is_refused_by_name(name: str, value: Any, said: str) -> None:
+    with pytest.raises(PacketError) as refused:
+        alert_from_json(json.dumps(json.loads(ALERT_JSON) | {name: value}))
+    assert refused.value.reason is Reason.BAD_FIELD
+    assert said in refused.value.detail
+
+
+def test_times_of_other_zones_are_put_in_utc_and_null_is_not_a_number() -> None:
+    body = json.loads(ALERT_JSON) | {"reduced_at": "2026-11-20T05:00:00.25+02:00", "snr": None, "ra": None}
+    alert = alert_from_json(json.dumps(body))
+    assert alert.reduced_at == RESULT.spectrum.reduced_at
+    assert alert.reduced_at.utcoffset() == timedelta(0)
+    assert math.isnan(alert.snr)
+    assert alert.ra is None
+
+
+def test_bad_pixels_of_json_arrays_are_not_numbers() -> None:
+    body = json.loads(ALERT_JSON)
+    body["spectrum"]["flux"][7] = None
+    flux = alert_from_json(json.dumps(body)).to_spectrum().flux
+    assert np.flatnonzero(np.isnan(flux)).tolist() == [7]
+    np.testing.assert_array_equal(np.delete(flux, 7), np.delete(RESULT.spectrum.flux, 7))
+
+
+def test_a_heartbeat_that_counts_nothing_counts_zero() -> None:
+    known = dict(sample_heartbeat())
+    idle = Heartbeat.model_validate({name: known[name] for name in known if not name.startswith("n_")})
+    assert (idle.n_in, idle.n_scored, idle.n_dead_letters, idle.n_alerts) == (0, 0, 0, 0)
+
+
+def test_an_exposures_event_has_the_published_id() -> None:
+    ids = {exposure_event_id(*parts) for parts in permutations(("lamost", "e1", "v1", "complete"))}
+    assert len(ids) == 24
+    assert exposure_event_id("lamost", "e1", "v1", "complete") == "f46145ec-2812-5f59-a489-1a356a727176"
+
+
+@pytest.mark.parametrize(
+    ("direct_url", "commit"),
+    [
+        (None, ""),
+        ('{"url": "file:///a"}', ""),
+        ('{"url": "b", "vcs_info": {"vcs": "git", "commit_id": "abc"}}', "abc"),
+    ],
+)
+def test_the_code_says_its_version_and_commit(
+    monkeypatch: pytest.MonkeyPatch, direct_url: str | None, commit: str
+) -> None:
+    def read_text(name: str) -> str | None:
+        assert name == "direct_url.json"
+        return direct_url
+
+    def find(name: str) -> Any:
+        assert name == "cempstream"
+        return SimpleNamespace(version="7.1", read_text=read_text)
+
+    monkeypatch.setattr(results, "distribution", find)
+    assert results.code_provenance.__wrapped__() == CodeProvenance("7.1", commit)
+
+
+def test_code_that_is_not_installed_is_of_unknown_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find(name: str) -> Any:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(results, "distribution", find)
+    assert results.code_provenance.__wrapped__() == CodeProvenance("unknown")
