@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # it is public
 
 from cempstream.streams.kafka.places import NoAnswer, Place, ask_places
+from cempstream.streams.kafka.trail import Trail
 from cempstream.streams.settings import KafkaSettings
 
 _TIMEOUT_S = 4.0
@@ -35,6 +36,7 @@ class GapReason(StrEnum):
 
     RETENTION = "retention"
     LOG_ENDS_BELOW = "log_ends_below"
+    LOG_REPLACED = "log_replaced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +49,29 @@ class Gap:
         The next offset that the group would read.
     extent
         What the partition holds.
+    in_common
+        Up to this offset it holds what the group has read, as far as is known.
     """
 
     place: Place
     reason: GapReason
     position: int
     extent: Extent
+    in_common: int = 0
+
+    @property
+    def goes_on_at(self) -> int:
+        """Where reading goes on: nothing behind it is lost that the broker still has."""
+        return max(self.extent.first, self.in_common)
 
     @property
     def offsets(self) -> tuple[int, int]:
-        """First and last offset that the broker does not have."""
+        """First and last offset that the broker does not have; of a log that was replaced, at most these."""
         if self.reason is GapReason.RETENTION:
             return self.position, self.extent.first - 1
-        return self.extent.end, self.position - 1
+        return (
+            self.extent.end if self.reason is GapReason.LOG_ENDS_BELOW else self.goes_on_at
+        ), self.position - 1
 
     @property
     def n_offsets(self) -> int:
@@ -74,29 +86,51 @@ class Gap:
                 f"{topic}/{partition} begins at offset {self.extent.first} and the group was at "
                 f"{self.position}: {self.n_offsets} were deleted unread"
             )
+        if self.reason is GapReason.LOG_REPLACED:
+            return (
+                f"{topic}/{partition} does not hold at offset {self.position - 1} what the group read there, "
+                f"but up to offset {self.goes_on_at}: the broker has lost messages and received others since"
+            )
         return (
             f"{topic}/{partition} ends at offset {self.extent.end} and the group was at {self.position}: "
             "the broker has lost messages, or the group's offset was set too far"
         )
 
 
-def find_gap(place: Place, position: int, extent: Extent) -> Gap | None:
-    """Hold a group's place against what the partition has; None where it can read on."""
+def find_gap(place: Place, position: int, extent: Extent, in_common: int | None = None) -> Gap | None:
+    """Hold a group's place against what the partition has; None where it can read on.
+
+    Parameters
+    ----------
+    in_common
+        Up to where the log is the one that was read, where marks say that it is no longer (`find_cuts`).
+    """
     if position < extent.first:
         return Gap(place, GapReason.RETENTION, position, extent)
     if position > extent.end:
-        return Gap(place, GapReason.LOG_ENDS_BELOW, position, extent)
+        return Gap(place, GapReason.LOG_ENDS_BELOW, position, extent, in_common or 0)
+    if in_common is not None and in_common < position:
+        return Gap(place, GapReason.LOG_REPLACED, position, extent, in_common)
     return None
 
 
-def find_gaps(positions: Mapping[Place, int], extents: Mapping[Place, Extent]) -> Iterator[Gap]:
+def find_gaps(
+    positions: Mapping[Place, int], extents: Mapping[Place, Extent], cuts: Mapping[Place, int]
+) -> Iterator[Gap]:
     """Yield the gaps of a group, in the order of topic and partition."""
     for place in sorted(positions.keys() & extents.keys()):
-        if (gap := find_gap(place, positions[place], extents[place])) is not None:
+        if (gap := find_gap(place, positions[place], extents[place], cuts.get(place))) is not None:
             yield gap
 
 
-def ask_committed(kafka: KafkaSettings, places: Collection[Place]) -> dict[Place, int]:
+class Committed(NamedTuple):
+    """A group's place in a partition, and the marks of what it has read."""
+
+    offset: int
+    trail: Trail
+
+
+def ask_committed(kafka: KafkaSettings, places: Collection[Place]) -> dict[Place, Committed]:
     """Ask for what the worker's group has committed, where it has.
 
     Raises
@@ -110,6 +144,7 @@ def ask_committed(kafka: KafkaSettings, places: Collection[Place]) -> dict[Place
         {
             "bootstrap.servers": kafka.bootstrap,
             "group.id": kafka.group,
+            "enable.auto.commit": False,
             "log_level": 0,
             **kafka.client_config(),
         }
@@ -120,7 +155,11 @@ def ask_committed(kafka: KafkaSettings, places: Collection[Place]) -> dict[Place
         raise error.at(kafka.bootstrap) from error
     finally:
         consumer.close()
-    return {(p.topic, p.partition): p.offset for p in known if p.offset >= 0}
+    return {
+        (p.topic, p.partition): Committed(p.offset, Trail.at(p.offset, p.metadata))
+        for p in known
+        if p.offset >= 0
+    }
 
 
 def ask_extents(admin: AdminClient, places: Collection[Place]) -> dict[Place, Extent]:

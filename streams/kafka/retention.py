@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # imported there, not re-exported by name
     AdminClient,
     ConfigResource,
 )
 
-from cempstream.streams.kafka.places import Place, place_of
-from cempstream.streams.kafka.topic_reader import open_consumer
+from cempstream.streams.kafka.places import Place
+from cempstream.streams.kafka.topic_reader import ask_first, open_consumer
 from cempstream.streams.settings import KafkaSettings
 
 RETENTION = "retention.ms"
@@ -56,19 +55,8 @@ def ask_when_sent(kafka: KafkaSettings, offsets: Mapping[Place, int]) -> dict[Pl
     Those that have none yet, whose message has no time, or that do not answer in seconds are left out.
     """
     sent: dict[Place, datetime] = {}
-    waiting = set(offsets)
-    deadline_s = time.monotonic() + _TIMEOUT_S
     with suppress(KafkaException), open_consumer(kafka) as consumer:
-        consumer.assign([TopicPartition(*place, offset) for place, offset in offsets.items()])
-        while waiting and (left_s := deadline_s - time.monotonic()) > 0:
-            message = consumer.poll(left_s)
-            if message is None:
-                break
-            place, _ = place_of(message)
-            if place not in waiting:
-                continue
-            waiting.discard(place)
-            consumer.pause([TopicPartition(*place)])
+        for place, message in ask_first(consumer, offsets, _TIMEOUT_S).items():
             _, milliseconds = message.timestamp()
             if message.error() is None and milliseconds > 0:
                 sent[place] = datetime.fromtimestamp(milliseconds / 1000, UTC)

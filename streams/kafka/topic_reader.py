@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Collection, Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -74,6 +75,30 @@ def open_consumer(kafka: KafkaSettings) -> Iterator[Consumer]:
         raise error.at(kafka.bootstrap, errors) from error
     finally:
         consumer.close()
+
+
+def ask_first(consumer: Consumer, offsets: Mapping[Place, int], timeout_s: float) -> dict[Place, Message]:
+    """Return the first message from an offset on, of each partition; where there is none, its end.
+
+    An end has an error, ``_PARTITION_EOF``. Where the offset does not exist, the first message of all is
+    returned. Partitions that say nothing in time are left out.
+    """
+    found: dict[Place, Message] = {}
+    deadline_s = time.monotonic() + timeout_s
+    consumer.assign([TopicPartition(*place, offset) for place, offset in offsets.items()])
+    while len(found) < len(offsets) and (left_s := deadline_s - time.monotonic()) > 0:
+        message = consumer.poll(left_s)
+        if message is None:
+            break
+        error = message.error()
+        if error is not None and error.code() != KafkaError._PARTITION_EOF:
+            continue
+        place, _ = place_of(message)
+        if place not in found:
+            found[place] = message
+            consumer.pause([TopicPartition(*place)])
+    consumer.resume([TopicPartition(*place) for place in found])  # it outlives the assignment
+    return found
 
 
 def read_topic(

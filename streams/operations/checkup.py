@@ -31,6 +31,7 @@ from cempstream.streams.kafka.topics import (
     TopicPlan,
     TopicState,
 )
+from cempstream.streams.kafka.trail import find_cuts
 from cempstream.streams.scoring.assemble import NoLooseThreshold, load_routes
 from cempstream.streams.settings import (
     KafkaSettings,
@@ -60,8 +61,9 @@ _LOOK_AT_BROKER = "see whether all brokers run: a partition may have no leader"
 
 _REMEDIES = {
     GapReason.RETENTION: "have them sent again; the worker goes on at the first that is left",
-    GapReason.LOG_ENDS_BELOW: "the worker reads the partition again from its start; "
+    GapReason.LOG_ENDS_BELOW: "the worker reads again from where its marks tell, else from the start; "
     "set the group's offset where you know a better one",
+    GapReason.LOG_REPLACED: "the worker reads again from there; have sent again what the broker has lost",
 }
 
 
@@ -253,15 +255,21 @@ def check_places(settings: Settings, admin: TopicAdmin) -> Iterator[CheckResult]
     except NoAnswer as error:
         yield CheckResult(Status.FAIL, "group", f"{group}: {error}", _LOOK_AT_BROKER)
         return
-    extents = ask_extents(admin.client, committed)
-    if silent := committed.keys() - extents.keys():
+    positions = {place: at.offset for place, at in committed.items()}
+    extents = ask_extents(admin.client, positions)
+    if silent := positions.keys() - extents.keys():
         said = f"no answer about what {name_places(silent)} holds"
         yield CheckResult(Status.FAIL, "group", said, _LOOK_AT_BROKER)
-    gaps = [*find_gaps(committed, extents)]
+    try:
+        cuts = find_cuts(settings.kafka, {place: committed[place].trail for place in extents})
+    except NoAnswer as error:
+        yield CheckResult(Status.FAIL, "group", str(error), _LOOK_AT_BROKER)
+        return
+    gaps = [*find_gaps(positions, extents, cuts)]
     for gap in gaps:
         status = Status.WARN if gap.reason is GapReason.RETENTION else Status.FAIL  # it repeats a whole log
         yield CheckResult(status, "group", str(gap), _REMEDIES[gap.reason])
-    expiring = [*_expiring(settings, admin, committed, extents)]
+    expiring = [*_expiring(settings, admin, positions, extents)]
     yield from expiring
     if not gaps and not silent and not expiring:
         said = (
@@ -273,13 +281,13 @@ def check_places(settings: Settings, admin: TopicAdmin) -> Iterator[CheckResult]
 
 
 def _expiring(
-    settings: Settings, admin: TopicAdmin, committed: Mapping[Place, int], extents: Mapping[Place, Extent]
+    settings: Settings, admin: TopicAdmin, positions: Mapping[Place, int], extents: Mapping[Place, Extent]
 ) -> Iterator[CheckResult]:
     """Say when a topic's oldest message that the group has not read will be deleted, where that is near."""
     unread = {
-        place: max(committed[place], extent.first)
+        place: max(positions[place], extent.first)
         for place, extent in extents.items()
-        if committed[place] < extent.end
+        if positions[place] < extent.end
     }
     oldest: dict[str, datetime] = {}
     for (topic, _), sent in ask_when_sent(settings.kafka, unread).items() if unread else ():

@@ -133,7 +133,7 @@ def offsets_skipped(
     goes_on_at: int,
     sent: tuple[datetime | None, datetime | None],
 ) -> None:
-    """The broker no longer holds the group's place; reading goes on at the first message that it has.
+    """The broker no longer holds the group's place; reading goes on at the first message to be trusted.
 
     ``sent`` are the times after and before which what is gone was sent, None where nothing tells.
     """

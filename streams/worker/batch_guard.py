@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 MAX_BATCH_BYTES = 64 * 1024 * 1024
 
 _GZIP_OR_ZLIB = 47
+#: How the line begins that stands for a packet.
+_REFUSED = b"its batch, offsets "
 #: Head of the frame that the Java client writes around snappy blocks.
 _XERIAL_MAGIC = b"\x82SNAPPY\0"
 
@@ -49,6 +51,11 @@ def guard_batches(max_bytes: int = MAX_BATCH_BYTES) -> None:
     for name, unpack in bounded.items():
         setattr(default_records, name, _limited(unpack, max_bytes))
     fetcher.MemoryRecords = _GuardedRecords
+
+
+def is_refusal(value: bytes | None) -> bool:
+    """Say whether a message's value is our line in place of a packet that was not unpacked."""
+    return value is not None and value.startswith(_REFUSED)
 
 
 def _limited(unpack: Callable[[bytes, int], bytes], max_bytes: int) -> Callable[[bytes], bytes]:
@@ -132,7 +139,7 @@ class _GuardedBatch:
     def _refusals(self, max_bytes: int) -> Iterator[_Refused]:
         first, end = self._batch.base_offset, self._batch.next_offset
         said = (
-            f"its batch, offsets {first} to {end - 1}, unpacks to more than {max_bytes} bytes: not unpacked"
+            f"{_REFUSED.decode()}{first} to {end - 1}, unpacks to more than {max_bytes} bytes: not unpacked"
         )
         logger.error("%d packets are refused: %s", end - first, said)
         for offset in range(first, end):

@@ -64,6 +64,7 @@ def create_app(settings: Settings) -> App:
         return start_agent(settings)
 
     app.preparation = agent
+    app.kafka = kafka
 
     async def on_gap(gap: Gap) -> None:
         await agent().progress.skip(gap)

@@ -58,10 +58,13 @@ class App(faust.App):
         Called once, before the broker is asked for anything: a worker without models takes no partition.
     on_gap
         Told of every place of the group that the broker no longer holds.
+    kafka
+        How the broker is asked whether a log is still the one that was read; None: it is not asked.
     """
 
     preparation: Callable[[], object] | None = None
     on_gap: Callable[[Gap], Awaitable[None]] | None = None
+    kafka: KafkaSettings | None = None
 
     def prepare(self) -> None:
         """Do the preparation once."""

@@ -5,7 +5,8 @@ Each method fixes one fault of faust-streaming 0.15.3 and says what it cost, mea
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -16,13 +17,20 @@ from aiokafka.errors import (  # type: ignore[import-untyped] # published withou
     NoOffsetForPartitionError,
     OffsetOutOfRangeError,
 )
+from confluent_kafka import KafkaException
 from faust.transport.drivers import aiokafka
 from faust.types import TP
 from faust.types.transports import ConsumerT
 from mode.services import WaitResults
 
-from cempstream.streams.kafka.gaps import Extent, find_gap
+from cempstream.streams.kafka.gaps import Committed, Extent, ask_committed, find_gap
+from cempstream.streams.kafka.places import Place, StreamError, name_places
+from cempstream.streams.kafka.trail import Trail, find_cuts
+from cempstream.streams.settings import KafkaSettings
 from cempstream.streams.worker.batch_guard import guard_batches
+from cempstream.streams.worker.trails import Trails
+
+logger = logging.getLogger(__name__)
 
 _FETCH_MAX_WAIT_S = 0.05
 _FULL_BUFFER_RETRY_S = 0.01
@@ -30,6 +38,10 @@ _FULL_BUFFER_RETRY_S = 0.01
 #: What is under way in a partition has this long to be delivered before reading starts anew there.
 _DRAIN_S = 30.0
 _DRAIN_LOOK_S = 0.05
+
+#: A broker that does not answer whether a log is the one that was read does not hold up the reading longer.
+_CHECK_S = 20.0
+_PLACE_S = 4.0
 
 
 async def commit_all(consumer: ConsumerT) -> None:
@@ -42,7 +54,17 @@ async def commit_all(consumer: ConsumerT) -> None:
 
 
 class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
-    """The thread that fetches from the broker."""
+    """The thread that fetches from the broker.
+
+    Attributes
+    ----------
+    texts
+        The offsets to be committed next, with what goes with them; Faust leaves no room for it.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.texts: dict[TP, tuple[int, str]] = {}
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         """Ask the broker to answer an empty fetch soon; with Faust it waits 1.5 s.
@@ -53,7 +75,18 @@ class ConsumerThread(aiokafka.AIOKafkaConsumerThread):
         guard_batches()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = round(_FETCH_MAX_WAIT_S * 1000)
+        commit = consumer.commit
+
+        async def commit_with_trails(offsets: Mapping[Any, Any]) -> None:
+            await commit({tp: self._with_trail(tp, place) for tp, place in offsets.items()})
+
+        consumer.commit = commit_with_trails
         return consumer
+
+    def _with_trail(self, tp: Any, place: Any) -> Any:
+        """Add to a commit what goes with it, where that was written for this offset."""
+        offset, text = self.texts.get(TP(*tp), (-1, ""))
+        return place._replace(metadata=text) if offset == place.offset else place
 
     async def on_thread_stop(self) -> None:
         """End in order also when the broker is gone.
@@ -78,6 +111,9 @@ class Consumer(aiokafka.Consumer):
         self._held: dict[str, Any] = {}
         self._left_out: dict[TP, int] = {}
         self._without_room: set[TP] = set()
+        self._trails = Trails()
+        self._checked: dict[TP, Any] = {}
+        self._n_revoked = 0
 
     def hold(self, topic: str, queue: Any) -> None:
         """Leave out what does not fit into the queue of a topic's stream, which takes nothing for a while."""
@@ -150,27 +186,92 @@ class Consumer(aiokafka.Consumer):
         return await super()._wait_next_records(timeout)
 
     async def _getmany(self, active_partitions: set[TP] | None, timeout: float) -> Any:
-        """Fetch, and where the group's place does not exist start at the log's first message.
+        """Fetch, and where the group's place does not exist start where the log is the one that was read.
 
-        aiokafka would do so too, but say nothing, and Faust would then drop what lies below its old place.
+        aiokafka would start at its first message, but say nothing, and Faust would then drop what lies below
+        its old place.
         """
         try:
-            return await super()._getmany(active_partitions, timeout)
+            fetched = dict(await super()._getmany(active_partitions, timeout))
         except NoOffsetForPartitionError as error:
             positions: dict[Any, int | None] = {error.args[0]: None}
         except OffsetOutOfRangeError as error:
             positions = error.args[0]
+        else:
+            await self._check(active_partitions or (), fetched)
+            for tp, records in fetched.items():
+                self._trails.read(tp, records[-1])
+            return fetched
         for place, position in positions.items():
             with suppress(KafkaError):  # the broker does not answer: the next fetch says it again
-                await self._start_anew(TP(*place), position)
+                tp = TP(*place)
+                await self._start_anew(tp, position, (await self._find_cuts([tp])).get(tp))
         return {}
 
-    async def _start_anew(self, tp: TP, position: int | None) -> None:
-        """Go to the first message that the log holds.
+    async def _check(self, active_partitions: Iterable[TP], fetched: dict[Any, Any]) -> None:
+        """Over a new connection, see whether the logs are those that were read, before anything is passed on.
 
-        Where the log ends below the group's place, nobody can tell from which offset on its messages are new:
-        all that it holds is read again. Acknowledgements of old messages must not pass for new ones, so those
-        are delivered first.
+        Only where a leader has changed or begun anew can a log have been cut. What is fetched already is left
+        out, and fetched again.
+        """
+        if self._kafka is None or not self.flow_active:
+            return
+        connections = {tp: self._connection(tp) for tp in active_partitions}
+        new = [tp for tp, one in connections.items() if one is not None and one is not self._checked.get(tp)]
+        if not new:
+            return
+        n_revoked = self._n_revoked
+        places = {}
+        for tp in new:
+            records = fetched.pop(tp, None)
+            places[tp] = records[0].offset if records else await self._place(tp)
+        known = {tp: place for tp, place in places.items() if place is not None}
+        cuts = await self._find_cuts(known)
+        if n_revoked != self._n_revoked or not self.flow_active:
+            return  # they move: whoever has them next begins at what is committed
+        with suppress(IllegalStateError, KafkaError):
+            await self.seek_wait(known)
+            for tp, place in known.items():
+                if tp not in cuts or await self._start_anew(tp, place, cuts[tp]):
+                    self._checked[tp] = connections[tp]
+
+    async def _place(self, tp: TP) -> int | None:
+        """Return from where a partition is fetched next; None where the thread that fetches does not say."""
+        with suppress(TimeoutError, IllegalStateError):
+            async with asyncio.timeout(_PLACE_S):
+                return await self.position(tp)
+        return None
+
+    async def _find_cuts(self, tps: Iterable[TP]) -> dict[TP, int]:
+        """Return the partitions whose log is not the one that was read, as far as the broker answers."""
+        places, n_revoked = [*tps], self._n_revoked
+        if self._kafka is None or not places:
+            return {}
+        new = [tp for tp in places if tp not in self._trails]
+        committed: dict[Any, Committed] = {}
+        try:
+            async with asyncio.timeout(_CHECK_S):
+                if new:
+                    committed = await asyncio.to_thread(ask_committed, self._kafka, new)
+                if n_revoked != self._n_revoked:
+                    return {}
+                for tp in new:
+                    self._trails.begin(tp, committed[tp].trail if tp in committed else Trail())
+                trails: dict[Place, Trail] = {tp: self._trails.until_now(tp) for tp in places}
+                cuts = await asyncio.to_thread(find_cuts, self._kafka, trails)
+        except (TimeoutError, StreamError, KafkaException) as error:
+            of = name_places(places)
+            logger.warning("whether the log of %s is the one that was read is not known: %s", of, error)
+            for tp in new if n_revoked == self._n_revoked else ():
+                self._trails.begin(tp, Trail())  # what is read from now on is known again
+            return {}
+        return {TP(*place): offset for place, offset in cuts.items()}
+
+    async def _start_anew(self, tp: TP, position: int | None, in_common: int | None) -> bool:
+        """Go to where the log is the one that was read, and say whether that is done.
+
+        Where nothing tells up to where it is, all that the log holds is read again. Acknowledgements of old
+        messages must not pass for new ones, so those are delivered first.
 
         Raises
         ------
@@ -178,35 +279,62 @@ class Consumer(aiokafka.Consumer):
             They are not delivered in time; the process ends, and its next life starts with none under way.
         """
         extent = Extent((await self.earliest_offsets(tp))[tp], (await self.highwaters(tp))[tp])
-        gap = None if position is None else find_gap(tp, position, extent)
+        gap = None if position is None else find_gap(tp, position, extent, in_common)
         if position is not None and gap is None:
-            return
+            return True
         async with asyncio.timeout(_DRAIN_S):
             while any(message.tp == tp for message in self.unacked):
                 await asyncio.sleep(_DRAIN_LOOK_S)
+        start = extent.first if gap is None else gap.goes_on_at
         if gap is not None:
             await commit_all(self)  # one that has begun must not come after ours
             for known in (self._acked, self._acked_index, self._gap):
                 known.pop(tp, None)
-            if not await self._commit({tp: extent.first}):
-                return
-            self._committed_offset[tp] = extent.first or None
-        await self.seek_wait({tp: extent.first})
+            self._trails.go_back(tp, start)
+            if not await self._commit({tp: start}):
+                return False
+            self._committed_offset[tp] = start or None
+        await self.seek_wait({tp: start})
         on_gap = self.app.on_gap  # type: ignore[attr-defined] # the app is ours
         if gap is not None and on_gap is not None:
             await on_gap(gap)
+        return True
+
+    def ack(self, message: Any) -> bool:
+        """Note a message as acknowledged."""
+        is_new: bool = super().ack(message)
+        if is_new:
+            self._trails.acknowledge(message)
+        return is_new
+
+    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit, and with each offset the marks of what was read before it."""
+        thread: Any = self._thread
+        thread.texts |= {tp: (offset, self._trails.commit(tp, offset)) for tp, offset in offsets.items()}
+        return await super()._commit(offsets)
+
+    @property
+    def _kafka(self) -> KafkaSettings | None:
+        kafka: KafkaSettings | None = self.app.kafka  # type: ignore[attr-defined] # the app is ours
+        return kafka
+
+    def _connection(self, tp: TP) -> Any:
+        """Return the connection to the broker that leads a partition; None where there is none."""
+        thread: Any = self._thread
+        client = thread._consumer._client
+        connection = client._conns.get((client.cluster.leader_for_partition(tp), ConnectionGroup.DEFAULT))
+        return connection if connection is not None and connection.connected() else None
 
     def is_connected(self) -> bool:
         """Whether there is a connection to each broker that leads one of our partitions."""
-        thread: Any = self._thread
-        client = thread._consumer._client
-        leaders = {client.cluster.leader_for_partition(tp) for tp in self.assignment()}
-        connections = (client._conns.get((leader, ConnectionGroup.DEFAULT)) for leader in leaders)
-        return all(connection is not None and connection.connected() for connection in connections)
+        return all(self._connection(tp) is not None for tp in self.assignment())
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commit before partitions move; Faust loses what was acknowledged since the last commit."""
         await commit_all(self)
+        self._n_revoked += 1
+        self._checked.clear()
+        self._trails.forget()
         self._left_out.clear()  # Faust begins every partition at what is committed
         self._without_room.clear()
         await super().on_partitions_revoked(revoked)

@@ -44,6 +44,8 @@ PRIVATE_NAMES: Mapping[str, Mapping[str, Collection[str]]] = {
             "Consumer._buffered_partitions",
             "Consumer._committed_offset",
             "Consumer._commit(offsets)",
+            "Consumer.ack(message)",
+            "Consumer.position(tp)",
             "Consumer._acked",
             "Consumer._acked_index",
             "Consumer._gap",

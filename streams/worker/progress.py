@@ -127,14 +127,14 @@ class Progress:
         if gap.reason is GapReason.RETENTION:
             last_s = self._waiting.last_delivered_s(gap.place)
             sent_after = None if last_s is None else datetime.fromtimestamp(last_s, UTC)
-            sent_before = await self._kept.ask_when_sent(gap.place, gap.extent.first)
+            sent_before = await self._kept.ask_when_sent(gap.place, gap.goes_on_at)
         notices.offsets_skipped(
             str(gap),
             gap.reason.value,
             topic,
             partition,
             gap.offsets,
-            goes_on_at=gap.extent.first,
+            goes_on_at=gap.goes_on_at,
             sent=(sent_after, sent_before),
         )
 

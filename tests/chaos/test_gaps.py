@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.broker.kafka import KILLED_MS, KafkaBroker
@@ -23,11 +23,19 @@ SKIPPED = "cemp_skipped_total"
 
 
 def ends(bootstrap: str, topic: str) -> dict[int, int]:
-    """Return where each of the two partitions ends."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "ends"})
-    found = {n: consumer.get_watermark_offsets(TopicPartition(topic, n), timeout=10)[1] for n in (0, 1)}
-    consumer.close()
-    return found
+    """Return where each of the two partitions ends, once the broker knows it."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "ends", "log_level": 0})
+    deadline = time.monotonic() + 60
+    try:
+        while True:
+            try:
+                places = {n: TopicPartition(topic, n) for n in (0, 1)}
+                return {n: consumer.get_watermark_offsets(at, timeout=10)[1] for n, at in places.items()}
+            except KafkaException:  # it has just started, and leads nothing yet
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+    finally:
+        consumer.close()
 
 
 def score_and_stop(bootstrap: str, topics: Topics, packets: list[bytes]) -> None:

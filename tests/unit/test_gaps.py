@@ -40,5 +40,5 @@ def test_a_log_that_ends_below_the_group_names_both() -> None:
 
 def test_partitions_that_are_not_known_are_left_out() -> None:
     positions = {("t", 2): 4, ("t", 0): 4, ("t", 1): 0}
-    gaps = [*find_gaps(positions, {("t", 0): Extent(5, 9), ("t", 1): Extent(0, 9)})]
+    gaps = [*find_gaps(positions, {("t", 0): Extent(5, 9), ("t", 1): Extent(0, 9)}, {})]
     assert [gap.place for gap in gaps] == [("t", 0)]
