@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 from cempstream.processors.outcome import PARAMETERS, SUBCLASSES, Decision, Estimate
 from cempstream.processors.spectrum import BadSpectrum, Reason
@@ -72,6 +72,11 @@ def decode_observation(packet: bytes, *, max_packet_bytes: int = MAX_PACKET_BYTE
         Whatever is wrong with the bytes.
     """
     record = unpack(Kind.OBSERVATION, packet, max_packet_bytes=max_packet_bytes)
+    if record["tense"] not in get_args(Tense):
+        raise PacketError(
+            Reason.UNKNOWN_TENSE,
+            f"'tense' is {record['tense']}; it must be one of {', '.join(get_args(Tense))}",
+        )
     return ObservationPacket(
         object_id=record["object_id"],
         observation=observation_from_record(record["observed"]),

@@ -79,6 +79,7 @@ def _sent_record(sent: Sent) -> dict[str, Any]:
         "alert_id": sent.alert_id,
         "alert_type": sent.alert_type,
         "revision": sent.revision,
+        "supersedes": sent.supersedes,
         "subclass": sent.subclass,
         "parameters": parameters_record(sent.parameters),
     }

@@ -92,6 +92,7 @@ VERBS = {
         ),
         Verb("schema", "schema:schema_app", None, _USE, "Show and compare packet schemas."),
         Verb("worker", "worker:worker", "cpu", _RUN, "Score spectra from Kafka until stopped."),
+        Verb("stars", "stars:stars_app", "cpu", _RUN, "Follow stars over their observations."),
         Verb(
             "replay",
             "replay:replay",

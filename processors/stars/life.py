@@ -24,6 +24,8 @@ class Sent:
     ----------
     subclass, parameters
         What it said of the star, against which later numbers are compared.
+    supersedes
+        The alert before it.
     """
 
     alert_id: str
@@ -31,6 +33,7 @@ class Sent:
     revision: int
     subclass: str
     parameters: Mapping[str, Estimate]
+    supersedes: str | None = None
 
     @property
     def stands(self) -> bool:

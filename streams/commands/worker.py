@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Annotated, NoReturn
 
 import typer
@@ -11,7 +12,7 @@ from cempstream.errors import FixableError, fixable_errors, in_one_line
 from cempstream.models.sessions import Provider
 from cempstream.streams.commands.options import Bootstrap
 from cempstream.streams.kafka.topics import TopicAdmin
-from cempstream.streams.settings import Settings, read_settings
+from cempstream.streams.settings import KafkaSettings, Settings, read_settings
 from cempstream.streams.telemetry.watchdog import START_S, end_after
 from cempstream.streams.worker.create import create_app
 from cempstream.streams.worker.faust_app import run_worker
@@ -53,21 +54,20 @@ def worker(
 
 def run(settings: Settings) -> NoReturn:
     """Run until a signal (status 0) or an error (status 1) ends it."""
-    require_topics(settings)
+    topics, wanted = settings.topics, [*settings.topics.spectra, *settings.topics.written]
+    if settings.models.shadow is not None:
+        wanted.append(topics.scores_shadow)
+    if settings.stars.enabled:
+        wanted.append(topics.observations)
+    require_topics(settings.kafka, wanted)
     app = create_app(settings)
     app.prepare()
     run_worker(app)
 
 
-def require_topics(settings: Settings) -> None:
-    """Make sure that the broker answers and has every topic, before any spectrum is read."""
-    known = TopicAdmin(settings.kafka).metadata(_BROKER_TIMEOUT_S).topics
-    topics = settings.topics
-    wanted = [*topics.spectra, *topics.written]
-    if settings.models.shadow is not None:
-        wanted.append(topics.scores_shadow)
-    if settings.stars.enabled:
-        wanted.append(topics.observations)
+def require_topics(kafka: KafkaSettings, wanted: Sequence[str]) -> None:
+    """Make sure that the broker answers and has every topic, before anything is read."""
+    known = TopicAdmin(kafka).metadata(_BROKER_TIMEOUT_S).topics
     missing = [topic for topic in wanted if topic not in known]
     if missing:
         names = ", ".join(missing)

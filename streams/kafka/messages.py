@@ -16,12 +16,21 @@ _TENSES = frozenset(get_args(Tense))
 
 @dataclass(frozen=True, slots=True)
 class OutMessage:
-    """One message to be sent to Kafka."""
+    """One message to be sent to Kafka.
+
+    Attributes
+    ----------
+    value
+        None deletes what a compacted topic holds of the key.
+    partition
+        None leaves it to the key.
+    """
 
     topic: str
     key: bytes | None
-    value: bytes
+    value: bytes | None
     headers: Headers = ()
+    partition: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

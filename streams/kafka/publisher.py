@@ -28,6 +28,8 @@ _STATISTICS_MS = 1000
 
 _BATCH_BYTES = 256 * 1024
 
+_BY_KEY = -1
+
 
 class DeliveryFailed(FixableError, RuntimeError):
     """The broker did not confirm every message of a batch.
@@ -246,6 +248,7 @@ async def _produce(producer: Producer, message: OutMessage, batch: _Batch) -> No
                 value=message.value,
                 key=message.key,
                 headers=list(message.headers),
+                partition=_BY_KEY if message.partition is None else message.partition,
                 on_delivery=batch.report,
             )
         except BufferError:

@@ -155,6 +155,32 @@ def read_topic(
             logger.warning("%d messages of %s have no time and were left out", n_timeless, topic)
 
 
+def read_partition(kafka: KafkaSettings, topic: str, partition: int, start: int) -> Iterator[Message]:
+    """Yield the messages of a partition from an offset to its end.
+
+    Parameters
+    ----------
+    start
+        An offset, or one of librdkafka's, such as ``OFFSET_BEGINNING``; one that the partition no longer
+        holds means its beginning.
+
+    Raises
+    ------
+    NoBroker, NoAnswer
+        It cannot be read to its end.
+    """
+    with open_consumer(kafka) as consumer:
+        consumer.assign([TopicPartition(topic, partition, start)])
+        silence = _Silence()
+        while True:
+            messages = _consume(consumer)
+            silence.judge(messages, [(topic, partition)])
+            for message in messages:
+                if _is_end(message):
+                    return
+                yield message
+
+
 def count_messages(kafka: KafkaSettings, topics: Sequence[str]) -> dict[str, int]:
     """Return how many messages each topic holds, from the watermarks that Fetch returns.
 

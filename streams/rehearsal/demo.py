@@ -268,5 +268,5 @@ class Feed:
                 return
             now = replace(item.spectrum, reduced_at=datetime.now(UTC))
             message = spectrum_message(now, self._stream.source, item.tense)
-            self._ledger.enter(item, sha256(message.value).hexdigest())
+            self._ledger.enter(item, sha256(message.value or b"").hexdigest())
             yield message

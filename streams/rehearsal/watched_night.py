@@ -185,9 +185,10 @@ class Malformed:
         self._rate = rate
         good = spectrum_message(sample, stream.source, "current")
         too_coarse = replace(sample, resolving_power=50.0)
+        packet = good.value or b""
         self._kinds = (
-            replace(good, value=good.value[: len(good.value) // 2]),
-            replace(good, value=b"\x99" + good.value[1:]),
+            replace(good, value=packet[: len(packet) // 2]),
+            replace(good, value=b"\x99" + packet[1:]),
             spectrum_message(too_coarse, stream.source, "current"),
         )
         self._ending = threading.Event()

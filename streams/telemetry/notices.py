@@ -33,6 +33,7 @@ class Event(StrEnum):
     CREDENTIALS_ACCEPTED = "credentials_accepted"
     CREDENTIALS_ENDED = "credentials_ended"
     LOG_LINES_DROPPED = "log_lines_dropped"
+    CHANGELOG_LOST = "changelog_lost"
 
 
 def started(bundles: Sequence[str], provider: str, metrics_url: str, shadow: str | None = None) -> None:
@@ -149,6 +150,17 @@ def offsets_skipped(
         last_offset=offsets[1],
         sent_after=after,
         sent_before=before,
+    )
+
+
+def changelog_lost(topic: str, partitions: Sequence[int]) -> None:
+    """Stars are gone with their changelog; the observations that the broker still has are folded again."""
+    _log(
+        logging.CRITICAL,
+        Event.CHANGELOG_LOST,
+        f"{topic} is empty or was made anew: its stars are made again of the observations that are kept",
+        topic=topic,
+        partitions=",".join(map(str, partitions)),
     )
 
 

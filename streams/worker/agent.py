@@ -7,7 +7,8 @@ infrastructure error the process ends with a non-zero status and its supervisor 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -45,36 +46,31 @@ class Processed:
 
 
 @dataclass(slots=True, eq=False)
-class Agent:
-    """What stands between the broker and the pipeline.
+class Agent(ABC):
+    """What stands between the broker and the work: it takes batches, and acknowledges what is handled.
 
     Attributes
     ----------
     settings
         How packets are gathered, and how many batches are under way.
-    shadow
-        Scores every batch once more, after its delivery; None where none is asked for.
     bundles
         What is served, as ``name/version``.
     """
 
     settings: BatchSettings
-    pipeline: Pipeline
-    writer: MessageWriter
     publisher: Publisher
     accounts: Accounts
     progress: Progress
     heart: Heart
     watchdog: Watchdog
     credentials: CredentialsWatch
-    shadow: Shadow | None
     bundles: tuple[str, ...]
-    _slots: asyncio.Semaphore = field(init=False)
     _watches: list[asyncio.Task[None]] = field(default_factory=list, init=False)
     _n_running: int = field(default=0, init=False)
 
-    def __post_init__(self) -> None:
-        self._slots = asyncio.Semaphore(self.settings.concurrent)
+    @abstractmethod
+    async def handle(self, batch: EventBatch) -> None:
+        """Do the work of a batch, and return when its messages are delivered."""
 
     async def run(self, topic: str, stream: Any) -> None:
         """Consume a topic until the app stops; topics are read at the same time, each by itself."""
@@ -90,12 +86,12 @@ class Agent:
                 async for batch in ready:
                     if not self.progress.is_topic_held(topic):
                         consumer.release(topic)
-                        batch.ack_when(self._handle(batch))
+                        batch.ack_when(self.handle(batch))
                         continue
                     consumer.hold(topic, stream.channel.queue)
                     ready.hold(batch)
                     await self.progress.wait_while_held(topic)
-                    probe = asyncio.ensure_future(self._handle(batch))
+                    probe = asyncio.ensure_future(self.handle(batch))
                     batch.ack_when(probe)
                     await asyncio.wait([probe])  # nothing more is let through until it is judged
             except ModelBroken as error:  # the process ends, and its supervisor would not log why
@@ -120,14 +116,10 @@ class Agent:
         watches = self.watchdog.run(self.progress.stall_s), self._watch_credentials(app)
         self._watches = [asyncio.create_task(watch) for watch in watches]
         self.publisher.start()
-        if self.shadow is not None:
-            self.shadow.start(asyncio.get_running_loop())
 
     async def _stop(self) -> None:
         for watch in self._watches:
             watch.cancel()
-        if self.shadow is not None:
-            self.shadow.stop()
         tally = self.accounts.tally
         notices.stopped(self.bundles, tally.n_scored, tally.n_dead_letters, tally.n_alerts)
         await self.publisher.stop()
@@ -140,7 +132,54 @@ class Agent:
             notices.credentials_ended(str(ended))
             await app.crash(ended)
 
-    async def _handle(self, batch: EventBatch) -> None:
+    async def beat(self) -> None:
+        """Send a heartbeat, once the publisher runs."""
+        if self._n_running:
+            await self.heart.beat(self.progress.pulse, self.accounts.tally)
+
+    async def _bury(self, letters: Sequence[OutMessage], move: Callable[[], object]) -> None:
+        """Publish dead letters.
+
+        One that is too large for its topic is sent without its packet, so that no packet is large enough to
+        stop the stream.
+        """
+        try:
+            await self.publisher.publish(letters, move)
+        except DeliveryFailed as failed:
+            if failed.error.code() != KafkaError.MSG_SIZE_TOO_LARGE:
+                raise
+            await self.publisher.publish([without_packet(letter, str(failed)) for letter in letters])
+
+
+@dataclass(slots=True, eq=False)
+class Classifier(Agent):
+    """The agent of a worker: its work is the pipeline.
+
+    Attributes
+    ----------
+    shadow
+        Scores every batch once more, after its delivery; None where none is asked for.
+    """
+
+    pipeline: Pipeline
+    writer: MessageWriter
+    shadow: Shadow | None
+    _slots: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self.settings.concurrent)
+
+    def _start(self, app: Any) -> None:
+        Agent._start(self, app)  # a class with slots is made anew, which `super()` does not know
+        if self.shadow is not None:
+            self.shadow.start(asyncio.get_running_loop())
+
+    async def _stop(self) -> None:
+        if self.shadow is not None:
+            self.shadow.stop()
+        await Agent._stop(self)
+
+    async def handle(self, batch: EventBatch) -> None:
         """Classify a batch, off the event loop, and return when its messages are delivered.
 
         Batches overlap: while one waits for the broker, or works outside the networks, another uses the
@@ -158,37 +197,24 @@ class Agent:
     def _process(self, events: Sequence[EventT[bytes]], ingested_at: datetime) -> Processed:
         """Classify packets and write their messages; runs in a thread, off the event loop."""
         packets = [event.value or b"" for event in events]
-        origins = [_origin(event) for event in events]
+        origins = [origin_of(event) for event in events]
         outcomes = refuse_unknown_tenses(packets, self.pipeline.classify_packets(packets), origins)
         messages = self.writer.write(outcomes, origins, ingested_at, datetime.now(UTC))
         return Processed(outcomes, origins, messages)
 
     async def _deliver(self, processed: Processed) -> None:
-        """Publish a batch's messages and book it once they are delivered.
-
-        A dead letter that is too large for its topic is sent without its packet, so that no packet is large
-        enough to stop the stream.
-        """
+        """Publish a batch's messages and book it once they are delivered."""
         letters = [message for message in processed.messages if message.topic == self.writer.topics.dlq]
         others = [message for message in processed.messages if message.topic != self.writer.topics.dlq]
         move = partial(self.progress.move, processed.origins[0].topic)  # a batch is of one topic
         await self.publisher.publish(others, move)
-        try:
-            await self.publisher.publish(letters, move)
-        except DeliveryFailed as failed:
-            if failed.error.code() != KafkaError.MSG_SIZE_TOO_LARGE:
-                raise
-            await self.publisher.publish([without_packet(letter, str(failed)) for letter in letters])
+        await self._bury(letters, move)
         self.accounts.book(processed.outcomes, processed.origins, datetime.now(UTC))
         self.progress.deliver(processed.origins)
 
-    async def beat(self) -> None:
-        """Send a heartbeat, once the publisher runs."""
-        if self._n_running:
-            await self.heart.beat(self.progress.pulse, self.accounts.tally)
 
-
-def _origin(event: EventT[bytes]) -> PacketOrigin:
+def origin_of(event: EventT[bytes]) -> PacketOrigin:
+    """Return where an event's packet came from."""
     message = event.message
     headers = message.headers or []
     pairs = list(headers.items()) if isinstance(headers, Mapping) else headers

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, NoReturn
 
@@ -27,7 +27,7 @@ from cempstream.streams.telemetry.log_writer import never_block
 from cempstream.streams.telemetry.metrics import Metrics
 from cempstream.streams.telemetry.watchdog import Watchdog, dump_stacks, end_at_once, say_unblocked
 from cempstream.streams.worker.accounts import Accounts
-from cempstream.streams.worker.agent import Agent
+from cempstream.streams.worker.agent import Agent, Classifier
 from cempstream.streams.worker.breaker import Breakers
 from cempstream.streams.worker.faust_app import App, broker_credentials, new_app, raw_topic
 from cempstream.streams.worker.heap import keep_freed_memory
@@ -46,9 +46,20 @@ _HEARTBEAT_INTERVAL_S = 1.0
 
 def create_app(settings: Settings) -> App:
     """Build the Faust app of a worker; its models are loaded when it is prepared."""
+    return app_of(settings, settings.kafka.group, settings.topics.spectra, lambda: start_agent(settings))
+
+
+def app_of(settings: Settings, group: str, topics: Sequence[str], start: Callable[[], Agent]) -> App:
+    """Build a Faust app that reads topics with an agent.
+
+    Parameters
+    ----------
+    start
+        Makes the agent; called once, when the app is prepared.
+    """
     kafka = settings.kafka
     app = new_app(
-        kafka.group,
+        group,
         kafka.bootstrap,
         session_timeout_s=kafka.session_timeout_s,
         heartbeat_s=kafka.heartbeat_interval_s,
@@ -58,11 +69,7 @@ def create_app(settings: Settings) -> App:
         broker_request_timeout=kafka.request_timeout_s,
         consumer_metadata_max_age_ms=round(kafka.metadata_max_age_s * 1000),
     )
-
-    @cache  # one agent: made by the app's preparation, before Faust runs anything below
-    def agent() -> Agent:
-        return start_agent(settings)
-
+    agent = cache(start)  # one agent: made by the app's preparation, before Faust runs anything below
     app.preparation = agent
     app.kafka = kafka
 
@@ -74,11 +81,11 @@ def create_app(settings: Settings) -> App:
     def read(topic: str) -> None:
         """Read a topic by itself: while one is held, the others go on."""
 
-        @app.agent(raw_topic(app, topic), name=f"classify {topic}")
-        async def classify(stream: Any) -> None:
+        @app.agent(raw_topic(app, topic), name=f"read {topic}")
+        async def take(stream: Any) -> None:
             await agent().run(topic, stream)
 
-    for topic in settings.topics.spectra:
+    for topic in topics:
         read(topic)
 
     @app.timer(interval=WATCH_INTERVAL_S)  # type: ignore[untyped-decorator] # faust's has no type
@@ -100,15 +107,62 @@ def create_app(settings: Settings) -> App:
     return app
 
 
-def start_agent(settings: Settings) -> Agent:
+@dataclass(frozen=True, slots=True, eq=False)
+class Equipment:
+    """What every agent has, ready to run; its names are those of `Agent`."""
+
+    publisher: Publisher
+    breakers: Breakers
+    progress: Progress
+    heart: Heart
+    watchdog: Watchdog
+    credentials: CredentialsWatch
+    bundles: tuple[str, ...]
+
+
+def start_agent(settings: Settings) -> Classifier:
     """Load and warm the models, then open the metrics port: a worker without models is never ready."""
+    metrics = start_metrics()
+    pipeline = start_pipeline(settings, metrics)
+    publisher = new_publisher(settings, metrics)
+    shadow = None if settings.models.shadow is None else Shadow(settings, publisher, metrics)
+    parts = equip(
+        *(settings, metrics, pipeline, publisher, settings.kafka.group, settings.topics.spectra),
+        shadow=shadow.bundle if shadow else None,
+    )
+    return Classifier(
+        settings=settings.batch,
+        pipeline=pipeline,
+        writer=MessageWriter(settings.topics, settings.limits),
+        publisher=publisher,
+        accounts=Accounts(metrics, parts.breakers, settings.topics),
+        progress=parts.progress,
+        heart=parts.heart,
+        watchdog=parts.watchdog,
+        credentials=parts.credentials,
+        shadow=shadow,
+        bundles=parts.bundles,
+    )
+
+
+def start_metrics() -> Metrics:
+    """Make the metrics of this process, which must neither lose freed memory nor wait for its log."""
     keep_freed_memory()
     metrics = Metrics()
     never_block(metrics.log_lines_dropped.inc)
+    return metrics
+
+
+def start_pipeline(settings: Settings, metrics: Metrics) -> Pipeline:
+    """Load and warm the models."""
     pipeline = load_pipeline(settings, timer=metrics.time_stage)
-    pipeline = replace(pipeline, on_retry=metrics.retries.labels("batch").inc)
-    kafka, topics, provider = settings.kafka, settings.topics, settings.models.provider.value
-    publisher = Publisher(
+    return replace(pipeline, on_retry=metrics.retries.labels("batch").inc)
+
+
+def new_publisher(settings: Settings, metrics: Metrics) -> Publisher:
+    """Return the publisher of an agent, which starts it."""
+    kafka = settings.kafka
+    return Publisher(
         kafka.bootstrap,
         max_message_bytes=settings.limits.max_message_bytes,
         delivery_timeout_s=DELIVERY_TIMEOUT_S,
@@ -118,21 +172,41 @@ def start_agent(settings: Settings) -> Agent:
         },
         on_retries=metrics.retries.labels("publish").inc,
     )
-    shadow = None if settings.models.shadow is None else Shadow(settings, publisher, metrics)
+
+
+def equip(
+    settings: Settings,
+    metrics: Metrics,
+    pipeline: Pipeline,
+    publisher: Publisher,
+    group: str,
+    topics: Sequence[str],
+    *,
+    shadow: str | None = None,
+) -> Equipment:
+    """Make what an agent has beside its work, and open the metrics port.
+
+    Parameters
+    ----------
+    group, topics
+        What is read, and as whom.
+    shadow
+        The bundle that scores everything once more.
+    """
+    kafka, provider = settings.kafka, settings.models.provider.value
     bundles = tuple(_describe(pipeline, metrics, provider))
     admin = AdminClient({"bootstrap.servers": kafka.bootstrap, "log_level": 0, **kafka.client_config()})
-    breakers = Breakers(
-        topics.spectra, settings.breaker.share, settings.breaker.window, settings.breaker.probe_after_s
-    )
+    breaker = settings.breaker
+    breakers = Breakers(topics, breaker.share, breaker.window, breaker.probe_after_s)
     progress = Progress(LagMeter(admin), KeptTimes(admin, kafka), breakers, metrics)
     watchdog = Watchdog(progress.is_live)
     heart = Heart(
         publisher,
         metrics,
-        topics.heartbeat,
+        settings.topics.heartbeat,
         bundles=bundles,
         provider=provider,
-        topics=topics.spectra,
+        topics=topics,
         code_version=code_provenance().version,
     )
     credentials = CredentialsWatch(kafka, lambda refusal: _note_refusal(metrics, refusal))
@@ -145,27 +219,15 @@ def start_agent(settings: Settings) -> Agent:
         on_probe=breakers.probe_now if settings.metrics.allow_probe else None,
     )
     health.start()
-    notices.started(bundles, provider, f"{health.address}/metrics", shadow.bundle if shadow else None)
+    notices.started(bundles, provider, f"{health.address}/metrics", shadow)
     OrphanWatch(
         admin,
-        kafka.group,
-        topics.spectra,
+        group,
+        topics,
         is_idle=lambda: not progress.has_partitions,
         on_lost=_end_lost,
     ).start()
-    return Agent(
-        settings=settings.batch,
-        pipeline=pipeline,
-        writer=MessageWriter(topics, settings.limits),
-        publisher=publisher,
-        accounts=Accounts(metrics, breakers, topics),
-        progress=progress,
-        heart=heart,
-        watchdog=watchdog,
-        credentials=credentials,
-        shadow=shadow,
-        bundles=bundles,
-    )
+    return Equipment(publisher, breakers, progress, heart, watchdog, credentials, bundles)
 
 
 def _note_refusal(metrics: Metrics, refusal: str | None) -> None:

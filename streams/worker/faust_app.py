@@ -19,7 +19,7 @@ from faust.types import TopicT, TransportT
 from cempstream.streams.kafka.gaps import Gap
 from cempstream.streams.settings import KafkaSettings
 from cempstream.streams.telemetry.watchdog import end_at_once
-from cempstream.streams.worker.faust_transport import Transport
+from cempstream.streams.worker.faust_transport import Consumer, Transport
 
 logger = logging.getLogger(__name__)
 
@@ -60,11 +60,14 @@ class App(faust.App):
         Told of every place of the group that the broker no longer holds.
     kafka
         How the broker is asked whether a log is still the one that was read; None: it is not asked.
+    on_assigned
+        Given the consumer whenever it knows its partitions and stands at the group's places, before it reads.
     """
 
     preparation: Callable[[], object] | None = None
     on_gap: Callable[[Gap], Awaitable[None]] | None = None
     kafka: KafkaSettings | None = None
+    on_assigned: Callable[[Consumer], Awaitable[None]] | None = None
 
     def prepare(self) -> None:
         """Do the preparation once."""

@@ -6,7 +6,7 @@ Each method fixes one fault of faust-streaming 0.15.3 and says what it cost, mea
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -324,6 +324,26 @@ class Consumer(aiokafka.Consumer):
         client = thread._consumer._client
         connection = client._conns.get((client.cluster.leader_for_partition(tp), ConnectionGroup.DEFAULT))
         return connection if connection is not None and connection.connected() else None
+
+    async def perform_seek(self) -> None:
+        """Go to the group's places, and tell the app of it before anything is read."""
+        await super().perform_seek()
+        on_assigned = self.app.on_assigned  # type: ignore[attr-defined] # the app is ours
+        if on_assigned is not None:
+            await on_assigned(self)
+
+    async def read_again(self, partitions: Collection[TP]) -> bool:
+        """Move the group to the first message that partitions hold, and read from there.
+
+        For `on_assigned`: later there may be acknowledgements under way. False where they have moved away.
+        """
+        first = await self.earliest_offsets(*partitions)
+        if not await self._commit(first):
+            return False
+        for tp, offset in first.items():
+            self._committed_offset[tp] = offset or None
+        await self.seek_wait(first)
+        return True
 
     def is_connected(self) -> bool:
         """Whether there is a connection to each broker that leads one of our partitions."""

@@ -52,6 +52,7 @@ PRIVATE_NAMES: Mapping[str, Mapping[str, Collection[str]]] = {
             "Consumer.earliest_offsets(partitions)",
             "Consumer.highwaters(partitions)",
             "Consumer.seek_wait(partitions)",
+            "Consumer.perform_seek()",
             "Consumer._thread",
             "AIOKafkaConsumerThread._consumer",
             "Transport.Consumer",

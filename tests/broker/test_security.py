@@ -41,7 +41,7 @@ def kafka() -> Iterator[SecureKafka]:
 @pytest.fixture(scope="module")
 def topics(kafka: SecureKafka) -> Topics:
     """Return topics with a recorded exposure, and grant worker and subscriber what they need."""
-    kinds = ("spectra", "scores", "alerts", "json", "dlq", "beat", "past", "exposures")
+    kinds = ("spectra", "scores", "alerts", "json", "dlq", "beat", "past", "exposures", "seen", "stars")
     topics = Topics(*kinds)
     admin = kafka.admin()
     create_topics(admin, [NewTopic(name, 1, 1) for name in kinds])

@@ -28,7 +28,7 @@ from cempstream.streams.settings import Settings
 from cempstream.streams.telemetry.logs import LogFormat, LogLevel, configure_logging
 from cempstream.streams.telemetry.watchdog import notify
 from cempstream.streams.worker import create, faust_transport, orphans, progress
-from cempstream.streams.worker.agent import Agent, Processed
+from cempstream.streams.worker.agent import Classifier, Processed
 from cempstream.streams.worker.faust_app import run_worker
 
 #: The star on which the model always fails.
@@ -86,10 +86,10 @@ def fail_in_models(fault: str) -> None:
 
 def hang_event_loop(after: int) -> None:
     """Deliver so many spectra, then never return to the event loop."""
-    real = Agent._deliver
+    real = Classifier._deliver
     n_delivered = 0
 
-    async def deliver(self: Agent, processed: Processed) -> None:
+    async def deliver(self: Classifier, processed: Processed) -> None:
         nonlocal n_delivered
         await real(self, processed)
         n_delivered += len(processed.outcomes)
@@ -97,7 +97,7 @@ def hang_event_loop(after: int) -> None:
             notify("STATUS=hangs on purpose")
             time.sleep(_FOR_EVER_S)
 
-    Agent._deliver = deliver  # type: ignore[method-assign]
+    Classifier._deliver = deliver  # type: ignore[method-assign]
 
 
 def go_deaf() -> None:

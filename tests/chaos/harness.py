@@ -60,10 +60,13 @@ _WHOLE_LOG_BYTES = 4 * 1024 * 1024
 class Supervisor:
     """Keep one worker running: start it again when it ends by itself."""
 
-    def __init__(self, bootstrap: str, topics: Topics, **settings: str) -> None:
+    def __init__(
+        self, bootstrap: str, topics: Topics, verb: Sequence[str] = ("worker",), **settings: str
+    ) -> None:
         self._arguments = (bootstrap, topics)
+        self._verb = verb
         self._settings = {**EVEN, **settings}
-        self.worker = WorkerProcess(bootstrap, topics, **self._settings)
+        self.worker = WorkerProcess(bootstrap, topics, verb=verb, **self._settings)
         self.statuses: list[int] = []
         self.first_log = self.last_words = ""
         self._stopping = threading.Event()
@@ -92,7 +95,7 @@ class Supervisor:
             if self._stopping.wait(_RESTART_PAUSE_S):
                 return
             bootstrap, topics = self._arguments
-            self.worker = WorkerProcess(bootstrap, topics, **self._settings)
+            self.worker = WorkerProcess(bootstrap, topics, verb=self._verb, **self._settings)
 
     def wait_ready(self, timeout_s: float = 180.0) -> None:
         """Return once the current worker consumes."""
@@ -279,11 +282,16 @@ def _numbers(result: Score | Alert) -> dict[str, object]:
     return flat
 
 
-def wait_committed(bootstrap: str, topics: Topics, timeout_s: float) -> None:
-    """Return once the group has committed everything that was sent: from here on nothing more comes."""
-    consumer = Consumer(
-        {"bootstrap.servers": bootstrap, "group.id": f"group-{topics.spectra}", "log_level": 0}
-    )
+def wait_committed(bootstrap: str, topics: Topics, timeout_s: float, topic: str | None = None) -> None:
+    """Return once the group has committed everything that was sent: from here on nothing more comes.
+
+    Parameters
+    ----------
+    topic
+        What the group reads, by which it is named; None means the spectra.
+    """
+    topic = topic or topics.spectra
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": f"group-{topic}", "log_level": 0})
     deadline = time.monotonic() + timeout_s
     done, ends = [], [-1]
     try:
@@ -291,8 +299,8 @@ def wait_committed(bootstrap: str, topics: Topics, timeout_s: float) -> None:
             assert time.monotonic() < deadline, f"{sum(done)} of {sum(ends)} committed after {timeout_s} s"
             time.sleep(0.3)
             try:
-                known = consumer.list_topics(topics.spectra, timeout=10).topics[topics.spectra]
-                partitions = [TopicPartition(topics.spectra, number) for number in known.partitions]
+                known = consumer.list_topics(topic, timeout=10).topics[topic]
+                partitions = [TopicPartition(topic, number) for number in known.partitions]
                 ends = [consumer.get_watermark_offsets(p, timeout=10)[1] for p in partitions]
                 done = [max(0, p.offset) for p in consumer.committed(partitions, timeout=10)]
             except KafkaException:  # the broker is what the case has broken

@@ -14,7 +14,7 @@ from cempstream.streams.kafka.messages import OutMessage
 from cempstream.streams.kafka.publisher import DeliveryFailed
 from cempstream.streams.settings import Settings
 from cempstream.streams.telemetry.logs import LogFormat, LogLevel, configure_logging
-from cempstream.streams.worker.agent import Agent, Processed
+from cempstream.streams.worker.agent import Classifier, Processed
 from cempstream.streams.worker.batches import EventBatch
 from cempstream.streams.worker.create import create_app
 from cempstream.streams.worker.faust_app import run_worker
@@ -22,42 +22,42 @@ from cempstream.streams.worker.faust_app import run_worker
 #: Longer than any test: what was acknowledged too early is not delivered before its worker ends.
 _LATE_S = 3600.0
 
-_Change = Callable[[Agent, list[OutMessage]], list[OutMessage]]
+_Change = Callable[[Classifier, list[OutMessage]], list[OutMessage]]
 
 
 def _change_messages(change: _Change) -> None:
     """Let every batch's messages be changed before they are published."""
-    real = Agent._process
+    real = Classifier._process
 
-    def process(self: Agent, events: Sequence[EventT[bytes]], ingested_at: datetime) -> Processed:
+    def process(self: Classifier, events: Sequence[EventT[bytes]], ingested_at: datetime) -> Processed:
         processed = real(self, events, ingested_at)
         return replace(processed, messages=change(self, processed.messages))
 
-    Agent._process = process  # type: ignore[method-assign]
+    Classifier._process = process  # type: ignore[method-assign]
 
 
-def _without_last_score(agent: Agent, messages: list[OutMessage]) -> list[OutMessage]:
+def _without_last_score(agent: Classifier, messages: list[OutMessage]) -> list[OutMessage]:
     last = max(i for i, message in enumerate(messages) if message.topic == agent.writer.topics.scores)
     return messages[:last] + messages[last + 1 :]
 
 
-def _without_dead_letters(agent: Agent, messages: list[OutMessage]) -> list[OutMessage]:
+def _without_dead_letters(agent: Classifier, messages: list[OutMessage]) -> list[OutMessage]:
     return [message for message in messages if message.topic != agent.writer.topics.dlq]
 
 
-def _without_alerts(agent: Agent, messages: list[OutMessage]) -> list[OutMessage]:
+def _without_alerts(agent: Classifier, messages: list[OutMessage]) -> list[OutMessage]:
     return [message for message in messages if message.topic != agent.writer.topics.alerts]
 
 
-def _without_json(agent: Agent, messages: list[OutMessage]) -> list[OutMessage]:
+def _without_json(agent: Classifier, messages: list[OutMessage]) -> list[OutMessage]:
     return [message for message in messages if message.topic != agent.writer.topics.alerts_json]
 
 
-def _twice(agent: Agent, messages: list[OutMessage]) -> list[OutMessage]:
+def _twice(agent: Classifier, messages: list[OutMessage]) -> list[OutMessage]:
     return messages * 2
 
 
-def _first_score_for_all(agent: Agent, messages: list[OutMessage]) -> list[OutMessage]:
+def _first_score_for_all(agent: Classifier, messages: list[OutMessage]) -> list[OutMessage]:
     """Every score of a batch is its first one, as after a slip in the rows."""
     scores = agent.writer.topics.scores
     first = next(message for message in messages if message.topic == scores)
@@ -70,34 +70,34 @@ def _acknowledge_first() -> None:
     def ack_at_once(self: EventBatch, delivery: Awaitable[None]) -> None:
         self.ack()
 
-    async def deliver_late(self: Agent, processed: Processed) -> None:
+    async def deliver_late(self: Classifier, processed: Processed) -> None:
         await asyncio.sleep(_LATE_S)
 
     EventBatch.ack_when = ack_at_once  # type: ignore[method-assign]
-    Agent._deliver = deliver_late  # type: ignore[method-assign]
+    Classifier._deliver = deliver_late  # type: ignore[method-assign]
 
 
 def _swallow_failures() -> None:
     """Take a delivery that failed for one that succeeded."""
-    real = Agent._deliver
+    real = Classifier._deliver
 
-    async def deliver(self: Agent, processed: Processed) -> None:
+    async def deliver(self: Classifier, processed: Processed) -> None:
         try:
             await real(self, processed)
         except DeliveryFailed:
             self.progress.deliver(processed.origins)
 
-    Agent._deliver = deliver  # type: ignore[method-assign]
+    Classifier._deliver = deliver  # type: ignore[method-assign]
 
 
 def _read_past_one() -> None:
     """Acknowledge the first event of every batch and do not look at it."""
-    real = Agent._process
+    real = Classifier._process
 
-    def process(self: Agent, events: Sequence[EventT[bytes]], ingested_at: datetime) -> Processed:
+    def process(self: Classifier, events: Sequence[EventT[bytes]], ingested_at: datetime) -> Processed:
         return real(self, events[1:], ingested_at)
 
-    Agent._process = process  # type: ignore[method-assign]
+    Classifier._process = process  # type: ignore[method-assign]
 
 
 WRONG: dict[str, Callable[[], None]] = {

@@ -30,8 +30,9 @@ STREAMS: dict[str, tuple[str, ...]] = {
     "pictures": (),
     "subscriber": ("kafka.places",),
     "worker": ("scoring", "kafka", "telemetry"),
+    "stars": ("scoring", "kafka", "telemetry", "worker"),
     "operations": ("scoring", "kafka", "telemetry"),
-    "rehearsal": ("kafka", "scoring", "telemetry", "pictures", "subscriber", "worker", "operations"),
+    "rehearsal": ("kafka", "scoring", "telemetry", "pictures", "subscriber", "worker", "operations", "stars"),
 }
 STREAMS["commands"] = tuple(STREAMS)
 

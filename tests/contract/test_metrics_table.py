@@ -10,6 +10,7 @@ from prometheus_client import Metric
 
 from cempstream.streams.operations.exposure_watch import ExposureMetrics
 from cempstream.streams.telemetry.metrics import Metrics, sky_cell
+from cempstream.streams.telemetry.star_metrics import StarMetrics
 from tests.contract.monitoring import (
     DEPLOY,
     dashboard_queries,
@@ -32,9 +33,14 @@ UNITS = {
 needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="process metrics exist on Linux only")
 
 
+def every_metrics() -> tuple[Metrics | ExposureMetrics | StarMetrics, ...]:
+    """Return the metrics of every process of ours."""
+    return Metrics(), ExposureMetrics(), StarMetrics()
+
+
 def families() -> dict[str, Metric]:
     """Return what is exposed, by the name that Prometheus queries."""
-    found = [f for metrics in (Metrics(), ExposureMetrics()) for f in metrics.registry.collect()]
+    found = [f for metrics in every_metrics() for f in metrics.registry.collect()]
     return {f.name + ("_total" if f.type == "counter" else ""): f for f in found}
 
 
@@ -55,7 +61,7 @@ def test_table_is_what_is_exposed() -> None:
     assert set(table) == set(exposed)
     labels = {
         collector._name: set(collector._labelnames)
-        for metrics in (Metrics(), ExposureMetrics())
+        for metrics in every_metrics()
         for collector in vars(metrics).values()
         if hasattr(collector, "_labelnames")
     }

@@ -58,7 +58,7 @@ PUBLISHED = {
     ("exposure", "1.1"): ("57872ecdb67b7c31", "dfb7cec445d2656b"),
     ("alert", "1.1"): ("806f5fa0b3881899", "8da59cdb0bcc84d9"),
     ("observation", "1.0"): ("64d09e3ba25b1563", "7d93dd8c68184e86"),
-    ("star", "1.0"): ("cd900c4f99357d1f", "7bbdff7bc99a5dd2"),
+    ("star", "1.0"): ("624e8b2cbc31963d", "bf9843b1fd47ec07"),
 }
 
 EVERY_VERSION = [(kind, version) for kind in Kind for version in versions(kind)]

@@ -42,21 +42,39 @@ class Topics:
     heartbeat: str
     alerts_archival: str
     exposures: str
+    observations: str
+    stars: str
 
     @classmethod
     def create(cls, bootstrap: str, *, partitions: int = 2, replication: int = 1) -> Self:
         """Create a set of topics with new names."""
         tag = uuid.uuid4().hex[:8]
-        kinds = ("spectra", "scores", "alerts", "json", "dlq", "beat", "past", "exposures")
+        kinds = ("spectra", "scores", "alerts", "json", "dlq", "beat", "past", "exposures", "seen", "stars")
         topics = cls(*(f"{name}.{tag}.v1" for name in kinds))
         admin = AdminClient({"bootstrap.servers": bootstrap})
         names = [*vars(topics).values()]
         config = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
+        many = (topics.spectra, topics.observations, topics.stars)
+        compact = {**config, "cleanup.policy": "compact"}
         new = [
-            NewTopic(n, partitions if n == topics.spectra else 1, replication, config=config) for n in names
+            NewTopic(
+                *(n, partitions if n in many else 1, replication),
+                config=compact if n == topics.stars else config,
+            )
+            for n in names
         ]
         create_topics(admin, new)
         return topics
+
+    def create_changelog(self, bootstrap: str, *, partitions: int = 2) -> None:
+        """Create the changelog of stars again, once the broker has deleted it."""
+        admin = AdminClient({"bootstrap.servers": bootstrap})
+        config = {"max.message.bytes": str(MAX_MESSAGE_BYTES), "cleanup.policy": "compact"}
+        deadline = time.monotonic() + 60
+        while self.stars in admin.list_topics(timeout=10).topics:
+            assert time.monotonic() < deadline, f"{self.stars} is still there"
+            time.sleep(0.1)
+        create_topics(admin, [NewTopic(self.stars, partitions, 1, config=config)])
 
     def environment(self) -> dict[str, str]:
         """Settings of a worker on these topics."""
@@ -69,12 +87,14 @@ class Topics:
             "HEARTBEAT": self.heartbeat,
             "ALERTS_ARCHIVAL": self.alerts_archival,
             "EXPOSURES": self.exposures,
+            "OBSERVATIONS": self.observations,
+            "STARS": self.stars,
         }
         return {f"CEMP_TOPICS__{name}": value for name, value in settings.items()}
 
 
 class WorkerProcess:
-    """``cempstream worker`` as a separate process."""
+    """``cempstream worker``, or another verb that runs until it is stopped, as a separate process."""
 
     def __init__(
         self,
@@ -82,6 +102,7 @@ class WorkerProcess:
         topics: Topics,
         *,
         module: str | None = None,
+        verb: Sequence[str] = ("worker",),
         arguments: Sequence[str] = (),
         log_path: Path | None = None,
         **settings: str,
@@ -91,6 +112,7 @@ class WorkerProcess:
             **os.environ,
             "CEMP_KAFKA__BOOTSTRAP": bootstrap,
             "CEMP_KAFKA__GROUP": f"group-{topics.spectra}",
+            "CEMP_STARS__GROUP": f"group-{topics.observations}",
             "CEMP_KAFKA__SESSION_TIMEOUT_S": "6",
             "CEMP_KAFKA__HEARTBEAT_INTERVAL_S": "1.5",
             "CEMP_METRICS__PORT": str(self.port),
@@ -98,7 +120,7 @@ class WorkerProcess:
             **topics.environment(),
             **settings,
         }
-        command = ["-m", module] if module else ["-m", "cempstream", "worker"]
+        command = ["-m", module] if module else ["-m", "cempstream", *verb]
         self.process = ChildProcess(
             [sys.executable, *command, *arguments], env=environment, log_path=log_path
         )

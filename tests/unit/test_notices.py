@@ -56,6 +56,7 @@ EVERY: dict[notices.Event, Callable[[], None]] = {
     notices.Event.CREDENTIALS_ACCEPTED: lambda: notices.credentials_judged(None),
     notices.Event.CREDENTIALS_ENDED: lambda: notices.credentials_ended("the files have changed"),
     notices.Event.LOG_LINES_DROPPED: lambda: notices.log_lines_dropped(7),
+    notices.Event.CHANGELOG_LOST: lambda: notices.changelog_lost("cemp.stars.v1", [0, 3]),
     notices.Event.EXPOSURE_INCOMPLETE: lambda: notices.exposure_incomplete("desi", "e7", 4990, 5000, 5000),
 }
 

@@ -1,0 +1,53 @@
+"""``cempstream stars``: follow stars over their observations, and show what is known of one."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+
+from cempstream.errors import fixable_errors, in_one_line
+from cempstream.models.sessions import Provider
+from cempstream.streams.commands.options import Bootstrap
+from cempstream.streams.commands.worker import require_topics
+from cempstream.streams.kafka.changelog import require_changelog
+from cempstream.streams.settings import read_settings
+from cempstream.streams.stars.create import create_star_app
+from cempstream.streams.telemetry.watchdog import START_S, end_after
+from cempstream.streams.worker.faust_app import run_worker
+
+stars_app = typer.Typer(help="Follow stars over their observations.", no_args_is_help=True)
+
+_PORT = 9466
+
+
+@stars_app.command()
+def run(
+    bootstrap: Bootstrap = None,
+    provider: Annotated[Provider | None, typer.Option(help="Where the networks run.")] = None,
+    bundle: Annotated[list[str] | None, typer.Option(help="Model bundle; may be given again.")] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(help=f"Port of /metrics, /live and /ready; CEMP_METRICS__PORT, or else {_PORT}."),
+    ] = None,
+) -> None:
+    """Fold observations into stars and alert of them; workers need CEMP_STARS__ENABLED=true."""
+    if metrics_port is None and "CEMP_METRICS__PORT" not in os.environ:
+        metrics_port = _PORT  # a worker on the same machine has the default
+    settings = read_settings(
+        kafka={"bootstrap": bootstrap},
+        models={"provider": provider, "bundles": bundle or None},
+        metrics={"port": metrics_port},
+    )
+    end_after(START_S)  # a start that hangs ends too
+    topics = settings.topics
+    try:
+        require_topics(settings.kafka, (*topics.written, topics.observations, topics.stars))
+        require_changelog(settings.kafka, topics.observations, topics.stars)
+        app = create_star_app(settings)
+        app.prepare()
+    except fixable_errors() as error:
+        typer.echo(f"the stars cannot be followed: {in_one_line(error)}", err=True)
+        raise typer.Exit(1) from None
+    run_worker(app)
