@@ -7,7 +7,7 @@
     │                      UnfitLibrary
     ├── the installation   NoSpecutils
     ├── the stream         AddressInUse, CredentialsRefused, CredentialsRenewed, DeliveryFailed, NoAnswer,
-    │                      NoBroker, NoSuchTopic, NotReady, StreamError, UnfitTopics
+    │                      NoBroker, NoSuchStar, NoSuchTopic, NotReady, StreamError, UnfitTopics
     └── a rehearsal        BrokerError, MonitorError, Unaccounted, WorkerFailed
 
 Each is defined in the module that raises it and keeps its builtin base (``ValueError`` and so on). Every

@@ -6,16 +6,25 @@ import os
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.text import Text
 
-from cempstream.errors import fixable_errors, in_one_line
+from cempstream.errors import FixableError, fixable_errors, in_one_line
 from cempstream.models.sessions import Provider
+from cempstream.plain import shown
 from cempstream.streams.commands.options import Bootstrap
 from cempstream.streams.commands.worker import require_topics
 from cempstream.streams.kafka.changelog import require_changelog
 from cempstream.streams.settings import read_settings
 from cempstream.streams.stars.create import create_star_app
+from cempstream.streams.stars.view import find_stars, headline, visits_table
 from cempstream.streams.telemetry.watchdog import START_S, end_after
 from cempstream.streams.worker.faust_app import run_worker
+
+
+class NoSuchStar(FixableError, LookupError):
+    """No star of this name is followed; the message says where it was looked for."""
+
 
 stars_app = typer.Typer(help="Follow stars over their observations.", no_args_is_help=True)
 
@@ -51,3 +60,22 @@ def run(
         typer.echo(f"the stars cannot be followed: {in_one_line(error)}", err=True)
         raise typer.Exit(1) from None
     run_worker(app)
+
+
+@stars_app.command()
+def show(
+    object_id: Annotated[str, typer.Argument(help="The survey's name of the star.")],
+    bootstrap: Bootstrap = None,
+    survey: Annotated[str | None, typer.Option(help="Only this survey's star of that name.")] = None,
+) -> None:
+    """Show what is known of a star after each of its spectra; reads the topic of stars to its end."""
+    settings = read_settings(kafka={"bootstrap": bootstrap})
+    topic = settings.topics.stars
+    found = find_stars(settings.kafka, topic, object_id, survey)
+    if not found:
+        whose = f" of {survey}" if survey else ""
+        raise NoSuchStar(f"{topic} has no star {object_id!r}{whose}; stars are followed by `stars run`")
+    console = Console()
+    for packet in found:
+        console.print(Text(shown(headline(packet)), style="bold"))
+        console.print(visits_table(packet.star))

@@ -17,6 +17,8 @@ from cempstream.streams.wording import flag_text, probability_text, sexagesimal,
 _LEAST_SHARE = 0.05
 _MISSING = "–"
 _LONGEST_NAME = 60
+#: So many probabilities of a star fit into a line.
+_MOST_VISITS = 6
 _UNFAMILIAR = "unlike every star of the training: its parameters mean nothing"
 
 _TENSE_STYLES = {"current": "green", "archival": "blue"}
@@ -31,6 +33,7 @@ def alert_panel(alert: Alert) -> Panel:
     lines = [
         _join(where, magnitudes, f"S/N {alert.snr:.0f}", velocity),
         *(_parameters(alert) if Flag.OUT_OF_DISTRIBUTION not in alert.flags else (_UNFAMILIAR,)),
+        *_growth(alert),
         _join(bands_text(alert) or "no single band", f"novelty {_number(alert.ood_score, '.2f')}"),
     ]
     if alert.flags:
@@ -55,6 +58,21 @@ def alert_panel(alert: Alert) -> Panel:
         ),
         subtitle_align="right",
         border_style=style,
+    )
+
+
+def _growth(alert: Alert) -> tuple[str, ...]:
+    """Return how p grew, of a star that was observed more than once."""
+    if alert.n_observations < 2:
+        return ()
+    ps = [probability_text(visit.p_cemp) if isfinite(visit.p_cemp) else _MISSING for visit in alert.visits]
+    before = "… " if len(ps) > _MOST_VISITS else ""
+    return (
+        _join(
+            f"{alert.n_observations} spectra, {alert.n_coadded} added up",
+            " ".join(alert.gratings),
+            f"p {before}{' → '.join(ps[-_MOST_VISITS:])}",
+        ),
     )
 
 

@@ -54,6 +54,7 @@ def _attribute(name: str) -> Getter:
 _NUMBERS: Mapping[str, str] = {
     **dict.fromkeys(("ra", "dec", "epoch", "snr", "p_cemp", "p_cemp_corrected", "cfe_corrected"), ""),
     **dict.fromkeys(("rv_kms", "rv_error_kms", "ood_score", "revision", "healpix29", "gaia_source_id"), ""),
+    **dict.fromkeys(("n_observations", "n_coadded"), ""),
     **{name: f"parameters.{name}.value" for name in PARAMETERS},
     **{f"{name}_lo": f"parameters.{name}.lo" for name in PARAMETERS},
     **{f"{name}_hi": f"parameters.{name}.hi" for name in PARAMETERS},
@@ -72,6 +73,7 @@ FIELDS: Mapping[str, _Term] = {
     **{name: _Term(_Type.NUMBER, _attribute(path or name)) for name, path in _NUMBERS.items()},
     **{name: _Term(_Type.TEXT, _attribute(name)) for name in _TEXTS},
     "flags": _Term(_Type.TEXTS, _attribute("flags")),
+    "gratings": _Term(_Type.TEXTS, _attribute("gratings")),
     "bands": _Term(_Type.TEXTS, lambda alert: tuple(band.name for band in alert.bands)),
     "is_candidate": _Term(_Type.TRUTH, _attribute("decision.is_candidate")),
 }

@@ -14,6 +14,7 @@ from cempstream.schemas.alert import Alert
 from cempstream.streams.kafka.topics import TopicAdmin
 from cempstream.streams.scoring.pipeline import Pipeline
 from cempstream.streams.settings import KafkaSettings
+from cempstream.streams.stars.view import find_stars
 from tests.broker.kafka import KafkaBroker
 from tests.chaos.harness import Supervisor, wait_committed
 from tests.support.followed import (
@@ -105,6 +106,9 @@ def test_an_undisturbed_night_with_every_observation_twice(
         assert process.metric('cemp_star_folds_total{outcome="changed"}') >= len(seen)
         assert process.metric('cemp_star_alerts_total{type="initial"}') > 0
         assert process.metric("cemp_stars_held") == N_STARS
+    name = next(iter(expected))
+    (found,) = find_stars(KafkaSettings(bootstrap=kafka.bootstrap), topics.stars, name, "lamost")
+    assert [o.visit for o in found.star.observations] == [o.visit for o in expected[name].observations]
 
 
 def test_kill_in_mid_fold_again_and_again(

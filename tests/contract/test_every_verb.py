@@ -54,6 +54,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "schema show": ("alert", "9.9"),
     "schema diff": ("alert", "9.9"),
     "worker": _AWAY,
+    "stars show": ("HD 1", *_AWAY),
     "stars run": (*_AWAY, "--metrics-port", "0"),
     "replay": (_FILE, *_AWAY),
     "simulate": ("--n", "2", "--truth", "truth.csv", *_AWAY),
