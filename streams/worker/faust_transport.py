@@ -338,6 +338,8 @@ class Consumer(aiokafka.Consumer):
         For `on_assigned`: later there may be acknowledgements under way. False where they have moved away.
         """
         first = await self.earliest_offsets(*partitions)
+        for tp, offset in first.items():
+            self._trails.go_back(tp, offset)
         if not await self._commit(first):
             return False
         for tp, offset in first.items():
