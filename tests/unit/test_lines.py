@@ -63,6 +63,10 @@ def test_the_scale_of_the_flux_does_not_matter() -> None:
     small, large = meter(batch(norm, 2500.0)), meter(batch(norm * 3e4, 2500.0, 3e4))
     np.testing.assert_allclose(small.value, large.value, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(small.error, large.error, rtol=1e-3)
+    # Nor does it where the noise is larger than the flux: the error grows with it, and nothing else changes.
+    noisy = meter(batch(norm, 0.25))
+    np.testing.assert_allclose(noisy.value, small.value, rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(noisy.error, 100 * small.error, rtol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["ew", "mag", "ratio", "colour"])

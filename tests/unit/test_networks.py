@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -291,6 +292,26 @@ def test_every_number_of_a_result_is_the_one_its_name_says() -> None:
     assert len(found.bands) == 4
     assert not found.decision.is_candidate
     assert found.provenance[0].name == "trunk"
+    assert (found.photometric, found.rebinned) == (None, None)
+
+
+def test_a_spectrum_that_may_belong_to_a_star_is_kept_as_it_was_rebinned() -> None:
+    follow = replace(POLICY, observed_from=0.7)
+    given = (
+        replace(spectrum(flux=star(rv_kms=150.0)), resolving_power=900.0),
+        replace(spectrum("t"), resolving_power=9000.0),
+    )
+    for sent, found in zip(given, chain().process_spectra(given, follow), strict=True):
+        assert isinstance(found, Classification)
+        assert found.photometric is None
+        kept = found.rebinned
+        assert kept is not None
+        assert kept.grid == GRID
+        assert kept.resolving_power == min(sent.typical_resolving_power, 1800.0)
+        assert (kept.shift_kms, kept.is_shift_certain) == (found.rv_kms, "rv_uncertain" not in found.flags)
+    (lower,) = chain().process_spectra(given[:1], replace(POLICY, observed_from=0.8))
+    assert isinstance(lower, Classification)
+    assert lower.rebinned is None
 
 
 @pytest.mark.parametrize(

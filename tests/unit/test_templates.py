@@ -37,15 +37,24 @@ def test_every_template_finds_itself() -> None:
     assert np.all(matches.chi2 < 0.3)
 
 
-def test_noise_gives_a_reduced_chi2_of_one() -> None:
+@pytest.mark.parametrize("sigma", [0.2, 1.25])
+def test_noise_gives_a_reduced_chi2_of_one(sigma: float) -> None:
     norm, labels = templates()
     rng = np.random.default_rng(1)
     wanted = rng.integers(0, len(norm), 60)
-    noisy = norm[wanted] + 0.2 * rng.standard_normal((60, 3840))
-    matches = TemplateMatcher(norm, labels)(batch(noisy, 25.0))
+    noisy = norm[wanted] + sigma * rng.standard_normal((60, 3840))
+    matches = TemplateMatcher(norm, labels)(batch(noisy, sigma**-2))
     assert np.abs(matches.chi2 - 1).max() < 0.12
     found = np.array([np.flatnonzero(labels[:, 0] == teff)[0] for teff in matches.labels[:, 0]])
-    assert np.abs(found - wanted).max() <= 5
+    assert np.abs(found - wanted).max() <= 5 * sigma / 0.2
+
+
+def test_templates_are_accurate_to_two_percent() -> None:
+    """However bright a star is: one that misses its template by the model's error has a chi² of one."""
+    norm, labels = templates()
+    off = norm[[20]] + 0.02 * np.where(np.arange(3840) // 4 % 2, 1.0, -1.0)
+    chi2 = TemplateMatcher(norm, labels)(batch(off, 1e12)).chi2[0]
+    assert chi2 == pytest.approx(1.0, rel=0.1)
 
 
 def test_bad_pixels_carry_no_weight() -> None:
