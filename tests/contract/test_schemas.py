@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, get_args
 
 import fastavro
@@ -19,6 +20,7 @@ import pytest
 from cempstream.processors.outcome import PARAMETERS, SUBCLASSES
 from cempstream.processors.spectrum import MAX_PIXELS, Spectrum
 from cempstream.processors.stars.life import AlertType
+from cempstream.schemas import samples
 from cempstream.schemas.alert import Alert, alert_to_json, decode_alert, encode_alert
 from cempstream.schemas.avro_schema import SchemaError, definitions
 from cempstream.schemas.codec import decode_spectrum, encode_spectrum
@@ -136,6 +138,27 @@ def test_the_samples_of_the_latest_versions_are_what_the_script_writes(kind: Kin
     )
     assert alike(written, published)
     assert sample_path(kind, latest(kind)).name == "sample.bin"
+
+
+def test_samples_are_written_where_they_lack_and_never_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "sample_path", lambda kind, version: tmp_path / f"{kind}-{version}")
+    (tmp_path / f"{Kind.ALERT}-{latest(Kind.ALERT)}").write_bytes(b"published")
+    assert samples.write_missing_samples() == [kind for kind in Kind if kind is not Kind.ALERT]
+    assert samples.write_missing_samples() == []
+    assert (tmp_path / f"{Kind.ALERT}-{latest(Kind.ALERT)}").read_bytes() == b"published"
+    for kind in Kind:
+        assert (tmp_path / f"{kind}-{latest(kind)}").exists()
+
+
+def test_an_id_in_a_header_is_of_one_kind_and_version() -> None:
+    for kind, version in EVERY_VERSION:
+        assert kind_and_version(schema_id(kind, version)) == (kind, version)
+    assert kind_and_version(10_100) == (next(iter(Kind)), Version(1, 0))
+    assert kind_and_version(len(Kind) * 10_000 + 9_999) == (list(Kind)[-1], Version(99, 99))
+    for strange in (0, 100, 9_999, 10_099, (len(Kind) + 1) * 10_000 + 100, 2**32 - 1):
+        assert kind_and_version(strange) is None
 
 
 def alike(one: Any, other: Any) -> bool:

@@ -274,6 +274,8 @@ def _pairs(node: Any) -> Iterator[tuple[Any, Any]]:
     for first, second in pairwise(parts):
         if first.get_code().strip() == second.get_code().strip():
             continue
+        if first is parts[0] and _is_clip(node):
+            continue
         kinds = {first.type, second.type} & {"argument", "star_expr"}
         if not kinds:
             yield first, second
@@ -282,6 +284,15 @@ def _pairs(node: Any) -> Iterator[tuple[Any, Any]]:
                 continue
             if first.children[2].get_code().strip() != second.children[2].get_code().strip():
                 yield first, second
+
+
+def _is_clip(arguments: Any) -> bool:
+    """Are these the arguments of `clip`, whose first two are symmetric: the larger of both is taken?"""
+    trailer = arguments.parent
+    if arguments.type != "arglist" or trailer.type != "trailer":
+        return False
+    before = trailer.parent.children[trailer.parent.children.index(trailer) - 1]
+    return bool(before.get_last_leaf().value == "clip" and trailer.parent.get_first_leaf().value == "np")
 
 
 def _is_keyword(argument: Any) -> bool:

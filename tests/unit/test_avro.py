@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import string
+import struct
 from datetime import UTC, datetime
 from typing import Any
 
@@ -154,3 +155,42 @@ def test_a_schema_that_could_be_endless_or_is_not_supported_is_refused(part: Sch
 def test_a_number_that_does_not_fit_is_not_written() -> None:
     with pytest.raises(OverflowError, match="64 bits"):
         our_bytes("long", 2**63)
+
+
+EDGES = sorted({sign * 2**bits + off for bits in range(63) for off in (-1, 0, 1) for sign in (-1, 1)})
+
+
+def test_every_length_of_a_number_begins_and_ends_where_fastavros_does() -> None:
+    for value in EDGES:
+        out = io.BytesIO()
+        fastavro.schemaless_writer(out, "long", value)
+        packed = out.getvalue()
+        assert encode_long(value) == packed, value
+        assert compile_reader("long")(packed, 0) == (value, len(packed))
+
+
+@pytest.mark.parametrize(
+    ("part", "packed", "value"),
+    [
+        ("float", struct.pack("<f", 0.15625), 0.15625),
+        ("double", struct.pack("<d", -1e300), -1e300),
+        ("bytes", b"\x06abc", b"abc"),
+        ("string", b"\x06abc", "abc"),
+        ("boolean", b"\x01", True),
+        ("boolean", b"\x00", False),
+        ({"type": "array", "items": "float"}, b"\x02" + struct.pack("<f", 2.5) + b"\x00", [2.5]),
+    ],
+    ids=str,
+)
+def test_a_value_may_end_where_the_packet_ends(part: Schema, packed: bytes, value: object) -> None:
+    read = compile_reader(part)
+    assert read(packed, 0) == (value, len(packed))
+    with pytest.raises(AvroError):
+        read(packed[:-1], 0)
+
+
+def test_a_text_that_is_cut_says_how_much_is_left() -> None:
+    with pytest.raises(TruncatedError, match="3 bytes is announced, 2 are left"):
+        compile_reader("string")(b"\x06ab", 0)
+    with pytest.raises(TruncatedError, match="3 bytes are announced, 1 are left"):
+        compile_reader("bytes")(b"\x06a", 0)

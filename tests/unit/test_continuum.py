@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from cempstream.processors.batch import SpectrumBatch
+from cempstream.processors.batch import NormalisedBatch, SpectrumBatch
 from cempstream.processors.continuum import BLOCK_PIX, Normaliser
 from cempstream.processors.grid import Array, LogGrid
 
@@ -204,3 +206,22 @@ def test_a_grid_of_broken_blocks_is_refused() -> None:
     ones = np.ones((1, grid.n_pix), dtype=np.float32)
     with pytest.raises(ValueError, match="a multiple of 16 is needed"):
         normalise(SpectrumBatch(grid, ones, ones))
+
+
+@pytest.mark.parametrize("wrong", ["flux", "ivar", "norm", "continuum"])
+@pytest.mark.parametrize("spoil", [lambda a: a[:, :-1], lambda a: a.astype(np.float64)])
+def test_a_batch_whose_arrays_do_not_fit_is_refused(wrong: str, spoil: Callable[[Array], Array]) -> None:
+    ones = np.ones((3, GRID.n_pix), dtype=np.float32)
+    arrays = {wrong: spoil(ones)}
+    said = rf"^'{wrong}' is float(32|64) \(.*; it must be float32 \(3, 3840\)$"
+    kind, names = NormalisedBatch, ("norm", "ivar", "continuum")
+    if wrong in ("flux", "ivar"):
+        kind, names = SpectrumBatch, ("flux", "ivar")  # type: ignore[assignment] # two kinds, one question
+    with pytest.raises(ValueError, match=said):
+        kind(GRID, **{name: ones for name in names} | arrays)
+
+
+def test_a_batch_knows_how_many_spectra_it_holds() -> None:
+    ones = np.ones((3, GRID.n_pix), dtype=np.float32)
+    assert SpectrumBatch(GRID, ones, ones).n_spec == 3
+    assert NormalisedBatch(GRID, ones, ones, ones).n_spec == 3

@@ -171,10 +171,10 @@ def test_the_denoiser_keeps_the_raw_spectrum() -> None:
 
 
 def test_the_trunk_sees_all_three_and_snr_is_the_mean_of_good_pixels() -> None:
-    norm = np.full((2, 3840), 0.5, dtype=np.float32)
+    norm = np.full((3, 3840), 0.5, dtype=np.float32)
     ivar = np.zeros_like(norm)
     ivar[0, :960] = 25.0
-    ivar[1, 7] = 4.0  # one good pixel
+    ivar[1, 7] = 4.0  # one good pixel; of the third none is good
     denoised = DenoisedBatch(Host(norm), Host(ivar), Host(norm + 1))
     extract = FeatureExtractor(
         Formula(lambda given: {"tokens": given["norm"] + 10 * given["ivar"] + 100 * given["clean"]}),
@@ -183,8 +183,8 @@ def test_the_trunk_sees_all_three_and_snr_is_the_mean_of_good_pixels() -> None:
     )
     found = extract(NormalisedBatch(GRID, norm, ivar, norm), denoised)
     assert (found.tokens.numpy()[0, 0], found.tokens.numpy()[1, 0]) == (400.5, 150.5)
-    np.testing.assert_allclose(found.snr, [5.0, 2.0])
-    np.testing.assert_allclose(found.coverage, [0.25, 1 / 3840])
+    np.testing.assert_allclose(found.snr, [5.0, 2.0, 0.0])
+    np.testing.assert_allclose(found.coverage, [0.25, 1 / 3840, 0.0])
     assert found.lines.names == (*(band.name for band in CEMP_BANDS), "kp")
     assert found.templates.labels.tolist()[0] == [5000.0, 2.0, -2.0, 1.0]
 
@@ -307,6 +307,9 @@ def test_a_spectrum_that_may_belong_to_a_star_is_kept_as_it_was_rebinned() -> No
         kept = found.rebinned
         assert kept is not None
         assert kept.grid == GRID
+        seen = chain().rebin([sent])
+        np.testing.assert_array_equal(kept.flux, seen.flux[0])
+        np.testing.assert_array_equal(kept.ivar, seen.ivar[0])
         assert kept.resolving_power == min(sent.typical_resolving_power, 1800.0)
         assert (kept.shift_kms, kept.is_shift_certain) == (found.rv_kms, "rv_uncertain" not in found.flags)
     (lower,) = chain().process_spectra(given[:1], replace(POLICY, observed_from=0.8))
