@@ -69,11 +69,11 @@ class NoAnswer(StreamError):
     def __init__(self, about: str, bootstrap: str = "the broker", reason: str = "") -> None:
         super().__init__(f"no answer from {bootstrap} about {about}" + (f": {reason}" if reason else ""))
         self._about = about
-        self._reason = reason
+        self.reason = reason
 
     def at(self, bootstrap: str, errors: Iterable[KafkaError] = ()) -> NoAnswer:
         """Return the same with the broker's address, and with a reason of librdkafka's if it has none."""
-        return NoAnswer(self._about, bootstrap, self._reason or next((e.str() for e in errors), ""))
+        return NoAnswer(self._about, bootstrap, self.reason or next((e.str() for e in errors), ""))
 
 
 def is_silence(error: KafkaError) -> bool:

@@ -11,6 +11,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from cempstream.streams.began import BEGAN_AT_S
+from cempstream.streams.kafka.groups import list_groups
 from cempstream.streams.kafka.places import NoAnswer, StreamError, ask_places, is_silence
 from cempstream.streams.settings import KafkaSettings
 
@@ -91,27 +92,21 @@ def _last_end_s(consumer: Consumer, place: TopicPartition) -> float:
 
 
 def _gets_free(client: dict[str, Any], group: str) -> bool:
-    """Say whether the group has no members, or loses them in the time that a killed command's can last.
-
-    Groups are listed before one is described: where a group's coordinator does not say in time what it is
-    asked, an assertion of librdkafka (``eonce->refcnt > 0``) ends the process some seconds later.
-    """
+    """Say whether the group has no members, or loses them in the time that a killed command's can last."""
     admin = AdminClient(client)  # kept: an answer never comes once its client is gone
     deadline_s = time.monotonic() + _SESSION_MS / 1000 + _SLACK_S
     while True:
         silence: str | None = None
         try:
-            known = admin.list_consumer_groups(request_timeout=_TIMEOUT_S).result(2 * _TIMEOUT_S)
-            silence = next((str(error) for error in known.errors), None)
-            if all(listed.group_id != group for listed in known.valid):
-                is_free = silence is None
-            else:
-                described = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_S)[group]
-                is_free = not described.result(2 * _TIMEOUT_S).members
-            if is_free:
+            if group not in list_groups(admin, _TIMEOUT_S):
+                return True
+            described = admin.describe_consumer_groups([group], request_timeout=_TIMEOUT_S)[group]
+            if not described.result(2 * _TIMEOUT_S).members:
                 return True
         except TimeoutError:
             silence = ""
+        except NoAnswer as error:
+            silence = error.reason
         except KafkaException as error:
             if not is_silence(error.args[0]):
                 return True  # it has gone in between

@@ -15,6 +15,9 @@ from confluent_kafka import ConsumerGroupState, KafkaError, KafkaException, Topi
 from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
+from cempstream.streams.kafka.groups import list_groups
+from cempstream.streams.kafka.places import NoAnswer
+
 #: A rebalance leaves partitions without a worker for up to Faust's ``broker_rebalance_timeout``, 60 s.
 PATIENCE_S = 90.0
 
@@ -73,7 +76,7 @@ class OrphanWatch:
         try:
             owned = self._owned()
             return frozenset() if owned is None else self._partitions() - owned
-        except KafkaException:  # no broker, or no permission
+        except (KafkaException, NoAnswer):  # no broker, or no permission
             return frozenset()
 
     def _partitions(self) -> frozenset[TP]:
@@ -88,6 +91,7 @@ class OrphanWatch:
         return frozenset(found)
 
     def _owned(self) -> frozenset[TP] | None:
+        list_groups(self._admin, _TIMEOUT_S)  # a silent broker ends it here
         asked = self._admin.describe_consumer_groups([self._group], request_timeout=_TIMEOUT_S)
         try:
             group = asked[self._group].result()

@@ -25,7 +25,11 @@ class Admin:
         self.members = members
         self.topic_error = topic_error
         self.state = ConsumerGroupState.STABLE
+        self.silence: list[KafkaException] = []
         self.n_asked = 0
+
+    def list_consumer_groups(self, *, request_timeout: float) -> Future[Any]:
+        return _answer(None, SimpleNamespace(valid=[], errors=self.silence))
 
     def describe_topics(self, topics: Any, *, request_timeout: float) -> dict[str, Future[Any]]:
         partitions = [SimpleNamespace(id=0), SimpleNamespace(id=1)]
@@ -77,6 +81,16 @@ def test_orphans_are_what_no_member_holds_where_the_broker_tells(
     admin = Admin(members)
     admin.state = ConsumerGroupState.STABLE if members else ConsumerGroupState.EMPTY
     assert watch(admin).find() == expected
+
+
+def test_a_silent_broker_is_not_asked_for_members() -> None:
+    """librdkafka may end the process where the answer does not come."""
+    admin = Admin([[]])
+    admin.silence = [KafkaException(KafkaError(KafkaError._TIMED_OUT))]
+    assert watch(admin).find() == set()
+    assert admin.n_asked == 0
+    admin.silence = []
+    assert watch(admin).find() == {A, B}
 
 
 def test_a_stable_group_without_members_tells_nothing() -> None:
