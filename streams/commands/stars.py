@@ -52,7 +52,11 @@ def run(
     end_after(START_S)  # a start that hangs ends too
     topics = settings.topics
     try:
-        require_topics(settings.kafka, (*topics.written, topics.observations, topics.stars))
+        alerts = (topics.alerts, topics.alerts_json, topics.alerts_archival)
+        require_topics(
+            settings.kafka,
+            (*alerts, topics.dlq, topics.heartbeat, topics.observations, topics.stars),
+        )
         require_changelog(settings.kafka, topics.observations, topics.stars)
         app = create_star_app(settings)
         app.prepare()

@@ -13,6 +13,7 @@ from cempstream.streams.commands.options import Bootstrap
 from cempstream.streams.kafka.access import (
     describe_right,
     exposure_rights,
+    star_rights,
     subscriber_rights,
     worker_rights,
 )
@@ -116,6 +117,7 @@ def grant(
     exposures: Annotated[
         list[str] | None, typer.Option(help="User that the watch on exposures connects as.")
     ] = None,
+    stars: Annotated[list[str] | None, typer.Option(help="User that `stars run` connects as.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the rights, but grant none.")] = False,
 ) -> None:
     """Grant each user the rights that it needs and no more; for a broker with an authorizer."""
@@ -132,9 +134,14 @@ def grant(
             for r in subscriber_rights(f"User:{user}", settings.topics, f"{user}.")
         ),
         *(r for user in exposures or () for r in exposure_rights(f"User:{user}", settings.topics)),
+        *(
+            r
+            for user in stars or ()
+            for r in star_rights(f"User:{user}", settings.topics, settings.stars.group)
+        ),
     ]
     if not rights:
-        raise typer.BadParameter("say for whom: --worker, --subscriber or --exposures with a user's name")
+        raise typer.BadParameter("say for whom: --worker, --subscriber, --exposures or --stars with a name")
     if not dry_run:
         TopicAdmin(settings.kafka).grant(rights)
     for right in rights:

@@ -48,6 +48,21 @@ def subscriber_rights(principal: str, topics: TopicSettings, group_prefix: str) 
     ]
 
 
+def star_rights(principal: str, topics: TopicSettings, group: str) -> list[AclBinding]:
+    """Return what following stars needs: to read observations, its changelog, and to write what it writes.
+
+    How its topics are configured it may know, so as to refuse those that do not fit.
+    """
+    kept = (topics.observations, topics.stars)
+    alerts = (topics.alerts, topics.alerts_json, topics.alerts_archival)
+    return [
+        *_on_topics(principal, kept, AclOperation.READ),
+        *_on_topics(principal, kept, AclOperation.DESCRIBE_CONFIGS),
+        *_on_topics(principal, (topics.stars, *alerts, topics.dlq, topics.heartbeat), AclOperation.WRITE),
+        _binding(principal, ResourceType.GROUP, group, AclOperation.READ),
+    ]
+
+
 def exposure_rights(principal: str, topics: TopicSettings) -> list[AclBinding]:
     """Return what the watch on exposures needs: to read spectra and outcomes, to read and write its topic."""
     read = (*topics.spectra, topics.scores, topics.dlq, topics.exposures)

@@ -20,6 +20,7 @@ from cempstream.models.bundle import BundleError
 from cempstream.models.pinned import open_bundle
 from cempstream.models.sessions import ProviderUnavailable
 from cempstream.processors.graph import ModelError
+from cempstream.streams.kafka.changelog import UnfitTopics, require_changelog
 from cempstream.streams.kafka.gaps import Extent, GapReason, ask_committed, ask_extents, find_gaps
 from cempstream.streams.kafka.places import NoAnswer, NoBroker, Place, name_places
 from cempstream.streams.kafka.retention import RETENTION, RETENTION_BYTES, ask_when_sent, seconds_kept
@@ -116,6 +117,8 @@ def check_all(settings: Settings) -> Iterator[CheckResult]:
         Status.OK, "broker", f"{n_brokers} at {settings.kafka.bootstrap}, cluster {metadata.cluster_id}"
     )
     yield from check_topics(settings.topics, admin.states(_names(settings.topics)), n_brokers)
+    if settings.stars.enabled:
+        yield check_changelog(settings)
     yield from check_places(settings, admin)
     yield check_clock(settings.kafka, admin)
 
@@ -181,6 +184,16 @@ def check_topics(
         yield finding
     if not missing and not problems:
         yield CheckResult(Status.OK, "topics", f"{len(states)} with room for every packet and dead letter")
+
+
+def check_changelog(settings: Settings) -> CheckResult:
+    """Check that the topic of stars fits the topic of observations."""
+    topics = settings.topics
+    try:
+        require_changelog(settings.kafka, topics.observations, topics.stars)
+    except UnfitTopics as error:
+        return CheckResult(Status.FAIL, "stars", str(error), _ALTER)
+    return CheckResult(Status.OK, "stars", f"{topics.stars} is compacted and as {topics.observations}")
 
 
 def _topic_problems(

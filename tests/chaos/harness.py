@@ -7,6 +7,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from inspect import signature
 from itertools import pairwise
 from types import TracebackType
@@ -61,12 +62,23 @@ class Supervisor:
     """Keep one worker running: start it again when it ends by itself."""
 
     def __init__(
-        self, bootstrap: str, topics: Topics, verb: Sequence[str] = ("worker",), **settings: str
+        self,
+        bootstrap: str,
+        topics: Topics,
+        verb: Sequence[str] = ("worker",),
+        module: str | None = None,
+        arguments: Sequence[str] = (),
+        **settings: str,
     ) -> None:
-        self._arguments = (bootstrap, topics)
-        self._verb = verb
-        self._settings = {**EVEN, **settings}
-        self.worker = WorkerProcess(bootstrap, topics, verb=verb, **self._settings)
+        self._start = partial(
+            WorkerProcess,
+            *(bootstrap, topics),
+            verb=verb,
+            module=module,
+            arguments=arguments,
+            **{**EVEN, **settings},
+        )
+        self.worker = self._start()
         self.statuses: list[int] = []
         self.first_log = self.last_words = ""
         self._stopping = threading.Event()
@@ -94,8 +106,7 @@ class Supervisor:
             self.worker.process.stop()
             if self._stopping.wait(_RESTART_PAUSE_S):
                 return
-            bootstrap, topics = self._arguments
-            self.worker = WorkerProcess(bootstrap, topics, verb=self._verb, **self._settings)
+            self.worker = self._start()
 
     def wait_ready(self, timeout_s: float = 180.0) -> None:
         """Return once the current worker consumes."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
@@ -127,6 +128,21 @@ def test_kill_in_mid_fold_again_and_again(
         close(kafka.bootstrap, topics, expected)
         assert supervisor.statuses == [-signal.SIGKILL] * n_kills
         assert supervisor.worker.metric("cemp_stars_restored_total") > 0
+
+
+@pytest.mark.parametrize("step", ["state", "alert"])
+def test_death_between_the_state_the_alert_and_the_acknowledgement(
+    kafka: KafkaBroker, seen: list[Observation], expected: dict[str, Star], tmp_path: Path, step: str
+) -> None:
+    """What was published and not acknowledged comes again; what was not published is sent after all."""
+    topics = Topics.create(kafka.bootstrap)
+    arguments = (step, str(tmp_path / "deaths"), *RUN)
+    with Supervisor(
+        kafka.bootstrap, topics, module="tests.chaos.dying_follower", arguments=arguments, **ALONE
+    ) as supervisor:
+        send_observations(kafka.bootstrap, topics, seen)
+        close(kafka.bootstrap, topics, expected)
+        assert supervisor.statuses == [-signal.SIGKILL] * 3
 
 
 def test_rebalance_with_two(kafka: KafkaBroker, seen: list[Observation], expected: dict[str, Star]) -> None:

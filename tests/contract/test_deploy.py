@@ -12,6 +12,7 @@ import yaml
 
 from cempstream.streams.cli import VERBS
 from cempstream.streams.commands.exposures import _PORT as EXPOSURES_PORT
+from cempstream.streams.commands.stars import _PORT as STARS_PORT
 from cempstream.streams.rehearsal.prometheus_server import EVALUATION_S, SCRAPE_S
 from cempstream.streams.settings import Settings
 from cempstream.streams.telemetry.watchdog import START_S
@@ -68,7 +69,7 @@ def test_settings_in_deployments_are_settings(monkeypatch: pytest.MonkeyPatch) -
 def test_services_run_commands_that_exist() -> None:
     services = load_compose()
     ours = {name: s for name, s in services.items() if str(s.get("image", "")).startswith("cempstream")}
-    assert set(ours) == {"topics", "worker", "exposures", "feed"}
+    assert set(ours) == {"topics", "worker", "exposures", "stars", "feed"}
     for service in ours.values():
         assert service["command"][0] in VERBS
         assert service["cap_drop"] == ["ALL"]
@@ -88,7 +89,8 @@ def test_services_run_commands_that_exist() -> None:
 def test_what_compose_calls_healthy_is_what_it_restarts() -> None:
     """Nothing restarts the unhealthy: these end by themselves, and Compose starts them again."""
     services, image = load_compose(), (DEPLOY / "Dockerfile").read_text()
-    for name, port in {"worker": Settings().metrics.port, "exposures": EXPOSURES_PORT}.items():
+    ports = {"worker": Settings().metrics.port, "exposures": EXPOSURES_PORT, "stars": STARS_PORT}
+    for name, port in ports.items():
         assert services[name]["restart"] == "unless-stopped"
         check = " ".join(map(str, services[name].get("healthcheck", {}).get("test", [image])))
         assert f"http://127.0.0.1:{port}/live" in check
@@ -96,7 +98,11 @@ def test_what_compose_calls_healthy_is_what_it_restarts() -> None:
 
 def test_prometheus_scrapes_the_worker_of_compose() -> None:
     config = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
-    ports = {"cempstream": Settings().metrics.port, "cempstream-exposures": EXPOSURES_PORT}
+    ports = {
+        "cempstream": Settings().metrics.port,
+        "cempstream-exposures": EXPOSURES_PORT,
+        "cempstream-stars": STARS_PORT,
+    }
     for name, port in ports.items():
         job = next(job for job in config["scrape_configs"] if job["job_name"] == name)
         (found,) = job["dns_sd_configs"]
@@ -153,7 +159,11 @@ def test_alertmanager_names_alerts_and_receivers_that_exist() -> None:
 
 @pytest.mark.parametrize(
     ("name", "port"),
-    [("cempstream-worker", Settings().metrics.port), ("cempstream-exposures", EXPOSURES_PORT)],
+    [
+        ("cempstream-worker", Settings().metrics.port),
+        ("cempstream-exposures", EXPOSURES_PORT),
+        ("cempstream-stars", STARS_PORT),
+    ],
 )
 def test_kubernetes_objects_refer_to_each_other(name: str, port: int) -> None:
     objects = manifests()
@@ -191,7 +201,7 @@ def test_workers_are_scaled_within_their_partitions() -> None:
     assert scaled["maxReplicaCount"] <= 8  # partitions that `topics create` makes
 
 
-@pytest.mark.parametrize("command", ["worker", "exposures watch"])
+@pytest.mark.parametrize("command", ["worker", "exposures watch", "stars run"])
 def test_service_is_restarted_after_a_failure(command: str) -> None:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment,method-assign]
