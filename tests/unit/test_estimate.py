@@ -190,6 +190,15 @@ def test_a_difference_does_not_see_what_is_smooth(kernel: str, order: int) -> No
     assert np.median(noise) == pytest.approx(1.0, rel=0.02)
 
 
+def test_a_bad_pixel_between_those_of_a_difference_does_no_harm() -> None:
+    """Differences two pixels apart are known where every second pixel is bad, those of neighbours are not."""
+    good = np.arange(4000) % 2 == 0
+    flux = np.where(good, white(4000), 0.0)
+    far = _block_medians(flux, good, kernel=estimate_module._FAR_KERNEL)
+    assert np.median(far) == pytest.approx(1.0, rel=0.05)
+    assert np.isnan(_block_medians(flux, good, kernel=estimate_module._NEAR_KERNEL)).all()
+
+
 def test_noise_that_is_shared_by_neighbours_is_found_whole() -> None:
     """Interpolation mixes neighbours, and only pixels two apart tell how large the noise is."""
     noise = white(40_001)
