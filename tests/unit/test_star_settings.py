@@ -6,6 +6,7 @@ import pytest
 
 from cempstream.models.card import Card
 from cempstream.models.pinned import open_bundle
+from cempstream.streams.kafka.access import describe_right, star_rights, worker_rights
 from cempstream.streams.kafka.topics import plan_topics
 from cempstream.streams.operations.checkup import Status, check_provider
 from cempstream.streams.scoring.assemble import NoLooseThreshold, load_routes
@@ -66,3 +67,22 @@ def test_the_check_up_says_what_is_missing() -> None:
     assert (found.status, found.subject) == (Status.FAIL, "stars")
     (found,) = check_provider(LOW, PolicySettings(), StarSettings(enabled=True, observed_from=0.001))
     assert found.status is Status.OK
+
+
+def test_what_follows_stars_may_do_what_it_must_and_no_more() -> None:
+    said = {describe_right(right) for right in star_rights("User:stars", TopicSettings(), "group")}
+    reads = {"cemp.observations.v1", "cemp.stars.v1"}
+    alerts = {"cemp.alerts.v1", "cemp.alerts.json.v1", "cemp.alerts.archival.v1"}
+    writes = {"cemp.stars.v1", "cemp.dlq.v1", "cemp.heartbeat.v1", *alerts}
+    assert said == {
+        *(f"User:stars may read topic {name}" for name in reads),
+        *(f"User:stars may describe_configs topic {name}" for name in reads),
+        *(f"User:stars may write topic {name}" for name in writes),
+        "User:stars may read group group",
+    }
+
+
+def test_a_worker_may_write_observations_and_not_read_them() -> None:
+    said = {describe_right(right) for right in worker_rights("User:w", TopicSettings(), "group")}
+    assert "User:w may write topic cemp.observations.v1" in said
+    assert not any("cemp.stars.v1" in right or "read topic cemp.obs" in right for right in said)
