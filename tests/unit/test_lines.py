@@ -146,3 +146,14 @@ def test_a_row_does_not_depend_on_its_batch() -> None:
     for row in (0, 16, 36):
         alone = meter(batch(rows[row], 400.0))
         np.testing.assert_allclose(alone.value[0], many.value[row], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_line_through_a_sideband_below_zero_is_no_continuum(side: int) -> None:
+    flux = np.ones((2, 3840))
+    low, high = EW.sides[side]
+    flux[0, (WAVE > low) & (WAVE < high)] = -0.2
+    indices = LineMeter(GRID, BANDS)(batch(flux))
+    for name in ("ew", "mag"):
+        assert np.isnan(column(indices, name)).tolist() == [True, False]
+    assert np.isfinite(column(indices, "ratio")).all()  # against the mean of both, which is positive
