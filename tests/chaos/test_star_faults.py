@@ -160,6 +160,20 @@ def test_rebalance_with_two(kafka: KafkaBroker, seen: list[Observation], expecte
         assert first.metric("cemp_rebalances_total") >= 2
 
 
+def test_broker_killed_and_started_on_its_log(
+    kafka: KafkaBroker, seen: list[Observation], expected: dict[str, Star]
+) -> None:
+    topics = Topics.create(kafka.bootstrap)
+    half = len(seen) // 2
+    with Supervisor(kafka.bootstrap, topics, RUN, **ALONE) as supervisor:
+        send_observations(kafka.bootstrap, topics, seen[:half])
+        wait_folded(supervisor, 8)
+        kafka.kill()
+        kafka.start()
+        send_observations(kafka.bootstrap, topics, seen[half:])
+        close(kafka.bootstrap, topics, expected)
+
+
 def test_the_changelog_deleted_and_made_again(
     kafka: KafkaBroker, seen: list[Observation], expected: dict[str, Star]
 ) -> None:
