@@ -15,6 +15,8 @@ from cempstream.processors.regress import IntervalTable
 
 #: The graphs that every bundle has, in the order in which they run.
 GRAPHS = ("denoise", "features", "classify", "regress")
+#: The graph that a bundle may have beside them, which takes photometry.
+FUSE = "fuse"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 #: A plain name, which cannot lead out of its folder.
@@ -115,6 +117,14 @@ class IntervalCard(_Part):
         return IntervalTable(np.array(self.snr_edges), np.array(self.feh_edges), np.array(self.scale))
 
 
+class FusedCard(_Part):
+    """Calibration of what is said of stars with photometric Teff and log g."""
+
+    cemp: CalibrationCard
+    cemp_corrected: CalibrationCard
+    intervals: IntervalCard
+
+
 class OodCard(_Part):
     """Out-of-distribution score above which a spectrum is flagged, and how many stars that flags."""
 
@@ -184,6 +194,7 @@ class Card(_Part):
     cemp_corrected: CalibrationCard
     thresholds: tuple[ThresholdCard, ...]
     intervals: IntervalCard
+    fused: FusedCard | None = None
     ood: OodCard
     attribution_edges_aa: tuple[float, ...]
     weaknesses: tuple[str, ...]
@@ -191,8 +202,10 @@ class Card(_Part):
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Card:
-        if tuple(self.graphs) != GRAPHS:
-            raise ValueError(f"the graphs are {tuple(self.graphs)}; they must be {GRAPHS}")
+        if (names := tuple(self.graphs)) not in (GRAPHS, (*GRAPHS, FUSE)):
+            raise ValueError(f"the graphs are {names}; they must be {GRAPHS}, and may be '{FUSE}' as well")
+        if (FUSE in self.graphs) != (self.fused is not None):
+            raise ValueError(f"the graph '{FUSE}' and its calibration 'fused' go together; one is missing")
         if self.subclasses != SUBCLASSES:
             raise ValueError(f"the subclasses are {self.subclasses}; this code serves {SUBCLASSES}")
         names = tuple(parameter.name for parameter in self.parameters)
@@ -200,7 +213,9 @@ class Card(_Part):
             raise ValueError(f"the parameters are {names}; this code serves {PARAMETERS}")
         if not self.thresholds:
             raise ValueError("no threshold is given; at least one prior needs one")
-        self.intervals.table  # noqa: B018 - checks its shape
+        for part in (self, self.fused):
+            if part is not None:
+                part.intervals.table  # noqa: B018 - checks its shape
         return self
 
     @property

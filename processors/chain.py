@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from cempstream.processors.continuum import Normaliser
 from cempstream.processors.decide import Policy
 from cempstream.processors.denoise import Denoiser
 from cempstream.processors.features import FeatureExtractor, Features
+from cempstream.processors.fuse import Fuser, known_of
 from cempstream.processors.graph import ModelError
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import (
@@ -79,6 +80,8 @@ class ProcessorChain:
         Edges of the attribution's bins, shape ``(n_bins + 1,)``.
     measures_velocity
         False at low resolution, where the shift that is measured and removed is the wavelength zero point.
+    fuse
+        None where the bundle takes no photometry; it is then compared with the spectrum alone.
     """
 
     name: str
@@ -94,6 +97,7 @@ class ProcessorChain:
     limits: FlagLimits
     provenance: tuple[Provenance, ...]
     measures_velocity: bool = True
+    fuse: Fuser | None = None
 
     def process_spectra(
         self, spectra: Sequence[Spectrum], policy: Policy, timer: StageTimer = untimed
@@ -137,11 +141,24 @@ class ProcessorChain:
             scores = self.classify(features, policy.prior)
         with timer("regress"):
             parameters = self.regress(features)
+        with timer("photometry"):
+            photometric = photometric_estimates(spectra)
+            disagrees = _disagreements(photometric, parameters)
+            if self.fuse is not None:
+                photometric = [
+                    replace(one, is_used=True) if one is not None and not is_apart else one
+                    for one, is_apart in zip(photometric, disagrees.tolist(), strict=True)
+                ]
+                known = known_of([one if one is not None and one.is_used else None for one in photometric])
+                scores, parameters = self.fuse(features, scores, parameters, known, policy.prior)
         _check_finite(scores, parameters)
         with timer("decide"):
             decisions = policy.decide(scores, parameters, [_magnitude(s) for s in spectra])
             rebinned = self._rebinned(spectra, batch, velocities, scores, policy)
-            return self._rows(spectra, velocities, features, scores, parameters, decisions, rebinned)
+            flags = self._flags(spectra, velocities, features, scores, parameters, disagrees)
+            return self._rows(
+                spectra, velocities, features, scores, parameters, decisions, flags, photometric, rebinned
+            )
 
     def _rebinned(
         self,
@@ -189,11 +206,11 @@ class ProcessorChain:
         scores: ClassScores,
         parameters: ParameterEstimates,
         decisions: Sequence[Decision],
+        flags: Sequence[tuple[str, ...]],
+        photometric: Sequence[PhotometricEstimate | None],
         rebinned: Sequence[Rebinned | None],
     ) -> list[Classification]:
         """Turn columns into one value per spectrum; ``tolist`` once is far cheaper than indexing arrays."""
-        photometric = photometric_estimates(spectra)
-        flags = self._flags(spectra, velocities, features, scores, parameters, photometric)
         bands = self.name_bands(scores.attribution)
         columns = zip(
             spectra,
@@ -268,7 +285,7 @@ class ProcessorChain:
         features: Features,
         scores: ClassScores,
         parameters: ParameterEstimates,
-        photometric: Sequence[PhotometricEstimate | None],
+        disagrees: Array,
     ) -> list[tuple[str, ...]]:
         out_of_range = np.zeros(len(spectra), dtype=bool)
         for name, (low, high) in self.limits.ranges.items():
@@ -281,7 +298,7 @@ class ProcessorChain:
             Flag.OUT_OF_DISTRIBUTION: scores.ood > self.limits.ood_score,
             Flag.OUT_OF_RANGE: out_of_range,
             Flag.CONTAMINATED: np.array([_is_contaminated(s) for s in spectra]),
-            Flag.PHOTOMETRY_DISAGREES: _disagreements(photometric, parameters),
+            Flag.PHOTOMETRY_DISAGREES: disagrees,
         }
         table = list(zip(*(mark.tolist() for mark in marks.values()), strict=True))
         names = [flag.value for flag in marks]

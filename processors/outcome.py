@@ -27,12 +27,19 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class PhotometricEstimate:
-    """Teff in K and log g in dex by photometry and parallax, with 1σ errors; NaN where there is none."""
+    """Teff in K and log g in dex by photometry and parallax, with 1σ errors; NaN where there is none.
+
+    Attributes
+    ----------
+    is_used
+        Whether the models judged the star by its photometry as well as by its spectrum.
+    """
 
     teff: float
     teff_error: float
     logg: float
     logg_error: float
+    is_used: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ The last steps are the same functions as in the service (``Rebinner``, ``Normali
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -23,10 +24,14 @@ from cempstream.processors.continuum import Normaliser
 from cempstream.processors.grid import Array, air_to_vacuum, vacuum_to_air
 from cempstream.processors.rebin import Rebinner
 from cempstream.processors.spectrum import Spectrum
+from cempstream.processors.stars.join import join
 from cempstream.processors.velocity import VelocityFinder, shift_to_rest
 
 #: A packet needs a time; nothing here depends on it.
 _ANY_TIME = datetime(2000, 1, 1, tzinfo=UTC)
+
+#: Scatter of ln S/N between two gratings of one star.
+_ARM_SNR_SPREAD = 0.35
 
 _SKY_LINES = (5577.3, 5889.9, 6300.3, 6363.8, 6863.9, 7276.4, 7316.3, 7340.9, 7750.6, 7794.1, 7821.5, 7913.7,
               7993.3, 8344.6, 8399.2, 8430.2, 8465.4, 8827.1, 8885.9, 8919.6, 8958.1)  # fmt: skip
@@ -49,6 +54,17 @@ class Degraded:
     batch: NormalisedBatch
     clean: Array = field(repr=False)
     snr: Array = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Seen:
+    """Stars on their way to an instrument: at the library's resolution, each with its velocity."""
+
+    norm: Array
+    continuum: Array
+    wave: Array
+    continuum_wave: Array
+    rv_kms: Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +106,7 @@ class Degrader:
         stars: Stars,
         wave: Array,
         continuum_wave: Array,
-        instrument: Instrument,
+        instrument: Instrument | Sequence[Instrument],
         conditions: Conditions,
         rng: np.random.Generator,
         left: Array | None = None,
@@ -99,6 +115,8 @@ class Degrader:
 
         Parameters
         ----------
+        instrument
+            Of several, each sees the same stars; what they saw is joined to one spectrum.
         left
             S/N per Å of what an empty fibre sees, of either sign; NaN or None where there is a source.
         """
@@ -109,10 +127,42 @@ class Degrader:
             else stars.norm
         )
         rv_kms = 120.0 * rng.standard_normal(n) if conditions.wild else 60.0 * rng.standard_normal(n)
+        low, high = np.log(conditions.snr_range)
+        seen = _Seen(norm, stars.continuum, wave, continuum_wave, rv_kms)
+        if isinstance(instrument, Instrument):
+            return self._observe(
+                seen, instrument, lambda: np.exp(rng.uniform(low, high, n)), conditions, rng, left
+            )
+        # What all gratings have in common is how bright the star is.
+        bright = rng.uniform(low, high, n)
+
+        def arm_snr() -> Array:
+            return np.exp(np.clip(bright + _ARM_SNR_SPREAD * rng.standard_normal(n), low, high))
+
+        return self._joined([self._observe(seen, one, arm_snr, conditions, rng, left) for one in instrument])
+
+    def _joined(self, arms: Sequence[Degraded]) -> Degraded:
+        """Join what several gratings saw, as the service does."""
+        batch = join([arm.batch for arm in arms], self.normalise)
+        clean = join([replace(arm.batch, norm=arm.clean) for arm in arms], self.normalise)
+        snr = np.max([arm.snr for arm in arms], axis=0)
+        return Degraded(batch, np.where(batch.ivar > 0, clean.norm, 1.0), snr)
+
+    def _observe(
+        self,
+        seen: _Seen,
+        instrument: Instrument,
+        draw_snr: Callable[[], Array],
+        conditions: Conditions,
+        rng: np.random.Generator,
+        left: Array | None,
+    ) -> Degraded:
+        n = len(seen.norm)
+        wave, rv_kms = seen.wave, seen.rv_kms
         if instrument.zero_point_kms:
             rv_kms = rv_kms + rng.uniform(-instrument.zero_point_kms, instrument.zero_point_kms, n)
-        lines = (projection(instrument, wave) @ _doppler(norm, wave, rv_kms).T).T
-        shape = _continuum(stars.continuum, continuum_wave, instrument.wave)
+        lines = (projection(instrument, wave) @ _doppler(seen.norm, wave, rv_kms).T).T
+        shape = _continuum(seen.continuum, seen.continuum_wave, instrument.wave)
         shape = shape * _calibration_error(instrument, n, conditions.wild, rng)
         counts = shape * instrument.response
         counts /= counts.mean(axis=1, keepdims=True)
@@ -121,8 +171,7 @@ class Degrader:
         signal = lines * counts
         if instrument.neighbours and conditions.wild:
             signal = with_neighbours(signal, instrument.neighbours, rng)
-        low, high = np.log(conditions.snr_range)
-        snr = np.exp(rng.uniform(low, high, n))
+        snr = draw_snr()
         sigma = _sigma(signal, instrument, snr, rng)
         clean_counts = signal.copy()
         noisy = signal + sigma * rng.standard_normal(signal.shape)

@@ -99,7 +99,7 @@ def generate(
     seed: int,
     *,
     mix: DatasetMix | None = None,
-    instrument: Callable[[np.random.Generator], Instrument] = draw_instrument,
+    instrument: Callable[[np.random.Generator], Instrument | tuple[Instrument, ...]] = draw_instrument,
     advance: Callable[[int], None] = lambda n_done: None,
 ) -> Dataset:
     """Generate ``n`` spectra; the same seed gives the same bytes.

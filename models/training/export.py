@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cempstream.models.card import ArrayCard
-from cempstream.models.training.networks import Networks
+from cempstream.models.training.known_stars import draw_photometry
+from cempstream.models.training.networks import PARAMETER_CENTRE, Networks
 from cempstream.processors.grid import Array
 
 _OPSET = 17
@@ -65,6 +66,7 @@ def export_networks(networks: Networks, norm: Array, ivar: Array, folder: Path) 
     with torch.no_grad():
         clean = networks.denoise(*given)
         tokens = networks.features(*given, clean)
+        mean, log_sigma = networks.regress(tokens)
     classes = ("logit_cemp", "logit_cemp_corrected", "logit_subclass", "logit_ood", "attribution")
     parts: dict[str, tuple[nn.Module, dict[str, Tensor], Sequence[str]]] = {
         "denoise": (networks.denoise, {"norm": given[0], "ivar": given[1]}, ("clean",)),
@@ -75,9 +77,20 @@ def export_networks(networks: Networks, norm: Array, ivar: Array, folder: Path) 
         ),
         "classify": (networks.classify, {"tokens": tokens}, classes),
         "regress": (networks.regress, {"tokens": tokens}, ("mean", "log_sigma")),
+        "fuse": (
+            networks.fuse,
+            {"tokens": tokens, "known": _known(len(tokens)), "mean": mean, "log_sigma": log_sigma},
+            ("fused",),
+        ),
     }
     folder.mkdir(parents=True, exist_ok=True)
     return {name: _export(folder / f"{name}.onnx", *part) for name, part in parts.items()}
+
+
+def _known(n: int) -> Tensor:
+    """Return photometry of stars of all sorts, some without."""
+    parameters = np.tile(np.array(PARAMETER_CENTRE), (n, 1))
+    return torch.from_numpy(draw_photometry(parameters, np.random.default_rng(1)))
 
 
 def _export(path: Path, module: nn.Module, inputs: Mapping[str, Tensor], outputs: Sequence[str]) -> Exported:

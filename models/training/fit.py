@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cempstream.models.training.dataset import Dataset
+from cempstream.models.training.known_stars import draw_photometry
 from cempstream.models.training.late_errors import deeper_hydrogen, noisier
 from cempstream.models.training.networks import MID, Critic, Networks, Shape
 from cempstream.models.training.networks import N_TOKENS as N_TOKENS
@@ -29,6 +30,8 @@ TellEpoch = Callable[[str, int, float, dict[str, float]], None]
 
 #: Share of the tokens that is deleted where carbon shows most, as the deletion test of the evaluation does.
 _TOP_SHARE = 0.1
+#: Weight of what is said of a star with photometry, beside what is said of its spectrum alone.
+_FUSED = 0.5
 PHASES = ("denoise", "classify")
 _POINTS_AN_EPOCH = 20
 
@@ -128,7 +131,7 @@ def _optimisers(state: _State, schedule: Schedule) -> list[torch.optim.Optimizer
             torch.optim.AdamW(net.denoise.parameters(), lr=schedule.learning_rate, weight_decay=1e-4),
             torch.optim.AdamW(state.critic.parameters(), lr=5e-4, betas=(0.5, 0.99)),
         ]
-    heads = [p for part in (net.features, net.classify, net.regress) for p in part.parameters()]
+    heads = [p for part in (net.features, net.classify, net.regress, net.fuse) for p in part.parameters()]
     return [torch.optim.AdamW(heads, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)]
 
 
@@ -191,7 +194,11 @@ def _batches(
         rows = np.sort(order[first : first + schedule.batch])
         batch = _rippled(tensors(data, where, rows), rng)
         batch = deeper_hydrogen(batch, schedule.hydrogen_pix, rng)
-        yield batch if phase == "denoise" else noisier(batch, rng)
+        if phase == "classify":
+            batch = noisier(batch, rng)
+            known = draw_photometry(batch["parameters"].numpy(), rng)
+            batch["known"] = torch.from_numpy(known)
+        yield batch
 
 
 def _rippled(batch: dict[str, Tensor], rng: np.random.Generator) -> dict[str, Tensor]:
@@ -305,11 +312,26 @@ def head_losses(
         punched_tokens = net.features(norm, ivar, punched_clean)
     tokens = tokens.float()
     without, _, _ = net.classify.cemp(punched_tokens.float())
-    cemp, _, attention = net.classify.cemp(tokens)
-    _, corrected, subclass, ood, _ = net.classify(tokens)
+    _, _, attention = net.classify.cemp(tokens)
     mean, log_sigma = net.regress(tokens)
     pointed = batch["where"].sum(dim=1) > 0.5
     divergence = -(batch["where"] * torch.log(attention + 1e-6)).sum(dim=1)
+    losses = _losses_of(net, tokens, mean, log_sigma, batch)
+    losses["punched"] = 0.25 * F.binary_cross_entropy_with_logits(without, batch["cemp"][::punched])
+    losses["attention"] = 0.1 * (divergence * pointed).sum() / pointed.sum().clamp(min=1)
+    if "known" in batch:
+        fused = net.fuse(tokens, batch["known"], mean.detach(), log_sigma.detach())
+        mean, log_sigma = net.regress(fused)
+        together = _losses_of(net, fused, mean, log_sigma, batch)
+        losses["fused"] = _FUSED * torch.stack(list(together.values())).sum()
+    return losses
+
+
+def _losses_of(
+    net: Networks, tokens: Tensor, mean: Tensor, log_sigma: Tensor, batch: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the weighted losses of what is said of tokens, alone or fused."""
+    cemp, corrected, subclass, ood, _ = net.classify(tokens)
     known = batch["ood"] >= 0
     has_class = batch["subclass"] >= 0
     # Non-CEMP stars say little about subclasses: they count a fifth.
@@ -326,8 +348,6 @@ def head_losses(
         "corrected": 0.3 * F.binary_cross_entropy_with_logits(corrected, batch["corrected"]),
         "subclass": 0.3 * (per_star * weight).sum() / weight.sum().clamp(min=1.0),
         "ood": 0.3 * F.binary_cross_entropy_with_logits(ood[known], batch["ood"][known]),
-        "punched": 0.25 * F.binary_cross_entropy_with_logits(without, batch["cemp"][::punched]),
-        "attention": 0.1 * (divergence * pointed).sum() / pointed.sum().clamp(min=1),
         "parameters": (likelihood * defined).sum() / defined.sum().clamp(min=1),
     }
 

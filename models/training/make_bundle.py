@@ -14,7 +14,9 @@ import torch
 
 from cempstream.models.bundle import CARD_FILE, write_manifest
 from cempstream.models.card import (
+    CalibrationCard,
     Card,
+    FusedCard,
     GraphCard,
     GridCard,
     ParameterCard,
@@ -85,7 +87,7 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibrated:
-    """Spectra not used in training, with the networks' outputs.
+    """Spectra not used in training, with the networks' outputs, without and with photometry of their stars.
 
     Attributes
     ----------
@@ -98,18 +100,31 @@ class Calibrated:
 
     wide: Dataset = field(repr=False)
     wide_outputs: Outputs = field(repr=False)
+    wide_fused: Outputs = field(repr=False)
     night: Dataset = field(repr=False)
     night_outputs: Outputs = field(repr=False)
+    night_fused: Outputs = field(repr=False)
 
 
-def run_networks(networks: Networks, data: Dataset, batch: int = 256) -> Outputs:
-    """Run all networks over a dataset."""
+def run_networks(
+    networks: Networks, data: Dataset, batch: int = 256, *, known: Array | None = None
+) -> Outputs:
+    """Run all networks over a dataset.
+
+    Parameters
+    ----------
+    known
+        Photometric Teff and log g with errors, shape ``(n, 4)``; None: by the spectra alone.
+    """
     parts: list[list[Array]] = []
     with torch.no_grad():
         for first in range(0, len(data), batch):
             norm = torch.from_numpy(np.asarray(data.norm[first : first + batch], dtype=np.float32))
             ivar = torch.from_numpy(np.asarray(data.ivar[first : first + batch], dtype=np.float32))
             tokens = networks.features(norm, ivar, networks.denoise(norm, ivar))
+            if known is not None:
+                rows_known = torch.from_numpy(known[first : first + batch])
+                tokens = networks.fuse(tokens, rows_known, *networks.regress(tokens))
             rows = [*networks.classify(tokens), *networks.regress(tokens)]
             n_good = np.maximum((ivar > 0).sum(dim=1).numpy(), 1)
             parts.append([*(r.numpy() for r in rows), torch.sqrt(ivar).sum(dim=1).numpy() / n_good])
@@ -145,7 +160,8 @@ def write_bundle(
     wide, night = calibration.wide, calibration.night
     said, tonight = calibration.wide_outputs, calibration.night_outputs
     truth = wide.truth
-    cemp = fit_platt(tonight.cemp, night.truth.is_cemp, night.weight)
+    cemp, corrected = _probabilities(tonight, night)
+    cemp_fused, corrected_fused = _probabilities(calibration.night_fused, night)
     edges = recipe.grid.log10_start + recipe.grid.log10_step * (
         np.linspace(0, recipe.grid.n_pix, recipe.n_tokens + 1) - 0.5
     )
@@ -172,11 +188,21 @@ def write_bundle(
         subclasses=SUBCLASSES,
         parameters=tuple(p for p in _PARAMETER_CARDS if p.name not in recipe.unmeasured),
         cemp=cemp,
-        cemp_corrected=fit_platt(tonight.corrected, night.truth.is_cemp_corrected, night.weight),
+        cemp_corrected=corrected,
         thresholds=choose_thresholds(
             cemp, tonight.cemp, night.truth.is_cemp, night.weight, purity=recipe.purity
         ),
         intervals=fit_intervals([(tonight, night.truth.parameters), (said, truth.parameters)]),
+        fused=FusedCard(
+            cemp=cemp_fused,
+            cemp_corrected=corrected_fused,
+            intervals=fit_intervals(
+                [
+                    (calibration.night_fused, night.truth.parameters),
+                    (calibration.wide_fused, truth.parameters),
+                ]
+            ),
+        ),
         ood=choose_ood_threshold(said.ood, truth.is_ood, truth.is_cemp),
         attribution_edges_aa=tuple(np.round(10.0**edges, 4).tolist()),
         low_coverage=recipe.low_coverage,
@@ -188,6 +214,14 @@ def write_bundle(
     )
     write_manifest(folder)
     return card
+
+
+def _probabilities(outputs: Outputs, night: Dataset) -> tuple[CalibrationCard, CalibrationCard]:
+    truth = night.truth
+    return (
+        fit_platt(outputs.cemp, truth.is_cemp, night.weight),
+        fit_platt(outputs.corrected, truth.is_cemp_corrected, night.weight),
+    )
 
 
 def score(data: Dataset, outputs: Outputs, sample: str, unmeasured: Sequence[str] = ()) -> list[ScoreCard]:

@@ -1,4 +1,4 @@
-"""The four networks of a bundle: denoiser, shared trunk, classifier, regressor.
+"""The networks of a bundle: denoiser, shared trunk, classifier, regressor, and fusion with photometry.
 
 A spectrum becomes tokens of a few tens of Å: in ``mid`` 3840 pixels make 80 tokens of 48 pixels (47 Å at the
 G band), in ``low`` 1024 pixels make 64 tokens of 16 (63 Å). The networks' cost decides
@@ -258,8 +258,62 @@ class RegressorHead(nn.Module):
         return self.centre + self.scale * mean, log_sigma + torch.log(self.scale)
 
 
+class Fusion(nn.Module):
+    """Tokens of a spectrum together with what photometry says of its star.
+
+    It sees what the regressor makes of the tokens alone as well: how far the two are apart, in units of both
+    errors, decides how far photometry is to be believed.
+    """
+
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, hidden: int = 48) -> None:
+        super().__init__()
+        n = len(PARAMETER_CENTRE)
+        self.embed = nn.Sequential(
+            nn.Linear(6 + 2 * n, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()
+        )
+        self.out = nn.Linear(hidden, N_CHANNELS)
+        self.block = Block()
+        self.norm = nn.LayerNorm(N_CHANNELS)
+        self.register_buffer("centre", torch.tensor(PARAMETER_CENTRE))
+        self.register_buffer("scale", torch.tensor(PARAMETER_SCALE))
+
+    def forward(self, tokens: Tensor, known: Tensor, mean: Tensor, log_sigma: Tensor) -> Tensor:
+        """Return tokens of the same shape.
+
+        Parameters
+        ----------
+        tokens
+            Of the spectrum alone, ``(n, n_tokens, N_CHANNELS)``.
+        known
+            Teff in K, its 1σ, log g, its 1σ; an error of 0 where there is none, ``(n, 4)``.
+        mean, log_sigma
+            What the regressor says of ``tokens``, ``(n, 6)``.
+        """
+        facts = []
+        for column, parameter, least in ((0, 0, 25.0), (2, 1, 0.03)):
+            scale = self.scale[parameter]
+            error = known[:, column + 1 : column + 2]
+            is_known = (error > 0).to(known.dtype)
+            value = (known[:, column : column + 1] - self.centre[parameter]) / scale
+            spread = torch.log(torch.clamp(error, min=least) / scale)
+            facts += [
+                is_known,
+                torch.clamp(value, -4.0, 4.0) * is_known,
+                torch.clamp(spread, max=2.0) * is_known,
+            ]
+        said = torch.cat(
+            [*facts, (mean - self.centre) / self.scale, log_sigma - torch.log(self.scale)], dim=1
+        )
+        common = self.out(self.embed(said))
+        fused: Tensor = self.norm(self.block(tokens + common[:, None, :]))
+        return fused
+
+
 class Networks(nn.Module):
-    """All four, as they are trained together."""
+    """All of them, as they are trained together."""
 
     def __init__(self, shape: Shape = MID) -> None:
         super().__init__()
@@ -268,3 +322,4 @@ class Networks(nn.Module):
         self.features = Trunk(shape)
         self.classify = ClassifierHead()
         self.regress = RegressorHead()
+        self.fuse = Fusion()

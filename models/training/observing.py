@@ -63,7 +63,7 @@ class ObservingPlan:
         What stands on the card.
     """
 
-    draw: Callable[[np.random.Generator], Instrument]
+    draw: Callable[[np.random.Generator], Instrument | tuple[Instrument, ...]]
     for_templates: Callable[[], Instrument]
     surveys: tuple[str, ...]
     broad_errors: bool

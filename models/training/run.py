@@ -23,6 +23,7 @@ from cempstream.models.training.emulator.stellar_library import Library, read_li
 from cempstream.models.training.export import export_networks
 from cempstream.models.training.fit import TellEpoch, train_networks
 from cempstream.models.training.grad_cam import compare_attribution
+from cempstream.models.training.known_stars import draw_photometry
 from cempstream.models.training.make_bundle import Calibrated, Recipe, run_networks, score, write_bundle
 from cempstream.models.training.networks import Networks
 from cempstream.models.training.observing import PLANS, TAME, Test
@@ -37,7 +38,7 @@ from cempstream.processors.velocity import VelocityFinder
 #: Called with the stage, the amount done and its total.
 TellProgress = Callable[[str, int, int], None]
 
-_CALIBRATION_SEED, _NIGHT_SEED = 101, 104
+_CALIBRATION_SEED, _NIGHT_SEED, _PHOTOMETRY_SEED = 101, 104, 105
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -118,7 +119,14 @@ def train_bundle(
             command=command,
         ),
     )
-    calibrated = Calibrated(wide, run_networks(networks, wide), night, run_networks(networks, night))
+    calibrated = Calibrated(
+        wide,
+        run_networks(networks, wide),
+        run_networks(networks, wide, known=_photometry(wide)),
+        night,
+        run_networks(networks, night),
+        run_networks(networks, night, known=_photometry(night)),
+    )
     card = write_bundle(bundle, recipe, exported, templates, calibrated, scores)
     return Run(card, bundle, scores)
 
@@ -201,6 +209,13 @@ def _night(
     return Dataset.load(folder)
 
 
+def _photometry(data: Dataset) -> Array:
+    """Return drawn photometry of every star of a set."""
+    return draw_photometry(
+        data.truth.parameters, np.random.default_rng([_PHOTOMETRY_SEED, len(data)]), complete=True
+    )
+
+
 def _counter(name: str, total: int, progress: TellProgress) -> Callable[[int], None]:
     done = 0
 
@@ -229,6 +244,8 @@ def _scores(
         outputs = run_networks(networks, data)
         sample = test.sample + stars.caveat
         cards += score(data, outputs, sample, config.unmeasured)
+        fused = run_networks(networks, data, known=_photometry(data))
+        cards += score(data, fused, sample + ", with photometric Teff and log g", config.unmeasured)
         if test.tame:
             cards += compare_attribution(networks, data, outputs, sample)
     return cards

@@ -1,9 +1,9 @@
 """Slitless and other low-resolution spectrographs, for training the bundle ``low``.
 
-CSST sends GV or GI of a source, each alone: a resolution element constant in Å that grows with the source, a
-wavelength zero point wrong by up to three pixels, and other sources' traces over its own (figures of CESS, as
-in the profile ``csst`` of the simulator). The other half resembles no survey: any range, sampling and
-response at R = 100 to 500.
+CSST sends GV or GI of a source, each alone, and the service joins them where both are known: a resolution
+element constant in Å that grows with the source, a wavelength zero point wrong by up to three pixels, and
+other sources' traces over its own (figures of CESS, as in the profile ``csst`` of the simulator). The other
+half resembles no survey: any range, sampling and response at R = 100 to 500.
 """
 
 from __future__ import annotations
@@ -24,7 +24,15 @@ _GRATINGS = {grating.name: grating for grating in load_profile("csst").grating}
 #: The library ends here, and so do all instruments.
 _REDDEST_AA = 9940.0
 
-_KINDS = {"gv": 0.34, "gi": 0.14, "gv_of_slit": 0.20, "optical": 0.14, "both": 0.06, "any": 0.12}
+_KINDS = {
+    "gv": 0.30,
+    "gi": 0.10,
+    "gv_gi": 0.14,
+    "gv_of_slit": 0.18,
+    "optical": 0.12,
+    "both": 0.06,
+    "any": 0.10,
+}
 
 
 def csst_gv() -> Instrument:
@@ -46,9 +54,14 @@ def low_resolution() -> Instrument:
     )
 
 
-def draw_slitless(rng: np.random.Generator) -> Instrument:
-    """Draw an instrument: half of them are CSST's, half any spectrograph of R = 100 to 500."""
+def draw_slitless(rng: np.random.Generator) -> Instrument | tuple[Instrument, ...]:
+    """Draw an instrument: half of them are CSST's, half any spectrograph of R = 100 to 500.
+
+    Two stand for spectra through both gratings of a source, joined.
+    """
     kind = str(rng.choice(list(_KINDS), p=list(_KINDS.values())))
+    if kind == "gv_gi":
+        return _grating(_GRATINGS["GV"], rng), _grating(_GRATINGS["GI"], rng)
     if kind in ("gv", "gi"):
         return _grating(_GRATINGS[kind.upper()], rng)
     low, high = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 
@@ -10,7 +11,7 @@ import numpy as np
 from cempstream.errors import FixableError
 from cempstream.models.bundle import Bundle
 from cempstream.models.carbon_evolution import carbon_correction
-from cempstream.models.card import Card
+from cempstream.models.card import FUSE, Card
 from cempstream.models.pinned import open_bundle
 from cempstream.models.sessions import OrtGraph, Provider
 from cempstream.processors.bands import CEMP_BANDS, resolved_bands
@@ -20,6 +21,7 @@ from cempstream.processors.continuum import Normaliser
 from cempstream.processors.decide import Policy
 from cempstream.processors.denoise import Denoiser
 from cempstream.processors.features import FeatureExtractor
+from cempstream.processors.fuse import Fuser
 from cempstream.processors.grid import Array
 from cempstream.processors.lines import LineMeter
 from cempstream.processors.outcome import Provenance
@@ -103,6 +105,7 @@ def build_chain(bundle: Bundle, provider: Provider, *, threads: int = 0) -> Proc
         attribution_edges_aa=edges,
         limits=FlagLimits(ood_score=card.ood.threshold, ranges=card.ranges, low_coverage=card.low_coverage),
         measures_velocity=card.resolving_power > _LEAST_VELOCITY_POWER,
+        fuse=_fuser(card, graphs),
         provenance=(
             # the session's actual provider, which may not be the one asked for
             *(
@@ -114,6 +117,17 @@ def build_chain(bundle: Bundle, provider: Provider, *, threads: int = 0) -> Proc
                 f"{card.name}.manifest", card.version, bundle.sha256, graphs["regress"].provider.value
             ),
         ),
+    )
+
+
+def _fuser(card: Card, graphs: Mapping[str, OrtGraph]) -> Fuser | None:
+    if card.fused is None:
+        return None
+    cemp, corrected = card.fused.cemp.calibration, card.fused.cemp_corrected.calibration
+    return Fuser(
+        graphs[FUSE],
+        Scorer(graphs["classify"], cemp, corrected),
+        Regressor(graphs["regress"], card.fused.intervals.table, corrected_cfe, card.unmeasured),
     )
 
 
