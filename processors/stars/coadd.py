@@ -1,4 +1,4 @@
-"""Several spectra of one grating as one: at a common velocity, clipped and weighted by inverse variance."""
+"""Several spectra of one star as one: at a common velocity, clipped and weighted by inverse variance."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
+from cempstream.processors.batch import NormalisedBatch
 from cempstream.processors.constants import LIGHT_KMS
 from cempstream.processors.continuum import Normaliser
 from cempstream.processors.grid import Array, LogGrid
 from cempstream.processors.rebin import Rebinner
 from cempstream.processors.spectrum import Frame, Spectrum
+from cempstream.processors.stars.join import join
 from cempstream.processors.stars.observation import Observation
-from cempstream.processors.velocity import shift_to_rest
+from cempstream.processors.velocity import VelocityFinder, shift_to_rest
 
 #: A pixel that deviates from the median of the visits by more than this is left out.
 _CLIP_SIGMA = 6.0
@@ -21,6 +23,86 @@ _CLIP_SIGMA = 6.0
 _CALIBRATION_ERROR = 0.03
 #: Variance of a median over that of a mean, for Gaussian noise.
 _MEDIAN_VARIANCE = np.pi / 2
+
+
+def put_together(
+    observations: Sequence[Observation],
+    rebin: Rebinner,
+    normalise: Normaliser,
+    find_velocity: VelocityFinder,
+) -> Spectrum:
+    """Add up the spectra of each grating and join the sums.
+
+    Parameters
+    ----------
+    observations
+        Of one star, survey and bundle, at least one, in the order of observation.
+    rebin, normalise, find_velocity
+        Of the bundle that is to score the result.
+
+    Returns
+    -------
+    Spectrum
+        As `coadd` returns it where there is one grating. Of several, the flux is relative to the continuum
+        of each, and the grating is named ``GV+GI``, the bluest first.
+    """
+    by_grating: dict[str, list[Observation]] = {}
+    for observation in observations:
+        by_grating.setdefault(observation.spectrum.grating or "", []).append(observation)
+    sums = [coadd(same, rebin, normalise) for same in by_grating.values()]
+    if len(sums) == 1:
+        return sums[0]
+    sums.sort(key=lambda s: (_middle(s), s.grating or ""))
+    newest = observations[-1].spectrum
+    batch = normalise(rebin(sums))
+    shifts = np.array([0.0 if s.frame == "rest" else np.nan if s.rv_kms is None else s.rv_kms for s in sums])
+    shifts = np.where(np.isfinite(shifts), shifts, find_velocity(batch).rv_kms)
+    # The velocity of a star is the same in all gratings and is measured again, better, on all of it. A
+    # wavelength zero point is each grating's own, and is taken out here.
+    frame: Frame = "rest"
+    common_kms = 0.0
+    if observations[0].measures_velocity and all(s.frame == "observed" for s in sums):
+        frame = "observed"
+        light = np.sqrt(batch.ivar).sum(axis=1) + 1e-6
+        common_kms = float(np.average(shifts, weights=light))
+    moved = shift_to_rest(batch, LIGHT_KMS * ((1 + shifts / LIGHT_KMS) / (1 + common_kms / LIGHT_KMS) - 1))
+    joined = join([_row(moved, i) for i in range(len(sums))], normalise)
+    given = all(s.rv_kms is not None for s in sums)
+    return replace(
+        newest,
+        grid=joined.grid,
+        flux=np.where(joined.ivar[0] > 0, joined.norm[0], np.float32(0.0)),
+        ivar=joined.ivar[0],
+        medium="vacuum",
+        frame=frame,
+        rv_kms=common_kms if given and frame == "observed" else newest.rv_kms,
+        resolving_power=min(s.typical_resolving_power for s in sums),
+        mask=None,
+        grating="+".join(s.grating or "" for s in sums),
+        contamination=_joined_contamination(sums),
+        flags=tuple(dict.fromkeys(flag for s in sums for flag in s.flags)),
+    )
+
+
+def _middle(spectrum: Spectrum) -> float:
+    """Return the mean wavelength of the good pixels in Å."""
+    good = spectrum.ivar > 0
+    return float(spectrum.grid.wave[good].mean()) if good.any() else 0.0
+
+
+def _row(batch: NormalisedBatch, i: int) -> NormalisedBatch:
+    rows = slice(i, i + 1)
+    return NormalisedBatch(batch.grid, batch.norm[rows], batch.ivar[rows], batch.continuum[rows])
+
+
+def _joined_contamination(sums: Sequence[Spectrum]) -> Array | None:
+    """Return the contamination of each pixel by the gratings that see it; 0 where none knows any."""
+    if all(s.contamination is None for s in sums):
+        return None
+    seen = np.array([s.ivar > 0 for s in sums])
+    share = np.array([np.zeros_like(s.ivar) if s.contamination is None else s.contamination for s in sums])
+    mean = (share * seen).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
+    return np.asarray(mean, dtype=np.float32)
 
 
 def coadd(observations: Sequence[Observation], rebin: Rebinner, normalise: Normaliser) -> Spectrum:

@@ -1,8 +1,8 @@
-"""What several gratings say together.
+"""What several surveys or bundles say together.
 
-Here the learned head takes its place: it gets what `combine` gets. Until it is trained the rule is plain:
-the star is what the grating says that constrains the carbon abundance best. The logits are not added, since
-the gratings see the same star and are not independent.
+The gratings of one survey are joined to one spectrum, which the networks are trained to read. Spectra of
+several surveys are not: the star is what the one says that constrains the carbon abundance best. The logits
+are not added, since all see the same star and are not independent.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from cempstream.processors.stars.observation import GroupKey, Said
 
 
 def combine(saids: Mapping[GroupKey, Said]) -> GroupKey | None:
-    """Return the grating that speaks for the star; None where none has anything to say.
+    """Return the group that speaks for the star; None where none has anything to say.
 
     Parameters
     ----------
     saids
-        What each grating's co-add said, in any order.
+        What was said of each group's spectra together, in any order.
     """
     if not saids:
         return None

@@ -61,8 +61,11 @@ class Said:
 #: What identifies a spectrum through all its reductions: survey and spectrum id.
 VisitKey: TypeAlias = tuple[str, str]
 
-#: What is added up to one spectrum: survey, grating and name of the bundle.
-GroupKey: TypeAlias = tuple[str, str, str]
+#: What is put together to one spectrum: survey and name of the bundle.
+GroupKey: TypeAlias = tuple[str, str]
+
+#: What is added up: survey, grating and name of the bundle.
+SeriesKey: TypeAlias = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,7 +97,12 @@ class Observation:
 
     @property
     def group(self) -> GroupKey:
-        """With what it can be added up."""
+        """With what it can be put together, whatever the grating."""
+        return self.spectrum.survey, bundle_family(self.said.bundle)
+
+    @property
+    def series(self) -> SeriesKey:
+        """With what it can be added up pixel by pixel."""
         return self.spectrum.survey, self.spectrum.grating or "", bundle_family(self.said.bundle)
 
     @property

@@ -17,10 +17,10 @@ from typing import Protocol
 from cempstream.processors.outcome import Classification
 from cempstream.processors.stars.combine import combine
 from cempstream.processors.stars.life import Sent, growth, is_candidate_after
-from cempstream.processors.stars.observation import GroupKey, Observation, Said
+from cempstream.processors.stars.observation import GroupKey, Observation, Said, SeriesKey
 
 #: Spectra of one grating that are kept, the newest: more would gain little and fill the topic.
-MOST_OF_A_GROUP = 16
+MOST_OF_A_GRATING = 16
 #: Spectra of one star that are kept, whatever their gratings.
 MOST_OBSERVATIONS = 64
 
@@ -28,7 +28,7 @@ _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)
 
 
 class Judge(Protocol):
-    """Co-adds spectra of one group and has their bundle score the sum."""
+    """Puts spectra of one group together and has their bundle score the result."""
 
     @property
     def bundles(self) -> frozenset[str]:
@@ -206,17 +206,17 @@ def _union(known: Sequence[Observation], new: Observation) -> tuple[Observation,
     """Return the observations with a new one: one reduction of each, in order, the oldest left out.
 
     A spectrum's time, grating and bundle are the same in all its reductions: where a survey changes them,
-    what is left out of a star with more than ``MOST_OF_A_GROUP`` spectra can depend on the order of arrival.
+    which of more than ``MOST_OF_A_GRATING`` spectra are left out can depend on the order of arrival.
     """
     newest = {o.visit: o for o in known}
     held = newest.get(new.visit)
     if held is None or new.rank > held.rank:
         newest[new.visit] = new
-    count: Counter[GroupKey] = Counter()
+    count: Counter[SeriesKey] = Counter()
     kept: list[Observation] = []
     for observation in sorted(newest.values(), key=_place, reverse=True):
-        count[observation.group] += 1
-        if count[observation.group] <= MOST_OF_A_GROUP and len(kept) < MOST_OBSERVATIONS:
+        count[observation.series] += 1
+        if count[observation.series] <= MOST_OF_A_GRATING and len(kept) < MOST_OBSERVATIONS:
             kept.append(observation)
     return tuple(reversed(kept))
 

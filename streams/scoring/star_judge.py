@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from cempstream.processors.outcome import Classification
 from cempstream.processors.spectrum import BadSpectrum, Spectrum
-from cempstream.processors.stars.coadd import coadd
+from cempstream.processors.stars.coadd import put_together
 from cempstream.processors.stars.observation import Observation, bundle_family
 from cempstream.streams.scoring.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StarJudge:
-    """Co-adds observations and has the bundle of their group score the sum."""
+    """Puts observations together and has the bundle of their group score the result."""
 
     pipeline: Pipeline
 
@@ -39,10 +39,11 @@ class StarJudge:
         results: list[Classification | None] = [None] * len(groups)
         sums: dict[tuple[int, str], list[tuple[int, Spectrum]]] = {}
         for i, group in enumerate(groups):
-            survey, _, bundle = group[0].group
+            survey, bundle = group[0].group
             for i_route, route in enumerate(self.pipeline.routes):
                 if bundle_family(route.chain.name) == bundle:
-                    total = coadd(group, route.chain.rebin, route.chain.normalise)
+                    chain = route.chain
+                    total = put_together(group, chain.rebin, chain.normalise, chain.find_velocity)
                     sums.setdefault((i_route, survey), []).append((i, total))
                     break
         for (i_route, survey), members in sums.items():

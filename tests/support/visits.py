@@ -15,8 +15,9 @@ from cempstream.processors.grid import Array, LogGrid
 from cempstream.processors.outcome import PARAMETERS, Classification, Estimate
 from cempstream.processors.rebin import Rebinner
 from cempstream.processors.spectrum import Spectrum
-from cempstream.processors.stars.coadd import coadd
+from cempstream.processors.stars.coadd import put_together
 from cempstream.processors.stars.observation import Observation, Said
+from cempstream.processors.velocity import VelocityFinder
 from tests.support.fakes import classification
 
 NIGHT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -31,6 +32,9 @@ def line_flux(velocity_kms: float = 0.0, grid: LogGrid = VISIT_GRID) -> Array:
     log_rest = np.log10(grid.wave / (1.0 + velocity_kms / LIGHT_KMS))
     lines = [3.65 + 0.03 * i for i in range(9)]
     return np.asarray(1.0 - sum(0.4 * np.exp(-0.5 * ((log_rest - at) / 0.003) ** 2) for at in lines))
+
+
+FIND = VelocityFinder(VISIT_GRID, line_flux()[None].astype(np.float32))
 
 
 def visit(
@@ -76,7 +80,7 @@ class MeanJudge:
         return [self._one(group) for group in groups]
 
     def _one(self, group: Sequence[Observation]) -> Classification:
-        total = coadd(group, REBIN, NORMALISE)
+        total = put_together(group, REBIN, NORMALISE, FIND)
         p = float(np.mean([o.said.p_cemp for o in group]))
         cfe = float(total.flux[100])
         width = 1.0 / float(total.ivar[100]) ** 0.5

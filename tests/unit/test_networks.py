@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime
@@ -18,7 +17,7 @@ from cempstream.processors.continuum import Normaliser
 from cempstream.processors.decide import Policy
 from cempstream.processors.denoise import DenoisedBatch, Denoiser
 from cempstream.processors.features import FeatureExtractor, Features
-from cempstream.processors.graph import ModelError, Tensor
+from cempstream.processors.graph import ModelError
 from cempstream.processors.grid import Array, LogGrid
 from cempstream.processors.lines import LineIndices, LineMeter
 from cempstream.processors.outcome import PARAMETERS, SUBCLASSES, Classification, Provenance
@@ -27,36 +26,10 @@ from cempstream.processors.regress import IntervalTable, Regressor
 from cempstream.processors.spectrum import BadSpectrum, Reason, Spectrum
 from cempstream.processors.templates import TemplateMatcher, TemplateMatches
 from cempstream.processors.velocity import VelocityFinder
+from tests.support.graphs import Formula, Host
 
 GRID = LogGrid(3.57, 1e-4, 3840)
 LN = np.log
-
-
-class Host:
-    """An array that is where it is."""
-
-    def __init__(self, array: Array) -> None:
-        self.array = array
-
-    def numpy(self) -> Array:
-        """Return the array."""
-        return self.array
-
-
-class Formula:
-    """A graph that computes its outputs by a function of its inputs."""
-
-    def __init__(self, function: Callable[[dict[str, Array]], dict[str, Array]]) -> None:
-        self.function = function
-
-    def put(self, array: Array) -> Host:
-        """Keep the array."""
-        return Host(array)
-
-    def __call__(self, **inputs: Tensor) -> Mapping[str, Tensor]:
-        """Compute."""
-        arrays = {name: tensor.numpy() for name, tensor in inputs.items()}
-        return {name: Host(array) for name, array in self.function(arrays).items()}
 
 
 def features(tokens: Array, snr: Array) -> Features:
@@ -464,5 +437,6 @@ def test_stages_are_timed_in_their_order() -> None:
         "features",
         "classify",
         "regress",
+        "photometry",
         "decide",
     ]

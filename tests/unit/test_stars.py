@@ -20,7 +20,7 @@ from cempstream.processors.stars.life import (
     next_alert,
 )
 from cempstream.processors.stars.observation import GroupKey, Observation, Said
-from cempstream.processors.stars.star import MOST_OF_A_GROUP, Star, fold, fold_all, fold_stars
+from cempstream.processors.stars.star import MOST_OF_A_GRATING, Star, fold, fold_all, fold_stars
 from tests.support.visits import MeanJudge, visit
 
 EMPTY = Star(object_id="star", tense="observed")
@@ -169,7 +169,7 @@ def test_versions_of_a_bundle_are_added_up_and_the_newer_one_speaks_of_a_spectru
     old = visit(0)
     new = replace(old, said=replace(old.said, bundle="low-1.10.0"))
     older = replace(old, said=replace(old.said, bundle="low-1.9.0"))
-    assert new.group == older.group == ("csst", "GV", "low")
+    assert new.group == older.group == ("csst", "low")
     for order in ((new, older), (older, new)):
         star = fold_all(EMPTY, order, JUDGE).star
         assert [o.said.bundle for o in star.observations] == ["low-1.10.0"]
@@ -200,7 +200,7 @@ def test_a_sum_that_cannot_be_scored_says_nothing_and_is_asked_for_again() -> No
 
 
 def test_the_newest_spectra_of_a_grating_are_kept() -> None:
-    many = [visit(i) for i in range(MOST_OF_A_GROUP + 3)]
+    many = [visit(i) for i in range(MOST_OF_A_GRATING + 3)]
     star = fold_all(EMPTY, many, JUDGE).star
     assert [o.visit for o in star.observations] == [o.visit for o in many[3:]]
     backwards = fold_all(EMPTY, reversed(many), JUDGE).star
@@ -208,38 +208,38 @@ def test_the_newest_spectra_of_a_grating_are_kept() -> None:
     assert not fold(star, many[0], JUDGE).has_changed
 
 
-def test_the_grating_with_the_narrowest_carbon_interval_speaks() -> None:
+def test_the_gratings_of_a_survey_speak_together() -> None:
     star = fold_all(EMPTY, [visit(0, p=0.9, snr=60.0), visit(1, p=0.1, snr=10.0, grating="GI")], JUDGE).star
     assert star.said is not None
-    assert star.said.p_cemp == 0.9
+    assert star.said.p_cemp == 0.5
     assert star.gratings == ("GI", "GV")
-    assert [o.visit for o in star.speaking()] == [("csst", "v0-GV")]
+    assert [o.visit for o in star.speaking()] == [("csst", "v0-GV"), ("csst", "v1-GI")]
 
 
-def said_of(grating: str, width: float, snr: float = 20.0) -> tuple[GroupKey, Said]:
+def said_of(survey: str, width: float, snr: float = 20.0) -> tuple[GroupKey, Said]:
     said = visit(0).said
     cfe = Estimate(1.0, 1.0 - width / 2, 1.0 + width / 2)
-    return ("csst", grating, "low"), replace(said, snr=snr, parameters={**said.parameters, "cfe": cfe})
+    return (survey, "low"), replace(said, snr=snr, parameters={**said.parameters, "cfe": cfe})
 
 
 @pytest.mark.parametrize(
     ("saids", "chosen"),
     [
-        ([("GV", 0.4, 20.0), ("GI", 0.3, 10.0)], "GI"),
-        ([("GV", 0.4, 20.0), ("GI", math.nan, 90.0)], "GV"),
-        ([("GV", math.nan, 20.0), ("GI", math.nan, 30.0)], "GI"),
-        ([("GV", 0.4, 20.0), ("GI", 0.4, 20.0)], "GI"),  # as good as the other: by name, not by arrival
+        ([("sdss", 0.4, 20.0), ("csst", 0.3, 10.0)], "csst"),
+        ([("sdss", 0.4, 20.0), ("csst", math.nan, 90.0)], "sdss"),
+        ([("sdss", math.nan, 20.0), ("csst", math.nan, 30.0)], "csst"),
+        ([("sdss", 0.4, 20.0), ("csst", 0.4, 20.0)], "csst"),  # as good as the other: by name, not by arrival
     ],
 )
-def test_of_gratings_the_one_that_knows_carbon_best_speaks(
+def test_of_surveys_the_one_that_knows_carbon_best_speaks(
     saids: list[tuple[str, float, float]], chosen: str
 ) -> None:
     for order in itertools.permutations(saids):
         speaker = combine(dict(said_of(*one) for one in order))
-        assert speaker == ("csst", chosen, "low")
+        assert speaker == (chosen, "low")
 
 
-def test_of_no_grating_none_speaks() -> None:
+def test_of_nothing_none_speaks() -> None:
     assert combine({}) is None
 
 
