@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from cempstream.processors.classify import Calibration
 from cempstream.processors.grid import LogGrid
 from cempstream.processors.outcome import PARAMETERS, SUBCLASSES
-from cempstream.processors.regress import IntervalTable
+from cempstream.processors.regress import IntervalTable, SkyError
 
 #: The graphs that every bundle has, in the order in which they run.
 GRAPHS = ("denoise", "features", "classify", "regress")
@@ -104,17 +104,41 @@ class ThresholdCard(_Part):
     )
 
 
+class ModelErrorCard(_Part):
+    """The model's own error on real stars, added to intervals in quadrature.
+
+    Attributes
+    ----------
+    sigma
+        1σ by giant and dwarf, metal-poor and not, parameter; in their units.
+    n_stars
+        Real stars that it was fitted on.
+    """
+
+    logg_edge: float
+    feh_edge: float
+    sigma: tuple[tuple[tuple[float, ...], ...], ...]
+    n_stars: int
+
+
 class IntervalCard(_Part):
     """Factors from the network's 1σ to a 68 % interval, per S/N and [Fe/H] bin (Mondrian conformal)."""
 
     snr_edges: tuple[float, ...]
     feh_edges: tuple[float, ...]
     scale: tuple[tuple[tuple[float, ...], ...], ...]
+    model_error: ModelErrorCard | None = None
 
     @property
     def table(self) -> IntervalTable:
         """Return the factors in the processors' form."""
-        return IntervalTable(np.array(self.snr_edges), np.array(self.feh_edges), np.array(self.scale))
+        error = self.model_error
+        return IntervalTable(
+            np.array(self.snr_edges),
+            np.array(self.feh_edges),
+            np.array(self.scale),
+            SkyError(error.logg_edge, error.feh_edge, np.array(error.sigma)) if error else None,
+        )
 
 
 class FusedCard(_Part):

@@ -22,6 +22,7 @@ from cempstream.models.evaluation.evaluation_night import (
     profile_of,
 )
 from cempstream.models.evaluation.information import Sight, information
+from cempstream.models.evaluation.labelled_stars import labelled_stars, read_labelled
 from cempstream.models.evaluation.observed_sample import (
     CleanStars,
     at_resolution,
@@ -109,6 +110,8 @@ class Evaluation:
         Files or folders of the synthetic library; empty if there is none.
     real
         Folder of real spectra.
+    abundances
+        Table of literature abundances in JINAbase's layout.
     work
         Folder of a training run, on whose data small variants are trained.
     fit_trees
@@ -121,6 +124,7 @@ class Evaluation:
     size: Size = FULL
     stellar_library: Sequence[Path] = ()
     real: Path | None = None
+    abundances: Path | None = None
     work: Path | None = None
     fit_trees: Path | None = None
     emulator: Emulator = field(default_factory=Emulator.load)
@@ -317,6 +321,16 @@ class Evaluation:
             self.of_bundle / "real.json",
         )
 
+    def labelled(self) -> Section:
+        """Errors and coverage on real stars, without and with photometry."""
+        if self.real is None:
+            raise NoInput("real spectra, with --real")
+        return labelled_stars(
+            lambda spectra: self.chain.process_spectra(spectra, self.policy),
+            read_labelled(self.real, self.abundances),
+            self.bundle.card.resolving_power,
+        )
+
     @property
     def questions(self) -> list[Question]:
         """All sections in the order of the report."""
@@ -352,6 +366,7 @@ class Evaluation:
             Question("transfer", "Leave one survey out", lambda: transfer(self.trees_night)),
             Question("throughput", "Throughput", self.throughput),
             Question("real", "The real sky", self.on_real_sky),
+            Question("labelled", "Real stars of known parameters", self.labelled),
         ]
 
     def write(

@@ -100,7 +100,7 @@ def score_all(score: ScoreSpectra, spectra: Iterable[object]) -> list[Classifica
 
 def _miles(results: list[Classification | None], rows: list[dict[str, str]], how: str) -> list[Figure]:
     sample = "MILES" + how
-    teff, feh = (np.array([_number(row[name]) for row in rows]) for name in ("Teff", "FeH"))
+    teff, feh = (np.array([number(row[name]) for row in rows]) for name in ("Teff", "FeH"))
     found = _estimates(results, "feh")
     known = np.isfinite(feh) & np.isfinite(found)
     kept = known & (teff >= MILES_TEFF[0]) & (teff <= MILES_TEFF[1])
@@ -219,7 +219,8 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _number(text: str) -> float:
+def number(text: str) -> float:
+    """Return a table's number, NaN where a cell holds none."""
     try:
         return float(text)
     except ValueError:

@@ -16,6 +16,7 @@ from cempstream.models.evaluation.real_sky import (
     ScoreSpectra,
     check_real_sky,
     mean_figure,
+    number,
     score_all,
     share_figure,
 )
@@ -78,7 +79,7 @@ def _as_gv(score: ScoreSpectra, folder: Path) -> list[Figure]:
     rng = np.random.default_rng(1)
     seen = [as_csst_gv(s, rng) if isinstance(s, Spectrum) else s for s in read_spectra(path)]
     results = score_all(score, seen)
-    teff, feh = (np.array([_number(row[name]) for row in rows]) for name in ("Teff", "FeH"))
+    teff, feh = (np.array([number(row[name]) for row in rows]) for name in ("Teff", "FeH"))
     found = np.array([np.nan if r is None else r.parameters["feh"].value for r in results])
     kept = np.isfinite(feh) & np.isfinite(found) & (teff >= MILES_TEFF[0]) & (teff <= MILES_TEFF[1])
     is_cemp = np.array([row["name"] == MILES_CEMP for row in rows])
@@ -102,10 +103,3 @@ def _as_gv(score: ScoreSpectra, folder: Path) -> list[Figure]:
 def _one(sample: str, name: str, result: Classification) -> Figure:
     said = "candidate" if result.decision.is_candidate else "not a candidate"
     return Figure(sample, f"p {name}", result.p_cemp, float("nan"), 1, said)
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")

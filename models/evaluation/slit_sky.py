@@ -16,7 +16,14 @@ import numpy as np
 
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.evaluation.injection import StellarLabels, with_carbon
-from cempstream.models.evaluation.real_sky import Figure, ScoreSpectra, mean_figure, score_all, share_figure
+from cempstream.models.evaluation.real_sky import (
+    Figure,
+    ScoreSpectra,
+    mean_figure,
+    number,
+    score_all,
+    share_figure,
+)
 from cempstream.models.evaluation.slit import as_blue_slit
 from cempstream.models.simulator.sources import SOLAR_CARBON
 from cempstream.models.training.calibrate import roc_auc
@@ -95,12 +102,12 @@ def _metal_poor(folder: Path) -> Iterator[tuple[Spectrum, StellarLabels]]:
         with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         for spectrum, row in zip(read_spectra(folder / f"{name}.npz"), rows, strict=True):
-            teff, logg, feh = (_number(row[column]) for column in ("Teff", "logg", "FeH"))
+            teff, logg, feh = (number(row[column]) for column in ("Teff", "logg", "FeH"))
             usable = isinstance(spectrum, Spectrum) and TEFF[0] <= teff <= TEFF[1] and feh <= HIGHEST_FEH
             # A library's "HD187216" is a CEMP star of unknown [C/Fe]; the others are carbon-normal.
             if not usable or not isinstance(spectrum, Spectrum) or row.get("name") == "HD187216":
                 continue
-            cfe = _number(row["CFe"]) if "CFe" in row else (-0.3 if logg < _GIANT_LOGG else 0.0)
+            cfe = number(row["CFe"]) if "CFe" in row else (-0.3 if logg < _GIANT_LOGG else 0.0)
             # CD-38 245's literature [C/Fe] is a mixture of limits.
             yield spectrum, StellarLabels(teff, logg, feh, max(cfe, -0.4))
 
@@ -145,10 +152,3 @@ def _figures(
         mean_figure(sample, "cfe_bias normal", cfe[~is_cemp]),
         mean_figure(sample, "teff_bias", teff),
     ]
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")

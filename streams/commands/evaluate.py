@@ -19,6 +19,9 @@ def evaluate(
         list[Path] | None, typer.Option(help="File or folder of the synthetic library; may be given again.")
     ] = None,
     real: Annotated[Path | None, typer.Option(help="Folder of real spectra.")] = None,
+    abundances: Annotated[
+        Path | None, typer.Option(help="Table of literature abundances, as JINAbase has it, for real stars.")
+    ] = None,
     work: Annotated[
         Path | None, typer.Option(help="Folder of a training run, on whose data small variants are trained.")
     ] = None,
@@ -47,6 +50,7 @@ def evaluate(
         size=QUICK if quick else FULL,
         stellar_library=tuple(library or ()),
         real=real,
+        abundances=abundances,
         work=work,
         fit_trees=fit_trees,
     )

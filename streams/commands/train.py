@@ -11,6 +11,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from cempstream.models.bundle import load_bundle
+from cempstream.models.sessions import Provider
+from cempstream.processors.decide import Policy
+from cempstream.streams.scoring.assemble import build_chain
+
 
 def train(
     bundle: Annotated[str, typer.Option(help="Bundle to train.")] = "mid",
@@ -23,6 +28,12 @@ def train(
         "runs"
     ),
     out: Annotated[Path | None, typer.Option(help="Folder of the bundle; else <work>/bundle.")] = None,
+    real: Annotated[
+        Path | None, typer.Option(help="Folder of real stars, for the model's own error in the intervals.")
+    ] = None,
+    abundances: Annotated[
+        Path | None, typer.Option(help="Table of literature abundances, as JINAbase has it, for real stars.")
+    ] = None,
 ) -> None:
     """Train and export a model bundle."""
     from cempstream.models.training.config import CONFIGS, read_config
@@ -57,6 +68,8 @@ def train(
             report=board.epoch,
             command=_command(bundle, path, library),
         )
+    if real is not None:
+        _add_model_errors(run.folder, real, abundances)
     table = Table(title=f"{run.card.name} {run.card.version}: held-out scores")
     for heading in ("sample", "score", "value", "68 %", "n"):
         table.add_column(heading)
@@ -66,6 +79,19 @@ def train(
     console.print(table)
     console.print(f"the losses are drawn in {work / 'curves.png'}")
     typer.echo(run.folder)
+
+
+def _add_model_errors(folder: Path, real: Path, abundances: Path | None) -> None:
+    from cempstream.models.evaluation.labelled_stars import read_labelled
+    from cempstream.models.evaluation.model_errors import add_model_errors
+    from cempstream.models.evaluation.report_detection import PRIOR
+
+    loaded = load_bundle(folder)
+    chain = build_chain(loaded, Provider.CPU, threads=1)
+    policy = Policy("model errors", PRIOR, loaded.card.threshold(PRIOR))
+    add_model_errors(
+        folder, lambda spectra: chain.process_spectra(spectra, policy), read_labelled(real, abundances)
+    )
 
 
 def _command(bundle: str, config: Path, library: list[Path]) -> str:

@@ -105,6 +105,7 @@ COLUMN_INFO = (
     _number("teff_phot_error", "K", "stat.error;phys.temperature.effective", "1 sigma error of teff_phot"),
     _number("logg_phot", "", "phys.gravity", "surface gravity by parallax and photometry, dex"),
     _number("logg_phot_error", "", "stat.error;phys.gravity", "1 sigma error of logg_phot, dex"),
+    Column("phot_used", bool, "", "meta.code", "whether the star was judged by its photometry as well"),
 )
 
 COLUMNS = tuple(column.name for column in COLUMN_INFO)
@@ -152,7 +153,7 @@ def quantity_table(
 ) -> QTable:
     """Return rows as an astropy table with units, UCDs and descriptions.
 
-    A missing value is NaN, an empty text, 0 for a count, or False for ``is_candidate``. Non-printing
+    A missing value is NaN, an empty text, 0 for a count, or False for a yes or no. Non-printing
     characters are escaped: XML and FITS cannot hold them.
     """
     import numpy as np
@@ -244,6 +245,7 @@ def scored_cells(outcome: Classification) -> dict[str, ResultCell]:
             "teff_phot_error": by_colour.teff_error,
             "logg_phot": by_colour.logg,
             "logg_phot_error": by_colour.logg_error,
+            "phot_used": by_colour.is_used,
         }
     return scores
 

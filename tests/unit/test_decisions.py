@@ -1,5 +1,7 @@
 """Probabilities at any prior, intervals by bin, named bands and the policy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from cempstream.processors.classify import BandNamer, Calibration, ClassScores
 from cempstream.processors.decide import Policy
 from cempstream.processors.grid import Array, air_to_vacuum
 from cempstream.processors.outcome import PARAMETERS
-from cempstream.processors.regress import IntervalTable, ParameterEstimates
+from cempstream.processors.regress import IntervalTable, ParameterEstimates, SkyError
 
 
 def test_a_logit_at_its_own_prior_is_the_plain_probability() -> None:
@@ -33,7 +35,30 @@ def test_an_absurd_logit_stays_a_probability() -> None:
 def test_interval_factors_are_taken_from_the_bin_of_each_star() -> None:
     scale = np.arange(2 * 3 * len(PARAMETERS), dtype=float).reshape(2, 3, -1)
     table = IntervalTable(np.array([10.0]), np.array([-3.0, -2.0]), scale)
-    np.testing.assert_array_equal(table(np.array([5.0, 50.0]), np.array([-3.5, -1.0])), scale[[0, 1], [0, 2]])
+    half = table(np.array([5.0, 50.0]), means(feh=[-3.5, -1.0]), np.full((2, len(PARAMETERS)), 3.0))
+    np.testing.assert_array_equal(half, 3.0 * scale[[0, 1], [0, 2]])
+
+
+def test_the_models_own_error_is_that_of_the_stars_group_and_adds_in_quadrature() -> None:
+    sigma = np.arange(4.0)[:, None].repeat(len(PARAMETERS), axis=1).reshape(2, 2, -1)
+    one = IntervalTable(np.array([]), np.array([]), np.ones((1, 1, len(PARAMETERS))))
+    table = replace(one, sky_error=SkyError(3.5, -1.0, sigma))
+    stars = means(logg=[1.0, 1.0, 4.5, 4.5, 3.5], feh=[-2.0, 0.0, -2.0, 0.0, -1.0])
+    half = table(np.ones(5), stars, np.full((5, len(PARAMETERS)), 4.0))
+    np.testing.assert_allclose(half[:, 0], np.hypot(4.0, [0.0, 1.0, 2.0, 3.0, 3.0]))
+
+
+def test_model_errors_of_another_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\(1, 2, 6\) of model errors; it must be \(2, 2, 6\)"):
+        SkyError(3.5, -1.0, np.ones((1, 2, 6)))
+
+
+def means(**columns: list[float]) -> Array:
+    """Return what a network says of stars: 0 but for these parameters."""
+    mean = np.zeros((len(next(iter(columns.values()))), len(PARAMETERS)))
+    for name, values in columns.items():
+        mean[:, PARAMETERS.index(name)] = values
+    return mean
 
 
 def test_an_interval_table_of_another_shape_is_refused() -> None:

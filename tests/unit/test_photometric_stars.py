@@ -84,4 +84,5 @@ def test_the_table_has_both() -> None:
     row = table_row(None, star, outcome)
     assert (row["teff_phot"], row["teff_phot_error"]) == (4810.0, 90.0)
     assert row["logg_phot"] is row["logg_phot_error"] is None
+    assert row["phot_used"] is False
     assert table_row(None, star, classification(star, 0.9, POLICY))["teff_phot"] is None
