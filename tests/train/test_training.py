@@ -21,6 +21,7 @@ from cempstream.models.training.calibrate import (  # noqa: E402
 )
 from cempstream.models.training.config import CONFIGS, TrainingConfig, read_config  # noqa: E402
 from cempstream.models.training.dataset import EMPTY_SHARE, EMPTY_SNR, Dataset, DatasetMix, generate  # noqa: E402
+from cempstream.models.training.export import PARITY, export_networks  # noqa: E402
 from cempstream.models.training.fit import Schedule, train_networks  # noqa: E402
 from cempstream.models.training.grad_cam import grad_cam  # noqa: E402
 from cempstream.models.training.instruments import draw_instrument, lamost_like  # noqa: E402
@@ -84,6 +85,27 @@ def test_augmented_spectra_are_finite_and_bad_pixels_are_neutral(data: Dataset) 
     assert bad.any()
     assert np.all(data.norm[bad] == 1)
     assert np.isnan(data.truth.parameters[data.truth.is_ood != 0]).all()
+
+
+def test_fusing_reads_only_what_is_known_and_its_graph_computes_the_same(
+    tmp_path: Path, data: Dataset
+) -> None:
+    torch.manual_seed(3)
+    networks = Networks().eval()
+    with torch.no_grad():
+        tokens = torch.randn(4, N_TOKENS, 32)
+        said = networks.regress(tokens)
+        known = torch.tensor([[5000.0, 100.0, 2.0, 0.2]]).repeat(4, 1)
+        without_logg = known.clone()
+        without_logg[:, 3] = 0.0
+        other = without_logg.clone()
+        other[:, 2] = 4.5  # a value without an error is not there
+        base, alone, same = (networks.fuse(tokens, k, *said) for k in (known, without_logg, other))
+    torch.testing.assert_close(alone, same)
+    assert (base - alone).abs().max() > 1e-3
+    exported = export_networks(networks, data.norm[:8], data.ivar[:8], tmp_path)
+    assert [array.name for array in exported["fuse"].inputs] == ["tokens", "known", "mean", "log_sigma"]
+    assert exported["fuse"].parity < PARITY
 
 
 def test_noise_is_what_the_snr_says(degrader: Degrader) -> None:
