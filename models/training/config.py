@@ -44,6 +44,11 @@ class TrainingConfig(BaseModel):
         Spectra of the simulated night, drawn by strata, that calibrates the probabilities.
     purity
         Required share of correct alerts at the natural prior.
+    fuse_epochs
+        Epochs of the network that takes photometry, in which the others stay as they are.
+    base
+        A bundle, as ``mid/1.4.0``, whose networks and templates stay as they are: only the one that takes
+        photometry is trained.
     served
         Smallest and largest λ/FWHM that the bundle is meant for.
     """
@@ -77,6 +82,8 @@ class TrainingConfig(BaseModel):
     contaminants: float = 0.25
     denoise_epochs: int = 2
     epochs: int = 6
+    fuse_epochs: int = 2
+    base: str | None = None
     batch: int = 192
     learning_rate: float = 2.5e-3
     threads: int = 1
@@ -97,6 +104,7 @@ class TrainingConfig(BaseModel):
         return Schedule(
             denoise_epochs=self.denoise_epochs,
             epochs=self.epochs,
+            fuse_epochs=self.fuse_epochs,
             batch=self.batch,
             learning_rate=self.learning_rate,
             seed=self.seed,

@@ -30,9 +30,7 @@ TellEpoch = Callable[[str, int, float, dict[str, float]], None]
 
 #: Share of the tokens that is deleted where carbon shows most, as the deletion test of the evaluation does.
 _TOP_SHARE = 0.1
-#: Weight of what is said of a star with photometry, beside what is said of its spectrum alone.
-_FUSED = 0.5
-PHASES = ("denoise", "classify")
+PHASES = ("denoise", "classify", "fuse")
 _POINTS_AN_EPOCH = 20
 
 
@@ -54,6 +52,7 @@ class Schedule:
 
     denoise_epochs: int = 2
     epochs: int = 6
+    fuse_epochs: int = 2
     batch: int = 192
     learning_rate: float = 2.5e-3
     weight_decay: float = 0.02
@@ -79,7 +78,13 @@ class _State:
 
 
 def train_networks(
-    data: Dataset, where: Array, schedule: Schedule, folder: Path, report: TellEpoch, shape: Shape = MID
+    data: Dataset,
+    where: Array,
+    schedule: Schedule,
+    folder: Path,
+    report: TellEpoch,
+    shape: Shape = MID,
+    base: Networks | None = None,
 ) -> tuple[Networks, list[dict[str, float]]]:
     """Train on a dataset, or go on from the checkpoint in ``folder``.
 
@@ -87,6 +92,8 @@ def train_networks(
     ----------
     where
         What the attention is to look at, shape ``(n, n_tokens)``; see ``carbon_information``.
+    base
+        Networks that are trained already, all but the one that takes photometry.
 
     Returns
     -------
@@ -98,10 +105,13 @@ def train_networks(
     torch.manual_seed(schedule.seed)
     torch.use_deterministic_algorithms(True)
     folder.mkdir(parents=True, exist_ok=True)
-    state = _State(Networks(shape), Critic())
-    _phase(data, where, state, schedule, schedule.denoise_epochs, _denoise_step, folder, report)
-    state.phase, state.epoch = "classify", 0
-    _phase(data, where, state, schedule, schedule.epochs, _heads_step, folder, report)
+    state = _State(base or Networks(shape), Critic())
+    if base is None:
+        _phase(data, where, state, schedule, schedule.denoise_epochs, _denoise_step, folder, report)
+        state.phase, state.epoch = "classify", 0
+        _phase(data, where, state, schedule, schedule.epochs, _heads_step, folder, report)
+    state.phase, state.epoch = "fuse", 0
+    _phase(data, where, state, schedule, schedule.fuse_epochs, _fuse_step, folder, report)
     return state.networks.eval(), state.history
 
 
@@ -131,7 +141,9 @@ def _optimisers(state: _State, schedule: Schedule) -> list[torch.optim.Optimizer
             torch.optim.AdamW(net.denoise.parameters(), lr=schedule.learning_rate, weight_decay=1e-4),
             torch.optim.AdamW(state.critic.parameters(), lr=5e-4, betas=(0.5, 0.99)),
         ]
-    heads = [p for part in (net.features, net.classify, net.regress, net.fuse) for p in part.parameters()]
+    if state.phase == "fuse":
+        return [torch.optim.AdamW(net.fuse.parameters(), lr=schedule.learning_rate, weight_decay=1e-3)]
+    heads = [p for part in (net.features, net.classify, net.regress) for p in part.parameters()]
     return [torch.optim.AdamW(heads, lr=schedule.learning_rate, weight_decay=schedule.weight_decay)]
 
 
@@ -194,8 +206,9 @@ def _batches(
         rows = np.sort(order[first : first + schedule.batch])
         batch = _rippled(tensors(data, where, rows), rng)
         batch = deeper_hydrogen(batch, schedule.hydrogen_pix, rng)
-        if phase == "classify":
+        if phase != "denoise":
             batch = noisier(batch, rng)
+        if phase == "fuse":
             known = draw_photometry(batch["parameters"].numpy(), rng)
             batch["known"] = torch.from_numpy(known)
         yield batch
@@ -285,6 +298,28 @@ def _heads_step(state: _State, schedule: Schedule) -> _Step:
     return step
 
 
+def _fuse_step(state: _State, schedule: Schedule) -> _Step:
+    """Teach what photometry adds; a star without it is served by networks that never saw any."""
+    net = state.networks
+    for part in (net.denoise, net.features, net.classify, net.regress):
+        part.requires_grad_(False)
+
+    def step(batch: dict[str, Tensor], optimisers: list[torch.optim.Optimizer]) -> dict[str, float]:
+        with torch.no_grad():
+            clean = net.denoise(batch["norm"], batch["ivar"])
+            tokens = net.features(batch["norm"], batch["ivar"], clean)
+            said = net.regress(tokens)
+        losses = _losses_of(net, net.fuse(tokens, batch["known"], *said), batch)
+        loss = torch.stack(list(losses.values())).sum()
+        optimisers[0].zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(net.fuse.parameters(), 2.0)
+        optimisers[0].step()
+        return {name: value.item() for name, value in losses.items()}
+
+    return step
+
+
 def _punched(batch: dict[str, Tensor], every: int, holes: torch.Generator) -> tuple[Tensor, Tensor]:
     """Return some rows with pieces of the spectrum deleted: anywhere, or where carbon shows most."""
     norm, ivar, where = (batch[name][::every] for name in ("norm", "ivar", "where"))
@@ -313,24 +348,17 @@ def head_losses(
     tokens = tokens.float()
     without, _, _ = net.classify.cemp(punched_tokens.float())
     _, _, attention = net.classify.cemp(tokens)
-    mean, log_sigma = net.regress(tokens)
     pointed = batch["where"].sum(dim=1) > 0.5
     divergence = -(batch["where"] * torch.log(attention + 1e-6)).sum(dim=1)
-    losses = _losses_of(net, tokens, mean, log_sigma, batch)
+    losses = _losses_of(net, tokens, batch)
     losses["punched"] = 0.25 * F.binary_cross_entropy_with_logits(without, batch["cemp"][::punched])
     losses["attention"] = 0.1 * (divergence * pointed).sum() / pointed.sum().clamp(min=1)
-    if "known" in batch:
-        fused = net.fuse(tokens, batch["known"], mean.detach(), log_sigma.detach())
-        mean, log_sigma = net.regress(fused)
-        together = _losses_of(net, fused, mean, log_sigma, batch)
-        losses["fused"] = _FUSED * torch.stack(list(together.values())).sum()
     return losses
 
 
-def _losses_of(
-    net: Networks, tokens: Tensor, mean: Tensor, log_sigma: Tensor, batch: dict[str, Tensor]
-) -> dict[str, Tensor]:
+def _losses_of(net: Networks, tokens: Tensor, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the weighted losses of what is said of tokens, alone or fused."""
+    mean, log_sigma = net.regress(tokens)
     cemp, corrected, subclass, ood, _ = net.classify(tokens)
     known = batch["ood"] >= 0
     has_class = batch["subclass"] >= 0

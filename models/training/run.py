@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from cempstream.models.bundle import BUNDLES, load_bundle
 from cempstream.models.card import Card, ScoreCard, TrainingCard
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.training.augment import Conditions, Degrader
@@ -29,6 +30,7 @@ from cempstream.models.training.networks import Networks
 from cempstream.models.training.observing import PLANS, TAME, Test
 from cempstream.models.training.observing import TEST_SAMPLE as TEST_SAMPLE
 from cempstream.models.training.observing import WILD_SAMPLE as WILD_SAMPLE
+from cempstream.models.training.restore import restore_networks
 from cempstream.models.training.stars import EmulatedStars, LibraryStars, StarSource
 from cempstream.processors.continuum import Normaliser
 from cempstream.processors.grid import Array, LogGrid
@@ -88,11 +90,20 @@ def train_bundle(
     )
     night = _night(work / "night", degrader, emulator, config, progress)
     where = _where(work / "where.npy", data, emulator, config, degrader.rebin.target)
+    base = None if config.base is None else load_bundle(BUNDLES / config.base)
     networks, history = train_networks(
-        data, where, config.schedule, work / "checkpoints", report, config.shape
+        data,
+        where,
+        config.schedule,
+        work / "checkpoints",
+        report,
+        config.shape,
+        None if base is None else restore_networks(base, config.shape),
     )
     write_curves(history, work)
-    exported = export_networks(networks, data.norm[:64], data.ivar[:64], work / "export")
+    exported = export_networks(
+        networks, data.norm[:64], data.ivar[:64], work / "export", base.graphs if base else None
+    )
     scores = _scores(work, library, degrader, config, progress, networks)
     recipe = Recipe(
         name=config.bundle,
@@ -127,6 +138,9 @@ def train_bundle(
         run_networks(networks, night),
         run_networks(networks, night, known=_photometry(night)),
     )
+    if base is not None:
+        bank = base.templates
+        templates = Templates(bank.norm.astype(np.float16), bank.labels, bank.velocity)
     card = write_bundle(bundle, recipe, exported, templates, calibrated, scores)
     return Run(card, bundle, scores)
 
