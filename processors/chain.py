@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
@@ -153,9 +153,17 @@ class ProcessorChain:
                 scores, parameters = self.fuse(features, scores, parameters, known, policy.prior)
         _check_finite(scores, parameters)
         with timer("decide"):
-            decisions = policy.decide(scores, parameters, [_magnitude(s) for s in spectra])
+            mixed, extended = policy.confusions(spectra)
+            decisions = policy.decide(
+                scores, parameters, [_magnitude(s) for s in spectra], confused=mixed | extended
+            )
             rebinned = self._rebinned(spectra, batch, velocities, scores, policy)
-            flags = self._flags(spectra, velocities, features, scores, parameters, disagrees)
+            marks = {
+                Flag.CONTAMINATED: mixed | np.array([_is_contaminated(s) for s in spectra]),
+                Flag.PHOTOMETRY_DISAGREES: disagrees,
+                Flag.EXTENDED: extended,
+            }
+            flags = self._flags(spectra, velocities, features, scores, parameters, marks)
             return self._rows(
                 spectra, velocities, features, scores, parameters, decisions, flags, photometric, rebinned
             )
@@ -285,7 +293,7 @@ class ProcessorChain:
         features: Features,
         scores: ClassScores,
         parameters: ParameterEstimates,
-        disagrees: Array,
+        more: Mapping[Flag, Array],
     ) -> list[tuple[str, ...]]:
         out_of_range = np.zeros(len(spectra), dtype=bool)
         for name, (low, high) in self.limits.ranges.items():
@@ -297,8 +305,7 @@ class ProcessorChain:
             Flag.PARTIAL_COVERAGE: features.coverage < self.limits.low_coverage,
             Flag.OUT_OF_DISTRIBUTION: scores.ood > self.limits.ood_score,
             Flag.OUT_OF_RANGE: out_of_range,
-            Flag.CONTAMINATED: np.array([_is_contaminated(s) for s in spectra]),
-            Flag.PHOTOMETRY_DISAGREES: disagrees,
+            **more,
         }
         table = list(zip(*(mark.tolist() for mark in marks.values()), strict=True))
         names = [flag.value for flag in marks]

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cempstream.processors.classify import ClassScores
+from cempstream.processors.confusion import is_extended, neighbours_light
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import PARAMETERS, Decision
 from cempstream.processors.regress import ParameterEstimates
+from cempstream.processors.spectrum import Spectrum
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,18 @@ class Policy:
     observed_from
         Smallest ``p_cemp`` for which the rebinned spectrum is kept, as an observation of its star; None
         keeps none.
+    max_contamination
+        Largest share of a neighbour's light in a carbon band with which a star may be a candidate.
+    least_stellarity
+        Smallest likeness to a star, by the survey's imaging, with which a source may be one.
     """
 
     version: str
     prior: float
     threshold: float
     observed_from: float | None = None
+    max_contamination: float = 1.0
+    least_stellarity: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("prior", "threshold"):
@@ -42,10 +50,33 @@ class Policy:
         if self.observed_from is not None and not 0.0 <= self.observed_from <= 1.0:
             raise ValueError(f"policy 'observed_from' is {self.observed_from}; it must lie in [0, 1]")
 
+    def confusions(self, spectra: Sequence[Spectrum]) -> tuple[Array, Array]:
+        """Return which spectra hold too much of a neighbour's light, and which sources are extended.
+
+        Returns
+        -------
+        tuple
+            Boolean, shape ``(n_spec,)`` each.
+        """
+        return (
+            np.array([neighbours_light(s) > self.max_contamination for s in spectra], dtype=bool),
+            np.array([is_extended(s, self.least_stellarity) for s in spectra], dtype=bool),
+        )
+
     def decide(
-        self, scores: ClassScores, parameters: ParameterEstimates, magnitude: Sequence[float | None]
+        self,
+        scores: ClassScores,
+        parameters: ParameterEstimates,
+        magnitude: Sequence[float | None],
+        confused: Array | None = None,
     ) -> list[Decision]:
         """Decide on each row.
+
+        Parameters
+        ----------
+        confused
+            Whether a spectrum may be that of another source, shape ``(n_spec,)``: it is then no candidate,
+            whatever its probability.
 
         The priority, from 0 to 1, is the probability, raised for the rarest stars ([Fe/H] towards -4) and
         for bright ones, which are easiest to observe; an unknown magnitude leaves it unchanged.
@@ -55,7 +86,10 @@ class Policy:
         known = np.array([np.nan if m is None else m for m in magnitude])
         brightness = np.where(np.isnan(known), 0.5, np.clip((20.0 - known) / 8.0, 0.0, 1.0))
         priority: Array = scores.p_cemp * (0.5 + 0.3 * rarity + 0.2 * brightness)
+        is_candidate = scores.p_cemp >= self.threshold
+        if confused is not None:
+            is_candidate &= ~confused
         return [
-            Decision(p >= self.threshold, self.threshold, self.prior, self.version, round(urgency, 4))
-            for p, urgency in zip(scores.p_cemp.tolist(), priority.tolist(), strict=True)
+            Decision(is_one, self.threshold, self.prior, self.version, round(urgency, 4))
+            for is_one, urgency in zip(is_candidate.tolist(), priority.tolist(), strict=True)
         ]

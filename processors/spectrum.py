@@ -69,6 +69,7 @@ class Flag(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     CONTAMINATED = "contaminated"
     PHOTOMETRY_DISAGREES = "photometry_disagrees"
+    EXTENDED = "extended"
 
 
 class BadSpectrum(FixableError, ValueError):

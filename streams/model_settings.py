@@ -72,6 +72,21 @@ class PolicySettings(Group):
         default={}, examples=['{"lamost": 0.0003}'], description="priors by survey, a JSON object"
     )
 
+    max_contamination: float = Field(
+        default=0.05,
+        ge=0,
+        le=1,
+        description="largest share of a neighbour's light in a carbon band with which a star is alerted, "
+        "where the survey states it",
+    )
+    least_stellarity: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="smallest likeness to a star, by the survey's imaging, with which a source is alerted, "
+        "where the survey states it",
+    )
+
     def prior_of(self, survey: str) -> float:
         """Return the prior of a survey."""
         return self.survey_priors.get(survey, self.prior)
@@ -81,7 +96,14 @@ class PolicySettings(Group):
         threshold = self.threshold or card_threshold
         if observed_from is not None:
             observed_from = min(observed_from, threshold)
-        return Policy(self.version, self.prior_of(survey), threshold, observed_from)
+        return Policy(
+            self.version,
+            self.prior_of(survey),
+            threshold,
+            observed_from,
+            max_contamination=self.max_contamination,
+            least_stellarity=self.least_stellarity,
+        )
 
 
 class StarSettings(Group):

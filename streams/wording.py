@@ -41,7 +41,6 @@ FLAG_MEANING: Mapping[str, str] = {
     Flag.NOISE_DOUBTFUL: "the noise that is stated does not fit the scatter of the flux",
     Flag.NOISE_NOT_UNDERSTOOD: "a column may hold the noise and was not understood",
     Flag.COLUMNS_BY_ORDER: "columns without names, taken by their order",
-    Flag.RESOLUTION_DEGRADED: "sharper than the models: smoothed to their resolution",
     Flag.RV_UNCERTAIN: "the velocity is uncertain",
     Flag.LOW_SNR: "the signal is too low for firm numbers",
     Flag.PARTIAL_COVERAGE: "part of the models' range is missing",
@@ -49,6 +48,7 @@ FLAG_MEANING: Mapping[str, str] = {
     Flag.OUT_OF_RANGE: "a parameter lies at the edge of what the models know",
     Flag.CONTAMINATED: "a neighbour's light is in it",
     Flag.PHOTOMETRY_DISAGREES: "photometry and parallax give another temperature or gravity",
+    Flag.EXTENDED: "imaging finds it extended, so it is no candidate",
 }
 
 _INDEX_TEXT = {

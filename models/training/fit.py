@@ -112,7 +112,7 @@ def train_networks(
         _phase(data, where, state, schedule, schedule.epochs, _heads_step, folder, report)
     state.phase, state.epoch = "fuse", 0
     _phase(data, where, state, schedule, schedule.fuse_epochs, _fuse_step, folder, report)
-    return state.networks.eval(), state.history
+    return state.networks.requires_grad_(True).eval(), state.history
 
 
 def _phase(

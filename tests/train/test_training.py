@@ -10,7 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from cempstream.models.bundle import load_bundle  # noqa: E402
+from cempstream.models.bundle import BUNDLES, load_bundle, newest_bundle  # noqa: E402
+from cempstream.models.card import GRAPHS  # noqa: E402
 from cempstream.models.training.augment import Conditions, Degrader, perturb_physics  # noqa: E402
 from cempstream.models.training.calibrate import (  # noqa: E402
     Outputs,
@@ -27,6 +28,7 @@ from cempstream.models.training.grad_cam import grad_cam  # noqa: E402
 from cempstream.models.training.instruments import draw_instrument, lamost_like  # noqa: E402
 from cempstream.models.training.late_errors import deeper_hydrogen, hydrogen_pixels, noisier  # noqa: E402
 from cempstream.models.training.networks import N_TOKENS, Networks  # noqa: E402
+from cempstream.models.training.restore import restore_networks  # noqa: E402
 from cempstream.models.training.run import train_bundle  # noqa: E402
 from cempstream.models.training.star_labels import COLUMN, draw_labels, label_truth  # noqa: E402
 from cempstream.models.training.stars import EmulatedStars, Stars  # noqa: E402
@@ -391,13 +393,46 @@ def test_the_card_gets_the_command_without_this_machines_folders(
     assert told.value.args == (again,)
 
 
-def test_the_next_bundles_draw_balmer_cores_as_they_were_measured() -> None:
+def test_balmer_cores_as_measured_are_not_deepened_once_more() -> None:
     for name in ("mid", "low"):
         before, after = read_config(CONFIGS / f"{name}.toml"), read_config(CONFIGS / f"{name}-2.toml")
         assert (before.balmer, after.balmer) == ("any", "measured")
-        assert after.schedule.hydrogen_pix == ()  # no other change of the cores comes on top
-        same = before.model_dump(exclude={"balmer", "version"})
-        assert after.model_dump(exclude={"balmer", "version"}) == same
+        assert after.schedule.hydrogen_pix == ()
+    assert read_config(CONFIGS / "mid.toml").schedule.hydrogen_pix
+
+
+@pytest.mark.parametrize("name", ["mid", "low"])
+def test_a_bundles_networks_come_back_from_its_graphs_and_stay_as_they_are(name: str, tmp_path: Path) -> None:
+    config = read_config(CONFIGS / f"{name}-fuse.toml")
+    assert config.base is not None
+    base = load_bundle(BUNDLES / config.base)
+    rng = np.random.default_rng(4)
+    shape = (8, config.n_pix)
+    norm, ivar = rng.normal(1.0, 0.1, shape).astype(np.float32), np.full(shape, 400.0, dtype=np.float32)
+    # The export compares every graph with its network.
+    exported = export_networks(restore_networks(base, config.shape), norm, ivar, tmp_path, base.graphs)
+    assert {graph: exported[graph].model for graph in GRAPHS} == {g: base.graphs[g] for g in GRAPHS}
+
+
+def test_networks_of_another_shape_are_not_restored() -> None:
+    with pytest.raises(ValueError, match=r"'denoise\.down\.weight' is \(8, 3, 6\); it must be \(8, 3, 12\)"):
+        restore_networks(load_bundle(newest_bundle(BUNDLES, "low")), Networks().shape)
+
+
+def test_only_the_network_that_takes_photometry_is_trained_beside_a_base(
+    data: Dataset, tmp_path: Path
+) -> None:
+    torch.manual_seed(5)
+    base = Networks()
+    before = {key: value.clone() for key, value in base.state_dict().items()}
+    where = np.full((len(data), N_TOKENS), 1 / N_TOKENS, dtype=np.float32)
+    schedule = Schedule(epochs=3, fuse_epochs=2, batch=96)
+    trained, history = train_networks(data, where, schedule, tmp_path, _quiet, base=base)
+    changed = {key for key, value in trained.state_dict().items() if not torch.equal(value, before[key])}
+    assert changed
+    assert all(key.startswith("fuse.") for key in changed)
+    losses = [point["parameters"] for point in history]
+    assert losses[-1] < losses[0]
 
 
 def test_measured_cores_are_deeper_in_cool_stars_and_any_cores_are_as_before() -> None:
