@@ -43,22 +43,10 @@ def fit_model_errors(found: Sequence[Residuals]) -> ModelErrorCard:
     Parameters
     ----------
     found
-        Of the same stars in several views, of intervals without any model error.
+        Of the same stars in several views, of intervals without any model error. The view that needs most
+        decides: where noise is small the model's error is seen, and it is no smaller elsewhere.
     """
-    estimate, error, half = (
-        np.concatenate([getattr(one, name) for one in found]) for name in ("estimate", "error", "half")
-    )
-    giant, poor = estimate[:, 1] < GIANT_LOGG, estimate[:, 2] < POOR_FEH
-    table = np.zeros((2, 2, len(PARAMETERS)))
-    for k, name in enumerate(COMPARED):
-        known = np.isfinite(error[:, k])
-        everyone = _missing(error[known, k], half[known, k], k)
-        for i, is_giant in enumerate((True, False)):
-            for j, is_poor in enumerate((True, False)):
-                group = known & (giant == is_giant) & (poor == is_poor)
-                enough = group.sum() >= _FEWEST * len(found)
-                value = _missing(error[group, k], half[group, k], k) if enough else everyone
-                table[i, j, PARAMETERS.index(name)] = value
+    table = np.max([_missing_by_group(one) for one in found], axis=0)
     feh, cfe, ac = (PARAMETERS.index(name) for name in ("feh", "cfe", "ac"))
     table[..., ac] = np.hypot(table[..., feh], table[..., cfe])
     rounded = np.round(table, 4).tolist()
@@ -68,6 +56,22 @@ def fit_model_errors(found: Sequence[Residuals]) -> ModelErrorCard:
         sigma=tuple(tuple(tuple(cell) for cell in line) for line in rounded),
         n_stars=len(found[0].error),
     )
+
+
+def _missing_by_group(found: Residuals) -> Array:
+    giant, poor = found.estimate[:, 1] < GIANT_LOGG, found.estimate[:, 2] < POOR_FEH
+    table = np.zeros((2, 2, len(PARAMETERS)))
+    for k, name in enumerate(COMPARED):
+        error, half = found.error[:, k], found.half[:, k]
+        known = np.isfinite(error)
+        everyone = _missing(error[known], half[known], k)
+        for i, is_giant in enumerate((True, False)):
+            for j, is_poor in enumerate((True, False)):
+                group = known & (giant == is_giant) & (poor == is_poor)
+                enough = group.sum() >= _FEWEST
+                value = _missing(error[group], half[group], k) if enough else everyone
+                table[i, j, PARAMETERS.index(name)] = value
+    return table
 
 
 def _missing(error: Array, half: Array, k: int) -> float:

@@ -95,7 +95,15 @@ def _odds(p: float) -> float:
 
 
 def growth(saids: Sequence[Said | None]) -> list[tuple[float, float]]:
-    """Return (p, threshold) after each observation; NaN where nothing could be said."""
+    """Return (p, threshold) after each observation; NaN where nothing could be said.
+
+    Nor is anything said by a spectrum that may be another source's: p is high, and yet it was no candidate.
+    """
     return [
-        (math.nan, math.nan) if said is None else (said.p_cemp, said.decision.threshold) for said in saids
+        (math.nan, math.nan) if said is None or _is_confused(said) else (said.p_cemp, said.decision.threshold)
+        for said in saids
     ]
+
+
+def _is_confused(said: Said) -> bool:
+    return said.p_cemp >= said.decision.threshold and not said.decision.is_candidate

@@ -143,3 +143,9 @@ def test_literature_carbon_is_the_median_of_what_was_measured(tmp_path: Path) ->
 
 def test_a_folder_without_stars_has_none(tmp_path: Path) -> None:
     assert len(read_labelled(tmp_path)) == 0
+
+
+def test_the_view_that_needs_most_decides() -> None:
+    needs, enough = drawn(0.4), drawn(0.0, noise=0.6)
+    both = np.array(fit_model_errors([needs, enough]).sigma)
+    assert both[0, 0, FEH] == np.array(fit_model_errors([needs]).sigma)[0, 0, FEH] > 0.3

@@ -15,6 +15,7 @@ from cempstream.processors.stars.life import (
     KEPT_ODDS,
     AlertType,
     Sent,
+    growth,
     has_moved,
     is_candidate_after,
     next_alert,
@@ -241,6 +242,21 @@ def test_of_surveys_the_one_that_knows_carbon_best_speaks(
 
 def test_of_nothing_none_speaks() -> None:
     assert combine({}) is None
+
+
+def test_a_spectrum_that_may_be_another_sources_neither_makes_a_candidate_nor_retracts_one() -> None:
+    def confused(observation: Observation) -> Said:
+        said = observation.said
+        return replace(said, decision=replace(said.decision, is_candidate=False))
+
+    sure, doubtful, low = visit(0, p=0.9).said, confused(visit(1, p=0.9)), visit(2, p=0.01).said
+    for history, expected in (
+        ([doubtful], False),
+        ([sure, doubtful], True),
+        ([sure, low, doubtful], False),
+        ([doubtful, sure], True),
+    ):
+        assert is_candidate_after(growth(history)) is expected
 
 
 def test_a_star_without_observations_says_nothing() -> None:
