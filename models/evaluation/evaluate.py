@@ -22,7 +22,7 @@ from cempstream.models.evaluation.evaluation_night import (
     profile_of,
 )
 from cempstream.models.evaluation.information import Sight, information
-from cempstream.models.evaluation.labelled_stars import labelled_stars, read_labelled
+from cempstream.models.evaluation.labelled_stars import LIBRARIES, labelled_stars, read_labelled
 from cempstream.models.evaluation.observed_sample import (
     CleanStars,
     at_resolution,
@@ -325,9 +325,12 @@ class Evaluation:
         """Errors and coverage on real stars, without and with photometry."""
         if self.real is None:
             raise NoInput("real spectra, with --real")
+        stars = read_labelled(self.real, self.abundances)
+        if not len(stars):
+            raise NoInput(f"{' or '.join(LIBRARIES)} among the real spectra")
         return labelled_stars(
             lambda spectra: self.chain.process_spectra(spectra, self.policy),
-            read_labelled(self.real, self.abundances),
+            stars,
             self.bundle.card.resolving_power,
         )
 

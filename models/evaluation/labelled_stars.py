@@ -30,6 +30,8 @@ from cempstream.processors.spectrum import Spectrum
 #: [C/Fe] of a star on average, which is 0.14 for each.
 COMPARED = ("teff", "logg", "feh", "cfe")
 LABEL_ERROR = np.array([80.0, 0.15, 0.10, 0.14])
+#: Libraries of real stars by their files' names.
+LIBRARIES = ("miles_dev", "metal_poor_benchmarks")
 #: Errors of the photometric Teff and log g that are drawn about the labels, K and dex.
 PHOTOMETRY_ERROR = (100.0, 0.25)
 #: Giants and dwarfs, metal-poor and not: the sets in which errors are told apart.
@@ -78,7 +80,7 @@ def read_labelled(folder: Path, abundances: Path | None = None) -> LabelledStars
     """
     carbon = {} if abundances is None else _carbon(abundances)
     spectra, labels = [], []
-    for name in ("miles_dev", "metal_poor_benchmarks"):
+    for name in LIBRARIES:
         if not (folder / f"{name}.npz").is_file():
             continue
         with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:

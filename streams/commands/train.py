@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +15,9 @@ from cempstream.models.bundle import load_bundle
 from cempstream.models.sessions import Provider
 from cempstream.processors.decide import Policy
 from cempstream.streams.scoring.assemble import build_chain
+
+if TYPE_CHECKING:
+    from cempstream.models.evaluation.labelled_stars import LabelledStars
 
 
 def train(
@@ -37,6 +40,7 @@ def train(
 ) -> None:
     """Train and export a model bundle."""
     from cempstream.models.training.config import CONFIGS, read_config
+    from cempstream.models.training.emulator.stellar_library import stellar_files
     from cempstream.models.training.run import train_bundle
 
     path = config or CONFIGS / f"{bundle}.toml"
@@ -48,6 +52,8 @@ def train(
     settings = read_config(path)
     if settings.bundle != bundle:
         raise typer.BadParameter(f"{path} is for bundle '{settings.bundle}', not '{bundle}'")
+    stellar_files(library)  # what is not there is refused before a bar is drawn
+    stars = None if real is None else _labelled(real, abundances)
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -68,8 +74,8 @@ def train(
             report=board.epoch,
             command=_command(bundle, path, library),
         )
-    if real is not None:
-        _add_model_errors(run.folder, real, abundances)
+    if stars is not None:
+        _add_model_errors(run.folder, stars)
     table = Table(title=f"{run.card.name} {run.card.version}: held-out scores")
     for heading in ("sample", "score", "value", "68 %", "n"):
         table.add_column(heading)
@@ -81,17 +87,24 @@ def train(
     typer.echo(run.folder)
 
 
-def _add_model_errors(folder: Path, real: Path, abundances: Path | None) -> None:
-    from cempstream.models.evaluation.labelled_stars import read_labelled
+def _labelled(real: Path, abundances: Path | None) -> LabelledStars:
+    from cempstream.models.evaluation.labelled_stars import LIBRARIES, read_labelled
+
+    stars = read_labelled(real, abundances)
+    if not len(stars):
+        names = " or ".join(f"{name}.npz" for name in LIBRARIES)
+        raise typer.BadParameter(f"{real} holds no real stars; it must hold {names}", param_hint="--real")
+    return stars
+
+
+def _add_model_errors(folder: Path, stars: LabelledStars) -> None:
     from cempstream.models.evaluation.model_errors import add_model_errors
     from cempstream.models.evaluation.report_detection import PRIOR
 
     loaded = load_bundle(folder)
     chain = build_chain(loaded, Provider.CPU, threads=1)
     policy = Policy("model errors", PRIOR, loaded.card.threshold(PRIOR))
-    add_model_errors(
-        folder, lambda spectra: chain.process_spectra(spectra, policy), read_labelled(real, abundances)
-    )
+    add_model_errors(folder, lambda spectra: chain.process_spectra(spectra, policy), stars)
 
 
 def _command(bundle: str, config: Path, library: list[Path]) -> str:

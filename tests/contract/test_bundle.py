@@ -19,7 +19,7 @@ from cempstream.models.bundle import (
     newest_bundle,
     write_manifest,
 )
-from cempstream.models.card import GRAPHS
+from cempstream.models.card import FUSE, GRAPHS
 from cempstream.models.manifest import MANIFEST_FILE
 from cempstream.models.sessions import OrtGraph, Provider
 from cempstream.processors.outcome import PARAMETERS, SUBCLASSES
@@ -47,7 +47,8 @@ def test_every_folder_of_bundles_is_tested() -> None:
 
 def test_a_shipped_bundle_is_what_its_card_says(shipped: Bundle) -> None:
     bundle = shipped
-    assert tuple(bundle.graphs) == GRAPHS
+    assert tuple(bundle.graphs) in (GRAPHS, (*GRAPHS, FUSE))
+    assert (FUSE in bundle.graphs) == (bundle.card.fused is not None)
     assert bundle.name == f"{bundle.folder.parent.name}-{bundle.card.version}"
     assert bundle.templates.norm.shape == (bundle.card.templates.n_templates, bundle.card.grid.n_pix)
     assert sum(graph.mflop for graph in bundle.card.graphs.values()) <= 15.0

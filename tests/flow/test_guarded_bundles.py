@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from cempstream import Classifier
-from cempstream.models.bundle import BundleError, write_manifest
+from cempstream.models.bundle import BUNDLES, BundleError, newest_bundle, write_manifest
 from cempstream.processors.outcome import Classification
 from cempstream.schemas.alert import alert_to_json
 from cempstream.schemas.score import decode_score, encode_score
@@ -25,7 +25,7 @@ from cempstream.streams.worker.create import start_agent
 from tests.support.bundles import add_version, edit_card, public_text, shift_cemp, sign
 from tests.support.spectra import template_packets, template_spectra
 
-VERSION = "1.4.0"
+VERSION = newest_bundle(BUNDLES, "mid").name
 OURS = minisign.KeyPair.generate()
 THEIRS = minisign.KeyPair.generate()
 NOW = datetime.now(UTC)
