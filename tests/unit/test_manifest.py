@@ -13,7 +13,14 @@ from pathlib import Path
 import minisign
 import pytest
 
-from cempstream.models.bundle import CARD_FILE, BundleError, load_bundle, write_manifest
+from cempstream.models.bundle import (
+    BUNDLES,
+    CARD_FILE,
+    BundleError,
+    load_bundle,
+    newest_bundle,
+    write_manifest,
+)
 from cempstream.models.manifest import MANIFEST_FILE, SIGNATURE_FILE, read_files
 from cempstream.models.pinned import open_bundle
 from cempstream.models.promotion import promote, rollback
