@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field, InstanceOf, PrivateAttr, ValidationError
+from pydantic import Field, InstanceOf, PrivateAttr
 
 from cempstream.processors.outcome import Classification, Decision, NamedBand, Provenance, TemplateMatch
-from cempstream.processors.spectrum import BadSpectrum, Reason, Spectrum
+from cempstream.processors.spectrum import BadSpectrum, Spectrum
 from cempstream.processors.stars.star import Star
 from cempstream.schemas.codec import photometry_record, spectrum_from_record, spectrum_record
 from cempstream.schemas.healpix import healpix_nested
@@ -225,11 +225,9 @@ def _alert_from_record(record: dict[str, Any]) -> Alert:
     try:
         if record.get("spectrum") is not None:
             record["spectrum"] = spectrum_from_record(record["spectrum"])
-        return Alert.model_validate(record)
     except BadSpectrum as error:
         raise PacketError(error.reason, f"its spectrum: {error.detail}") from error
-    except ValidationError as error:
-        raise PacketError(Reason.BAD_FIELD, str(error)) from error
+    return Alert.from_record(record)
 
 
 def alert_record(result: Classification, stamp: Stamp, star: Star | None = None) -> dict[str, Any]:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, Self, TypeAlias
 
-from pydantic import ValidationError
-
-from cempstream.processors.spectrum import Reason
 from cempstream.schemas.avro_reader import AvroError, Reader, compile_reader
-from cempstream.schemas.packets import HEADER_BYTES, LIMITS, MAX_PACKET_BYTES, PacketError, pack, unpack
+from cempstream.schemas.packets import HEADER_BYTES, LIMITS, MAX_PACKET_BYTES, pack, unpack
 from cempstream.schemas.registry import Kind, schema, schema_id, versions
 from cempstream.schemas.results import Packet
 from cempstream.schemas.stamp import exposure_event_id
@@ -97,11 +94,7 @@ def decode_exposure(packet: bytes, *, max_packet_bytes: int = MAX_PACKET_BYTES) 
     PacketError
         Whatever is wrong with the bytes.
     """
-    record = unpack(Kind.EXPOSURE, packet, max_packet_bytes=max_packet_bytes)
-    try:
-        return Exposure.model_validate(record)
-    except ValidationError as error:
-        raise PacketError(Reason.BAD_FIELD, str(error)) from error
+    return Exposure.from_record(unpack(Kind.EXPOSURE, packet, max_packet_bytes=max_packet_bytes))
 
 
 class ExposureOfPacket(Packet):

@@ -5,10 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal, TypeAlias
 
-from pydantic import ValidationError
-
-from cempstream.processors.spectrum import Reason
-from cempstream.schemas.packets import MAX_PACKET_BYTES, PacketError, pack, unpack
+from cempstream.schemas.packets import MAX_PACKET_BYTES, pack, unpack
 from cempstream.schemas.registry import Kind
 from cempstream.schemas.results import Packet
 
@@ -48,8 +45,4 @@ def decode_heartbeat(packet: bytes, *, max_packet_bytes: int = MAX_PACKET_BYTES)
     PacketError
         Whatever is wrong with the bytes.
     """
-    record = unpack(Kind.HEARTBEAT, packet, max_packet_bytes=max_packet_bytes)
-    try:
-        return Heartbeat.model_validate(record)
-    except ValidationError as error:
-        raise PacketError(Reason.BAD_FIELD, str(error)) from error
+    return Heartbeat.from_record(unpack(Kind.HEARTBEAT, packet, max_packet_bytes=max_packet_bytes))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from cempstream.processors.outcome import PARAMETERS, SUBCLASSES, Classification, Estimate, Provenance
+from cempstream.processors.spectrum import Reason
+from cempstream.schemas.packets import PacketError
 from cempstream.schemas.stamp import Stamp, record_id
 
 
@@ -48,6 +51,20 @@ class Packet(BaseModel):
     """A packet for its reader: typed, immutable; fields of later versions are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """Return what a packet's record says.
+
+        Raises
+        ------
+        PacketError
+            A field is missing or of another type.
+        """
+        try:
+            return cls.model_validate(record)
+        except ValidationError as error:
+            raise PacketError(Reason.BAD_FIELD, str(error)) from error
 
 
 @cache

@@ -5,11 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import ValidationError
-
 from cempstream.processors.outcome import Classification, Decision, TemplateMatch
-from cempstream.processors.spectrum import Reason
-from cempstream.schemas.packets import MAX_PACKET_BYTES, PacketError, pack, unpack
+from cempstream.schemas.packets import MAX_PACKET_BYTES, pack, unpack
 from cempstream.schemas.registry import Kind
 from cempstream.schemas.results import (
     Packet,
@@ -81,8 +78,4 @@ def decode_score(packet: bytes, *, max_packet_bytes: int = MAX_PACKET_BYTES) -> 
     PacketError
         Whatever is wrong with the bytes.
     """
-    record = unpack(Kind.SCORE, packet, max_packet_bytes=max_packet_bytes)
-    try:
-        return Score.model_validate(record)
-    except ValidationError as error:
-        raise PacketError(Reason.BAD_FIELD, str(error)) from error
+    return Score.from_record(unpack(Kind.SCORE, packet, max_packet_bytes=max_packet_bytes))

@@ -205,7 +205,22 @@ def test_a_cell_is_no_formula(value: ResultCell, cell: ResultCell) -> None:
     assert csv_cell(value) == cell
 
 
+def test_a_row_names_its_file(results: Results) -> None:
+    assert [row["file"] for row in csv_rows(results)] == ["night.fits", "", "night.fits", "x.fits"]
+    latin = os.fsdecode(b"nuit-\xe9.fits")  # a name that is not UTF-8
+    (row,) = csv_rows(Results([Result(latin, None, Rejected(b"", Reason.NO_PIXELS, "no pixels"))]))
+    assert row["file"] == r"nuit-\udce9.fits"
+
+
 # --- for a person
+
+
+@pytest.mark.parametrize(("n_results", "is_cut"), [(59, False), (60, False), (61, True)])
+def test_a_notebook_says_that_it_shows_the_first_sixty(n_results: int, is_cut: bool) -> None:
+    rejected = Result(None, None, Rejected(b"", Reason.NO_PIXELS, "no pixels"))
+    shown = Results([rejected] * n_results)._repr_html_()
+    assert ("; the first 60" in shown) == is_cut
+    assert shown.count("<tr>") == 1 + min(n_results, 60)
 
 
 def printed(results: Results, width: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,14 @@ def test_a_memory_in_a_file_outlives_its_process_and_is_shared(tmp_path: Path) -
     later = AlertMemory(path)
     assert "a" in later
     later.close()
+
+
+def test_any_thread_may_acknowledge() -> None:
+    memory = AlertMemory()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(memory.add, "a").result(timeout=30)
+    assert "a" in memory
+    memory.close()
 
 
 def test_what_is_no_memory_is_refused_by_name(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import numpy as np
@@ -13,8 +14,9 @@ from cempstream.models.sessions import Provider
 from cempstream.processors.chain import ProcessorChain
 from cempstream.processors.decide import Policy
 from cempstream.processors.outcome import Classification
-from cempstream.processors.spectrum import Spectrum
-from cempstream.streams.scoring.assemble import build_chain, corrected_cfe, reference_spectrum
+from cempstream.processors.spectrum import BadSpectrum, Spectrum
+from cempstream.streams.scoring.assemble import build_chain, corrected_cfe, load_pipeline, reference_spectrum
+from cempstream.streams.settings import BatchSettings, ModelSettings, Settings
 from tests.support.spectra import mid_bundle
 
 
@@ -77,6 +79,21 @@ def test_what_the_card_says_is_what_the_processors_do(bundle: Bundle, chain: Pro
         name = one.name.rpartition(".")[2]
         assert one.sha256 == (bundle.sha256 if name == "manifest" else card.graphs[name].sha256)
         assert (one.version, one.provider) == (card.version, Provider.CPU.value)
+
+
+def test_a_bundle_is_warmed_with_one_spectrum_and_with_a_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    score = ProcessorChain.process_spectra
+
+    def counted(
+        chain: ProcessorChain, spectra: Sequence[Spectrum], policy: Policy
+    ) -> list[Classification | BadSpectrum]:
+        sizes.append(len(spectra))
+        return score(chain, spectra, policy)
+
+    monkeypatch.setattr(ProcessorChain, "process_spectra", counted)
+    load_pipeline(Settings(models=ModelSettings(bundles=("low",)), batch=BatchSettings(size=3)))
+    assert sizes == [1, 3]
 
 
 def test_stars_were_born_with_more_carbon_than_a_giant_shows() -> None:

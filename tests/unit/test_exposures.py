@@ -12,6 +12,7 @@ from cempstream.schemas.codec import encode_spectrum
 from cempstream.schemas.exposure import Exposure, peek_exposure
 from cempstream.schemas.packets import HEADER_BYTES
 from cempstream.schemas.samples import sample_spectrum
+from cempstream.schemas.stamp import exposure_event_id
 from cempstream.streams.operations.exposure_book import (
     LARGEST_EXPOSURE,
     ExposureBook,
@@ -57,6 +58,7 @@ def test_an_exposure_is_complete_with_its_last_spectrum() -> None:
     assert (event.status, event.n_expected, event.n_in) == ("complete", 10, 10)
     assert (event.n_scored, event.n_dead_letters, event.n_alerts, event.n_missing) == (8, 2, 1, 0)
     assert event.latency_seconds == pytest.approx(9 - 1 + 2)
+    assert event.event_id == exposure_event_id("desi", "e1", "1", "complete")
     assert (book.n_open, book.n_spectra) == (0, 0)
 
 

@@ -36,6 +36,13 @@ class Consumer:
         return self._read_to[tp]
 
 
+class Moving(Consumer):
+    """One whose partitions are taken away while it is asked."""
+
+    async def position(self, tp: TP) -> int:
+        raise IllegalStateError(f"Partition {tp} is not assigned")
+
+
 def meter(monkeypatch: pytest.MonkeyPatch, extents: dict[TP, Extent]) -> LagMeter:
     """Return a meter whose broker is a table."""
     made = LagMeter(AdminClient({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}))
@@ -77,13 +84,19 @@ async def test_the_end_of_a_transaction_is_no_message(monkeypatch: pytest.Monkey
 async def test_a_partition_that_moves_while_it_is_asked_for_ends_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Moving(Consumer):
-        async def position(self, tp: TP) -> int:
-            raise IllegalStateError(f"Partition {tp} is not assigned")
-
     lag = meter(monkeypatch, {A: Extent(0, 10)})
     await lag.ask(Moving({A: 4}, {A: 10}, {}))
     assert lag.measure(Consumer({A: 4}, {A: 10}, {})) == {A: 6}
+
+
+async def test_where_the_consumer_no_longer_stands_is_not_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The marker of a transaction was read; then the partition moves, and it may be a message again."""
+    lag = meter(monkeypatch, {A: Extent(0, 11)})
+    consumer = Consumer({A: 10}, {A: 11}, {A: 11})
+    await lag.ask(consumer)
+    assert lag.measure(consumer) == {A: 0}
+    await lag.ask(Moving({A: 10}, {A: 11}, {}))
+    assert lag.measure(consumer) == {A: 1}
 
 
 async def test_a_group_that_has_committed_nothing_lacks_all_that_is_held(

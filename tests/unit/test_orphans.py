@@ -102,6 +102,18 @@ def test_a_topic_that_is_not_there_has_no_orphans(error: int) -> None:
     assert watch(Admin([[]], error)).find() == set()
 
 
+@pytest.mark.parametrize(
+    ("error", "expected"), [(KafkaError.UNKNOWN_TOPIC_OR_PART, {A, B}), (KafkaError._TIMED_OUT, set())]
+)
+def test_a_topic_that_is_not_there_hides_no_other_but_silence_does(error: int, expected: set[TP]) -> None:
+    class TwoTopics(Admin):
+        def describe_topics(self, topics: Any, *, request_timeout: float) -> dict[str, Future[Any]]:
+            known = super().describe_topics(topics, request_timeout=request_timeout)
+            return {"other": _answer(error, None), **known}
+
+    assert watch(TwoTopics([[]])).find() == expected
+
+
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(orphans, "_INTERVAL_S", 0.01)

@@ -27,19 +27,20 @@ from cempstream.schemas.alert import (
     decode_alert,
     encode_alert,
 )
+from cempstream.schemas.exposure import Exposure
 from cempstream.schemas.healpix import healpix_nested
 from cempstream.schemas.heartbeat import Heartbeat, decode_heartbeat, encode_heartbeat
 from cempstream.schemas.json_form import _numbers
 from cempstream.schemas.packets import PacketError
 from cempstream.schemas.registry import Kind, sample
-from cempstream.schemas.results import CodeProvenance
+from cempstream.schemas.results import CodeProvenance, Packet
 from cempstream.schemas.samples import (
     sample_classification,
     sample_heartbeat,
     sample_spectrum,
     sample_stamp,
 )
-from cempstream.schemas.score import decode_score, encode_score
+from cempstream.schemas.score import Score, decode_score, encode_score
 from cempstream.schemas.stamp import Stamp, alert_id, exposure_event_id, record_id
 
 RESULT = sample_classification()
@@ -101,6 +102,13 @@ def test_a_score_comes_back_as_it_was() -> None:
     assert score.bundle == "sample/1.0"
 
 
+@pytest.mark.parametrize("packet", [Score, Alert, Heartbeat, Exposure])
+def test_a_record_without_its_fields_is_a_packet_error(packet: type[Packet]) -> None:
+    with pytest.raises(PacketError, match=packet.__name__) as caught:
+        packet.from_record({"survey": "desi"})
+    assert caught.value.reason is Reason.BAD_FIELD
+
+
 def test_a_score_is_small() -> None:
     assert len(encode_score(RESULT, STAMP)) < 1024
 
@@ -148,6 +156,16 @@ def test_an_alert_cannot_be_changed() -> None:
     alert = decode_alert(sample(Kind.ALERT))
     with pytest.raises(ValueError, match="frozen"):
         alert.p_cemp = 0.0
+
+
+def test_an_acknowledged_alert_tells_its_stream() -> None:
+    alert = decode_alert(encode_alert(RESULT, STAMP))
+    alert.ack()  # an alert of a file has no stream
+    told: list[str] = []
+    alert.on_ack(lambda: told.append(alert.alert_id))
+    assert told == []
+    alert.ack()
+    assert told == [alert.alert_id]
 
 
 def test_a_spectrum_of_64_kib_travels_and_a_larger_one_is_left_behind() -> None:
