@@ -102,6 +102,9 @@ class ThresholdCard(_Part):
     observed_from: Probability | None = Field(
         default=None, description="p_cemp below which a spectrum need not be added to others of its star"
     )
+    observed_dropped: float | None = Field(
+        default=None, description="share of the other sources of S/N 10 and more that this leaves out"
+    )
 
 
 class ModelErrorCard(_Part):

@@ -21,6 +21,8 @@ _FEH_EDGES = (-2.8, -2.0, -1.2, -0.4)
 _COVERAGE = 0.68
 _FEWEST = 40
 _LEAST_RECALL = 0.2
+#: The loose threshold keeps this share of the CEMP stars of this S/N and more.
+_KEPT, _FAIR_SNR = 0.99, 10.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,14 +72,36 @@ def fit_platt(logit: Array, truth: Array, weight: Array | None = None) -> Calibr
 
 
 def choose_thresholds(
-    calibration: CalibrationCard, logit: Array, truth: Array, weight: Array, *, purity: float
+    calibration: CalibrationCard, logit: Array, truth: Array, weight: Array, snr: Array, *, purity: float
 ) -> tuple[ThresholdCard, ...]:
     """Choose, for each prior, the lowest threshold at which this share of the alerts is right.
 
     Rows are weighted so that CEMP stars are as rare as the prior says and everything else is as a survey
-    observes it. Where no threshold is as pure, the purest that finds a fifth of the CEMP stars.
+    observes it. Where no threshold is as pure, the purest that finds a fifth of the CEMP stars. The loose
+    threshold, from which a spectrum may add to its star, keeps 99 % of the CEMP stars of S/N 10 and more.
     """
-    return tuple(_threshold(calibration, prior, logit, truth, weight, purity) for prior in PRIORS)
+    kept, dropped = _loose(logit, truth, weight, snr)
+    cards = []
+    for prior in PRIORS:
+        card = _threshold(calibration, prior, logit, truth, weight, purity)
+        if np.isfinite(kept):
+            loose = float(np.clip(calibration.calibration(np.array([kept]), prior)[0], 1e-9, 1 - 1e-9))
+            card = card.model_copy(update={"observed_from": loose, "observed_dropped": round(dropped, 4)})
+        cards.append(card)
+    return tuple(cards)
+
+
+def _loose(logit: Array, truth: Array, weight: Array, snr: Array) -> tuple[float, float]:
+    """Return the logit that nearly all CEMP stars of fair S/N reach, and the share of others below it."""
+    fair = snr >= _FAIR_SNR
+    cemp, others = fair & truth.astype(bool), fair & ~truth.astype(bool)
+    if not cemp.any() or not others.any():
+        return float("nan"), float("nan")
+    order = np.argsort(logit[cemp])
+    below = np.cumsum(weight[cemp][order]) / weight[cemp].sum()
+    kept = float(logit[cemp][order][np.searchsorted(below, 1.0 - _KEPT)])
+    dropped = weight[others][logit[others] < kept].sum() / weight[others].sum()
+    return kept, float(dropped)
 
 
 def _threshold(

@@ -190,7 +190,7 @@ def write_bundle(
         cemp=cemp,
         cemp_corrected=corrected,
         thresholds=choose_thresholds(
-            cemp, tonight.cemp, night.truth.is_cemp, night.weight, purity=recipe.purity
+            cemp, tonight.cemp, night.truth.is_cemp, night.weight, night.snr, purity=recipe.purity
         ),
         intervals=fit_intervals([(tonight, night.truth.parameters), (said, truth.parameters)]),
         fused=FusedCard(

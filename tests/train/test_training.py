@@ -319,7 +319,17 @@ def test_platt_undoes_a_wrong_scale_and_intervals_cover_what_they_say() -> None:
     assert rare.prior < 0.01
     p = rare.calibration(3 * logit + 1, rare.prior)
     assert np.average(p, weights=natural) == pytest.approx(rare.prior, rel=0.02)
-    thresholds = choose_thresholds(rare, 3 * logit + 1, truth, natural, purity=0.1)
+    snr = np.where(np.arange(logit.size) % 2, 5.0, 20.0)
+    thresholds = choose_thresholds(rare, 3 * logit + 1, truth, natural, snr, purity=0.1)
+    fair = snr > 10.0
+    for t in thresholds:
+        assert t.observed_from is not None
+        assert t.observed_dropped is not None
+        p = rare.calibration(3 * logit + 1, t.prior)
+        assert 0.985 <= (p[fair & truth] >= t.observed_from).mean() <= 1.0
+        others = fair & ~truth
+        below = np.average(p[others] < t.observed_from, weights=natural[others])
+        assert below == pytest.approx(t.observed_dropped, abs=1e-3)
     assert all(t.purity >= 0.1 or t.recall >= 0.2 for t in thresholds)
     assert [t.recall for t in thresholds] == sorted(t.recall for t in thresholds)
     assert roc_auc(logit, truth) > 0.8

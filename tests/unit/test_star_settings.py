@@ -13,10 +13,14 @@ from cempstream.streams.scoring.assemble import NoLooseThreshold, load_routes
 from cempstream.streams.settings import ModelSettings, PolicySettings, StarSettings, TopicSettings
 
 LOW = ModelSettings(bundles=("low",))
+#: Its card does not say from where on.
+UNTOLD = ModelSettings(bundles=("low/1.3.0",))
 
 
-def observed_from(stars: StarSettings, threshold: float | None = None) -> float | None:
-    (route,) = load_routes(LOW, PolicySettings(threshold=threshold), stars)
+def observed_from(
+    stars: StarSettings, threshold: float | None = None, models: ModelSettings = LOW
+) -> float | None:
+    (route,) = load_routes(models, PolicySettings(threshold=threshold), stars)
     return route.policy("csst").observed_from
 
 
@@ -33,11 +37,23 @@ def test_the_setting_says_from_where_on_and_a_candidate_is_always_an_observation
 
 def test_without_a_word_from_settings_or_card_stars_cannot_be_followed() -> None:
     with pytest.raises(NoLooseThreshold, match=r"card of low/.*set CEMP_STARS__OBSERVED_FROM"):
-        observed_from(StarSettings(enabled=True))
+        observed_from(StarSettings(enabled=True), models=UNTOLD)
+
+
+@pytest.mark.parametrize("name", ["mid", "low"])
+def test_the_shipped_cards_say_from_where_on(name: str) -> None:
+    card = open_bundle(name, None, None).card
+    for row in card.thresholds:
+        assert row.observed_from is not None
+        assert row.observed_dropped is not None
+        assert 0.0 < row.observed_from < row.threshold
+        assert 0.5 < row.observed_dropped < 1.0
+    follow = observed_from(StarSettings(enabled=True), models=ModelSettings(bundles=(name,)))
+    assert follow == pytest.approx(card.observed_from(3e-4))
 
 
 def test_a_card_may_say_it_by_prior() -> None:
-    card = open_bundle("low", None, None).card
+    card = open_bundle("low/1.3.0", None, None).card
     assert card.observed_from(3e-4) is None
     rows = [row.model_copy(update={"observed_from": row.prior * 10}) for row in card.thresholds]
     told: Card = card.model_copy(update={"thresholds": tuple(rows)})
@@ -63,7 +79,7 @@ def test_the_topic_of_stars_is_compacted_and_has_the_partitions_of_observations(
 
 
 def test_the_check_up_says_what_is_missing() -> None:
-    (found,) = check_provider(LOW, PolicySettings(), StarSettings(enabled=True))
+    (found,) = check_provider(UNTOLD, PolicySettings(), StarSettings(enabled=True))
     assert (found.status, found.subject) == (Status.FAIL, "stars")
     (found,) = check_provider(LOW, PolicySettings(), StarSettings(enabled=True, observed_from=0.001))
     assert found.status is Status.OK
