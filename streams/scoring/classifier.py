@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from cempstream.models.sessions import Provider
 from cempstream.processors.readers import ReadOptions, UnreadableFile, expand_paths, read_spectra
@@ -19,8 +19,13 @@ from cempstream.processors.spectrum import Frame, Medium, Spectrum
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.files import Read, classify_spectra
 from cempstream.streams.scoring.result import Results
-from cempstream.streams.scoring.result_table import ResultCell
+from cempstream.streams.scoring.result_table import ResultCell, quantity_table, table_metadata
+from cempstream.streams.scoring.star_result import STAR_COLUMN_INFO
+from cempstream.streams.scoring.stars import observing, results_of_stars
 from cempstream.streams.settings import read_settings
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
 
 #: A file or folder, a ``Spectrum``, a spectrum of specutils, or any sequence of these.
 Spectra: TypeAlias = Any
@@ -136,6 +141,47 @@ class Classifier:
             columns=None if columns is None else tuple(columns),
         )
         return self._run(_read(spectra, options, on_unreadable))
+
+    def classify_stars(
+        self,
+        spectra: Spectra,
+        *,
+        medium: Medium | None = None,
+        frame: Frame | None = None,
+        resolving_power: float | None = None,
+        survey: str | None = None,
+        on_unreadable: Callable[[UnreadableFile], None] = _refuse,
+    ) -> QTable:
+        """Classify stars that were observed more than once: what ``cempstream classify --stars`` writes.
+
+        Parameters
+        ----------
+        spectra
+            As for `classify`, in any order; those of one survey and ``object_id`` are one star. All are held
+            in memory.
+        medium, frame, resolving_power, survey, on_unreadable
+            As for `classify`.
+
+        Returns
+        -------
+        astropy.table.QTable
+            One row per star, in the order of their first spectra, with units and UCDs.
+
+        Raises
+        ------
+        UnreadableFile
+            A file cannot be read.
+        TypeError, ValueError
+            Something is not a spectrum, or an option is wrong.
+        """
+        options = ReadOptions(medium=medium, frame=frame, resolving_power=resolving_power, survey=survey)
+        pipeline = observing(self._pipeline)
+        reads = _read(spectra, options, on_unreadable)
+        results = classify_spectra(reads, pipeline, batch_size=self._batch_size)
+        stars = list(results_of_stars(results, pipeline))
+        return quantity_table(
+            [star.row for star in stars], table_metadata(star.outcome for star in stars), STAR_COLUMN_INFO
+        )
 
     def classify_arrays(
         self,

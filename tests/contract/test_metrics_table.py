@@ -107,7 +107,13 @@ def test_a_fault_that_is_the_first_of_its_kind_can_be_seen_to_increase() -> None
 
 
 def test_dashboards_are_sound() -> None:
-    assert set(dashboards()) == {"cemp-night", "cemp-inference", "cemp-faults", "cemp-candidates"}
+    assert set(dashboards()) == {
+        "cemp-night",
+        "cemp-inference",
+        "cemp-faults",
+        "cemp-candidates",
+        "cemp-stars",
+    }
     for uid, board in dashboards().items():
         assert [v["name"] for v in board["templating"]["list"]] == ["survey", "bundle"]
         panels = board["panels"]

@@ -22,6 +22,7 @@ from cempstream.models.simulator.night_files import write_night
 from cempstream.processors.spectrum import Spectrum
 from cempstream.streams.cli import app
 from cempstream.streams.scoring.assemble import load_pipeline
+from cempstream.streams.scoring.classifier import Classifier
 from cempstream.streams.scoring.files import classify_spectra
 from cempstream.streams.scoring.pipeline import Pipeline
 from cempstream.streams.scoring.result_text import terminal_table_of_stars
@@ -211,3 +212,14 @@ def test_at_a_terminal_a_row_says_how_often_the_star_was_seen(
     assert "visits" in lines[1]
     assert lines[2].replace("★", " ").split()[:2] == ["star-t11-00000", "3"]
     assert "no_good_pixels" in text.getvalue()
+
+
+def test_a_program_gets_the_same_stars_as_a_table(files: list[Path], tmp_path: Path) -> None:
+    assert invoke(*files, "--out", tmp_path / "out.csv").exit_code == 0
+    table = Classifier("mid").classify_stars(files)
+    rows = rows_of(tmp_path / "out.csv")
+    assert table.colnames == COLUMNS
+    assert table["teff"].unit == "K"
+    assert list(table["object_id"]) == [row["object_id"] for row in rows]
+    np.testing.assert_allclose(table["p_cemp"], [float(row["p_cemp"]) for row in rows], rtol=1e-4)
+    assert table.meta["bundles"]
