@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from typer.testing import CliRunner
 
-from cempstream.models.bundle import BUNDLES
+from cempstream.models.bundle import BUNDLES, newest_bundle
 from cempstream.streams.cli import app
 from cempstream.streams.kafka.topics import SIZE, TopicAdmin, TopicPlan, TopicState, plan_topics
 from cempstream.streams.operations.checkup import Status, check_topics
@@ -129,7 +129,7 @@ def test_a_bundle_that_its_card_does_not_describe_fails(
     bootstrap: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(BUNDLES, tmp_path / "bundles")
-    model = next((tmp_path / "bundles").glob("mid/*/classify.onnx"))
+    model = newest_bundle(tmp_path / "bundles", "mid") / "classify.onnx"
     model.write_bytes(model.read_bytes() + b"\0")
     monkeypatch.setenv("CEMP_MODELS__ROOT", str(tmp_path / "bundles"))
     monkeypatch.setenv("CEMP_MODELS__BUNDLES", '["mid"]')

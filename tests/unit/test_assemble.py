@@ -73,7 +73,7 @@ def test_what_the_card_says_is_what_the_processors_do(bundle: Bundle, chain: Pro
     assert chain.limits.low_coverage == card.low_coverage
     assert chain.attribution_edges_aa.tolist() == list(card.attribution_edges_aa)
     assert {one.name for one in chain.provenance} == {
-        f"{card.name}.{part}" for part in ("denoise", "features", "classify", "regress", "manifest")
+        f"{card.name}.{part}" for part in (*card.graphs, "manifest")
     }
     for one in chain.provenance:
         name = one.name.rpartition(".")[2]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -131,13 +133,24 @@ def test_an_observation_that_called_for_no_alert_calls_for_none_when_it_comes_ag
     assert [kind for kind, _, _ in follower.told] == ["initial", "retraction"]
 
 
-def test_the_grating_that_speaks_is_scored_for_the_alert_when_another_has_come() -> None:
+def test_the_gratings_of_a_star_speak_together_in_its_alert() -> None:
     follower = Follower()
     follower.fold(arrive(visit(0, p=0.9, snr=60.0), 0))
-    (change,) = follower.fold(arrive(visit(1, p=0.1, snr=5.0, grating="GI"), 1))
+    (change,) = follower.fold(arrive(visit(1, p=0.3, snr=5.0, grating="GI"), 1))
+    assert change.alert is not None
+    assert change.alert.result.spectrum.grating == "GI+GV"
+    assert change.alert.result.p_cemp == pytest.approx(0.6)
+
+
+def test_the_sum_that_speaks_is_scored_for_the_alert_when_a_spectrum_for_another_bundle_has_come() -> None:
+    follower = Follower()
+    follower.fold(arrive(visit(0, p=0.9, snr=60.0), 0))
+    other = visit(1, p=0.1, snr=5.0)
+    other = replace(other, said=replace(other.said, bundle="mid-1.0.0"))
+    (change,) = follower.fold(arrive(other, 1))
     told = change.alert
     assert told is not None
-    assert told.result.spectrum.grating == "GV"
+    assert told.result.spectrum.spectrum_id == "v0-GV"
     assert told.sent.alert_type == "subsequent"
 
 
