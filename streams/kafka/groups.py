@@ -11,7 +11,8 @@ def list_groups(admin: AdminClient, timeout_s: float) -> set[str]:
     """Return the names of all consumer groups; call it before one is described.
 
     Where a group's coordinator does not say in time what it is asked, an assertion of librdkafka
-    (``eonce->refcnt > 0``) may end the process some seconds later. A list has no such trap.
+    (``eonce->refcnt > 0``) may end the process some seconds later. So ask only for a group that exists, and
+    whoever can wait gives it long; under heavy load the list itself may have met the same end.
 
     Raises
     ------

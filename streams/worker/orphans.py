@@ -22,7 +22,9 @@ from cempstream.streams.kafka.places import NoAnswer
 PATIENCE_S = 90.0
 
 _INTERVAL_S = 5.0
-_TIMEOUT_S = 4.0
+#: Long: where an answer comes after its time, an assertion of librdkafka may end the process. Only this
+#: watch's thread waits.
+_TIMEOUT_S = 60.0
 
 
 class OrphanWatch:
