@@ -144,6 +144,14 @@ def test_reddening_makes_the_star_hotter_and_its_error_counts() -> None:
     assert red.teff_error[0] > blue.teff_error[0] + 50
 
 
+def test_a_gravity_without_any_inputs_error_is_as_good_as_its_teff() -> None:
+    """It goes with Teff⁴: 2 % are 0.03 dex, and the bolometric correction adds a little."""
+    known = {"g": 12.0, "bp": 12.45, "rp": 11.4, "ebv": 0.0, "parallax_mas": 2.0, "feh": FEH, "mass": MASS}
+    sure = star(**known, **{f"{name}_error": 0.0 for name in known})
+    of_teff = 4 / np.log(10) * sure.teff_error[0] / sure.teff[0]
+    assert of_teff < sure.logg_error[0] < 2 * of_teff
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     colour=st.floats(0.65, 1.25),
