@@ -144,6 +144,35 @@ def test_reddening_makes_the_star_hotter_and_its_error_counts() -> None:
     assert red.teff_error[0] > blue.teff_error[0] + 50
 
 
+@pytest.mark.parametrize("ebv", [0.1, 0.4])
+def test_a_star_behind_dust_of_known_amount_is_the_star_without_it(ebv: float) -> None:
+    """By the published coefficients: Babusiaux et al. 2018; A_Ks = 0.306 E(B-V), Yuan et al. 2013."""
+    bare = {"g": 12.0, "bp": 12.5, "rp": 11.4, "ks": 9.8}
+    a0, colour = 3.1 * ebv, 1.1
+
+    def extinction(c1: float, c2: float, c3: float, c4: float, c5: float, c6: float, c7: float) -> float:
+        ratio = c1 + c2 * colour + c3 * colour**2 + c4 * colour**3 + c5 * a0 + c6 * a0**2 + c7 * colour * a0
+        return ratio * a0
+
+    dust = {
+        "g": extinction(0.9761, -0.1704, 0.0086, 0.0011, -0.0438, 0.0013, 0.0099),
+        "bp": extinction(1.1517, -0.0871, -0.0333, 0.0173, -0.0230, 0.0006, 0.0043),
+        "rp": extinction(0.6104, -0.0170, -0.0026, -0.0017, -0.0078, 0.00005, 0.0006),
+        "ks": 0.306 * ebv,
+    }
+    behind = {band: bare[band] + dust[band] for band in bare}
+    known = {
+        "parallax_mas": 1.0,
+        "parallax_mas_error": 0.02,
+        "feh": -1.5,
+        "feh_error": 0.1,
+        "ebv_error": 0.01,
+    }
+    without, found = star(**bare, ebv=0.0, **known), star(**behind, ebv=ebv, **known)
+    assert found.teff[0] == pytest.approx(without.teff[0], abs=1.0)
+    assert found.logg[0] == pytest.approx(without.logg[0], abs=0.002)
+
+
 def test_a_gravity_without_any_inputs_error_is_as_good_as_its_teff() -> None:
     """It goes with Teff⁴: 2 % are 0.03 dex, and the bolometric correction adds a little."""
     known = {"g": 12.0, "bp": 12.45, "rp": 11.4, "ebv": 0.0, "parallax_mas": 2.0, "feh": FEH, "mass": MASS}
