@@ -200,6 +200,13 @@ def test_a_sum_that_cannot_be_scored_says_nothing_and_is_asked_for_again() -> No
     assert None not in star.together
 
 
+def test_a_series_is_of_one_grating_and_a_group_of_all() -> None:
+    blue, red = visit(0), visit(0, grating="GI")
+    bare = replace(blue, spectrum=replace(blue.spectrum, grating=None))
+    assert [o.series for o in (blue, red, bare)] == [("csst", g, "low") for g in ("GV", "GI", "")]
+    assert blue.group == red.group == bare.group == ("csst", "low")
+
+
 def test_the_newest_spectra_of_a_grating_are_kept() -> None:
     many = [visit(i) for i in range(MOST_OF_A_GRATING + 3)]
     star = fold_all(EMPTY, many, JUDGE).star
