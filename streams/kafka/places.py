@@ -46,6 +46,9 @@ Place: TypeAlias = tuple[str, int]
 _TIMEOUT_S = 10.0
 _LOOK_AGAIN_S = 0.2
 
+#: A signal is heard only between two questions, so the first waits no longer than this.
+_FIRST_SLICE_S = 0.5
+
 
 class StreamError(FixableError, ConnectionError):
     """The stream cannot be read; the message says why and what to do."""
@@ -157,6 +160,9 @@ def ask_places(
 ) -> list[TopicPartition]:
     """Return what the consumer's group has committed; a broker that cannot say it yet is asked again.
 
+    Each question waits twice as long as the one before: Ctrl-C is soon noticed, and a slow answer still comes
+    in time, because an answer that comes after its question's end is dropped.
+
     Raises
     ------
     NoAnswer
@@ -165,9 +171,11 @@ def ask_places(
         It refuses.
     """
     deadline_s = time.monotonic() + patience_s
+    slice_s = _FIRST_SLICE_S
     while True:
+        left_s = max(1.0, deadline_s - time.monotonic())
         try:
-            known = consumer.committed(list(partitions), timeout=max(1.0, deadline_s - time.monotonic()))
+            known = consumer.committed(list(partitions), timeout=min(slice_s, left_s))
             error = next((part.error for part in known if part.error is not None), None)
         except KafkaException as problem:
             error = problem.args[0]
@@ -177,6 +185,7 @@ def ask_places(
             raise KafkaException(error)
         if time.monotonic() > deadline_s:
             raise NoAnswer("the place of the group", reason=error.str())
+        slice_s *= 2
         time.sleep(_LOOK_AGAIN_S)
 
 

@@ -36,6 +36,7 @@ from cempstream.streams.kafka.places import (
     partitions_of,
     place_of,
 )
+from cempstream.streams.subscriber.ending import POLL_S, Callbacks, close_within
 from cempstream.streams.subscriber.memory import N_REMEMBERED, AlertMemory
 from cempstream.streams.subscriber.partition import Partition
 from cempstream.streams.subscriber.sieve import TENSES, AlertSieve, OnError, UndecodableError
@@ -46,11 +47,13 @@ logger = logging.getLogger(__name__)
 
 ALERTS_TOPIC = "cemp.alerts.v1"
 
-_POLL_S = 0.25
 #: For this long after `until` the broker may still deliver messages sent before it.
 _GRACE = timedelta(seconds=2)
 _NEW_PARTITIONS_EVERY_S = 60.0
 _COMMITTED_TIMEOUT_S = 15.0
+
+#: The broker's answer to the last commit is waited for so long; librdkafka would wait a minute.
+_CLOSE_PATIENCE_S = 10.0
 
 #: A reader that is to end and hears nothing for so long has no answer; joining a group may take most of it.
 _SILENCE_S = 60.0
@@ -129,6 +132,7 @@ class AlertStream:
         self._has_assignment = False
         self._is_closed = False
         self._problem: KafkaError | None = None
+        self._callbacks = Callbacks()
 
     def open(self) -> None:
         """Connect and find where to start; iterating and ``with`` call this."""
@@ -136,23 +140,35 @@ class AlertStream:
             return
         self._points = starting_points(self._config, self.topics, self._start)
         self._consumer = Consumer(
-            {**self._config, "error_cb": self._note}, logger=logging.getLogger("rdkafka")
+            {**self._config, "error_cb": self._callbacks.keep(self._note)},
+            logger=logging.getLogger("rdkafka"),
         )
         if self._group is None:
             self._assign(self._consumer, [TopicPartition(*at) for at in self._points.offsets])
         else:
-            self._consumer.subscribe(list(self.topics), on_assign=self._assign, on_revoke=self._forget)
+            self._consumer.subscribe(
+                list(self.topics),
+                on_assign=self._callbacks.keep(self._assign),
+                on_revoke=self._callbacks.keep(self._forget),
+            )
         self._messages = self._read(self._consumer)
 
     def close(self) -> None:
-        """Tell the broker what was acknowledged, and leave; there are no alerts after that."""
+        """Tell the broker what was acknowledged, and leave; there are no alerts after that.
+
+        A broker that does not answer is not waited for longer than ten seconds. Alerts that were acknowledged
+        last may then come again.
+        """
         self._is_closed = True
         self._messages = iter(())
-        if self._consumer is not None:
-            self._consumer.close()
-            self._consumer = None
-        self._handed_out.clear()
-        self._acknowledged.close()
+        consumer, self._consumer = self._consumer, None
+        try:
+            if consumer is not None and not close_within(consumer, _CLOSE_PATIENCE_S) and self._group:
+                at = self._config["bootstrap.servers"]
+                logger.warning("no answer from %s: what was acknowledged last may come again", at)
+        finally:
+            self._handed_out.clear()
+            self._acknowledged.close()
 
     def __enter__(self) -> Self:
         self.open()
@@ -249,8 +265,8 @@ class AlertStream:
         looked_at_s = time.monotonic()
         waited_s = 0.0
         while not self._is_over():
-            message = consumer.poll(_POLL_S)
-            waited_s = 0.0 if message is not None else waited_s + _POLL_S
+            message = self._callbacks.poll(consumer)
+            waited_s = 0.0 if message is not None else waited_s + POLL_S
             if waited_s > _SILENCE_S and self._has_passed():
                 raise self._no_answer()
             if message is not None and self._is_wanted(consumer, message):
@@ -269,8 +285,8 @@ class AlertStream:
         since: list[Message] = []
         waited_s = 0.0
         while unfinished:
-            message = consumer.poll(_POLL_S)
-            waited_s = 0.0 if message is not None else waited_s + _POLL_S
+            message = self._callbacks.poll(consumer)
+            waited_s = 0.0 if message is not None else waited_s + POLL_S
             if waited_s > _SILENCE_S:
                 raise self._no_answer()
             if self._problem is not None:

@@ -36,6 +36,13 @@ KEY_PASSWORD = "of-the-key-4b1d"
 class LinkedKafka(KafkaBroker):
     """One Kafka node: the tests reach it directly, a worker through `link`.
 
+    Parameters
+    ----------
+    config
+        Further broker settings.
+    host
+        The name by which it tells clients of the link.
+
     Attributes
     ----------
     linked
@@ -44,11 +51,12 @@ class LinkedKafka(KafkaBroker):
 
     protocol = "PLAINTEXT"
 
-    def __init__(self, config: dict[str, str | int] | None = None) -> None:
+    def __init__(self, config: dict[str, str | int] | None = None, *, host: str = "127.0.0.1") -> None:
         super().__init__(silence_ms=KILLED_MS)
         port, protocols = free_port(), self._settings["listener.security.protocol.map"]
+        self._linked_port = port
         self.link = Link(port)
-        self.linked = f"127.0.0.1:{self.link.port}"
+        self.linked = f"{host}:{self.link.port}"
         self._settings |= {
             "listeners": f"{self._settings['listeners']},LINKED://127.0.0.1:{port}",
             "advertised.listeners": f"{self._settings['advertised.listeners']},LINKED://{self.linked}",
@@ -57,6 +65,12 @@ class LinkedKafka(KafkaBroker):
             "message.max.bytes": MAX_MESSAGE_BYTES,
             **(config or {}),
         }
+
+    def move(self, address: str) -> None:
+        """End the link where it listens now, and open it at another address of this machine, on its port."""
+        port = self.link.port
+        self.link.__exit__(None, None, None)
+        self.link = Link(self._linked_port, (address, port))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
@@ -11,11 +16,14 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from typer.testing import CliRunner
 
 from cempstream.streams.cli import app
+from cempstream.streams.interrupts import INTERRUPTED
 from tests.broker.conftest import need_kafka
 from tests.broker.kafka import KafkaCluster
+from tests.support.alerts import alert_packet
 from tests.support.mute_broker import MuteBroker, Request
 from tests.support.night import Topics
 from tests.support.topics import create_topics
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -121,6 +129,44 @@ def test_a_request_without_an_answer_is_said(
         assert stdout == ""
         assert "no answer from" in stderr
         assert stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [(Request.OFFSET_FETCH, ""), (Request.OFFSET_COMMIT, "what was acknowledged last may come again")],
+    ids=["it joins", "it has acknowledged"],
+)
+def test_ctrl_c_ends_a_subscriber_to_whom_nothing_is_said(
+    kind: Request, says: str, mute: MuteBroker, tmp_path: Path
+) -> None:
+    """librdkafka would wait for as long as its configuration allows, five minutes here."""
+    (tmp_path / "patient.properties").write_text("socket.timeout.ms=300000\n")
+    topic, group = (f"{name}-{uuid.uuid4().hex[:8]}" for name in ("alerts", "group"))
+    create_topics(AdminClient({"bootstrap.servers": mute.bootstrap}), [NewTopic(topic, 1, 1)])
+    producer = Producer({"bootstrap.servers": mute.bootstrap})
+    producer.produce(topic, alert_packet("a"))
+    assert producer.flush(20) == 0
+    options = {"topic": topic, "group": group, "start": "earliest", "bootstrap": mute.bootstrap}
+    words = [f"--{name}={value}" for name, value in options.items()]
+    mute.silence([kind])
+    try:
+        with subprocess.Popen(
+            [sys.executable, "-m", "cempstream", "listen", *words, "--config=patient.properties"],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as listener:
+            try:
+                wait_until(lambda: mute.n_swallowed > 0, f"no {kind.name}", timeout_s=120)
+                listener.send_signal(signal.SIGINT)
+                _, stderr = listener.communicate(timeout=120)
+            finally:
+                listener.kill()
+    finally:
+        mute.silence([])
+    assert listener.returncode == INTERRUPTED, stderr
+    assert says in stderr
 
 
 @pytest.mark.kafka

@@ -19,6 +19,8 @@ class Link:
     ----------
     target_port
         Where connections are made to.
+    address
+        Where to listen; port 0 means a free one.
 
     Attributes
     ----------
@@ -30,9 +32,9 @@ class Link:
         How many bytes have reached the server and the clients.
     """
 
-    def __init__(self, target_port: int) -> None:
+    def __init__(self, target_port: int, address: tuple[str, int] = ("127.0.0.1", 0)) -> None:
         self._target_port = target_port
-        self._server = socket.create_server(("127.0.0.1", 0))
+        self._server = socket.create_server(address)
         self.port = int(self._server.getsockname()[1])
         self.bytes_per_s: float | None = None
         self.n_carried = [0, 0]
@@ -106,5 +108,5 @@ class Link:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.close()
+        self._close(self._server)  # shut down first: `accept`, which waits, would take one more connection
         self.cut()

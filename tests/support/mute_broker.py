@@ -22,16 +22,24 @@ class Request(IntEnum):
     PRODUCE = 0
     FETCH = 1
     LIST_OFFSETS = 2
+    OFFSET_COMMIT = 8
     OFFSET_FETCH = 9
     FIND_COORDINATOR = 10
     DESCRIBE_CONFIGS = 32
 
 
 class MuteBroker:
-    """An embedded broker whose clients speak to a go-between, which swallows the kinds of `mute`."""
+    """An embedded broker whose clients speak to a go-between, which swallows the kinds of `mute`.
+
+    Attributes
+    ----------
+    n_swallowed
+        How many requests have got no answer since `silence` was last called.
+    """
 
     def __init__(self) -> None:
         self.mute: frozenset[Request] = frozenset()
+        self.n_swallowed = 0
         self._server = socket.create_server((_HOST, 0))
         self.bootstrap = f"{_HOST}:{self._server.getsockname()[1]}"
         self._port = embedded.free_port()
@@ -61,6 +69,7 @@ class MuteBroker:
 
     def silence(self, kinds: Iterable[Request]) -> None:
         """Leave these kinds of request without an answer from now on."""
+        self.n_swallowed = 0
         self.mute = frozenset(kinds)
 
     def _accept(self) -> None:
@@ -81,7 +90,9 @@ class MuteBroker:
         with suppress(OSError), client.makefile("rb") as stream:
             while len(head := stream.read(4)) == 4:
                 request = stream.read(int.from_bytes(head, "big"))
-                if int.from_bytes(request[:2], "big") not in self.mute:
+                if int.from_bytes(request[:2], "big") in self.mute:
+                    self.n_swallowed += 1
+                else:
                     broker.sendall(head + request)
             broker.close()
 
