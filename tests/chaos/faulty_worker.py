@@ -101,20 +101,23 @@ def hang_event_loop(after: int) -> None:
 
 
 def go_deaf() -> None:
-    """Fetch once, then wait forever silently; heartbeats to the group continue."""
-    real = faust_transport.ConsumerThread._fetch_records
-    n_fetched = 0
+    """Fetch until something is delivered, then wait forever silently; heartbeats to the group continue."""
+    real_fetch, real_deliver = faust_transport.ConsumerThread._fetch_records, Classifier._deliver
+    n_delivered = 0
 
     async def fetch(self: Any, *args: Any, **kwargs: Any) -> Any:
-        nonlocal n_fetched
-        if n_fetched:
+        if n_delivered:
             await asyncio.sleep(1)
             return {}
-        records = await real(self, *args, **kwargs)
-        n_fetched += sum(map(len, records.values()))
-        return records
+        return await real_fetch(self, *args, **kwargs)
+
+    async def deliver(self: Classifier, processed: Processed) -> None:
+        nonlocal n_delivered
+        await real_deliver(self, processed)
+        n_delivered += len(processed.outcomes)
 
     faust_transport.ConsumerThread._fetch_records = fetch
+    Classifier._deliver = deliver  # type: ignore[method-assign]
 
 
 def never_join() -> None:
