@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from cempstream.processors.bands import NAMED_WINDOWS
-from cempstream.processors.grid import vacuum_to_air
+from cempstream.processors.grid import air_to_vacuum
 from cempstream.processors.spectrum import Spectrum
 
-#: Bands of carbon molecules, air Å.
-_CARBON_BANDS = tuple(window for name, window in NAMED_WINDOWS if name.split()[0] in ("CH", "C2", "CN"))
+_AIR = np.array([window for name, window in NAMED_WINDOWS if name.split()[0] in ("CH", "C2", "CN")])
+#: First and last wavelength of the bands of carbon molecules, Å, shape ``(n_bands, 2)``.
+_CARBON_BANDS = {"air": _AIR, "vacuum": air_to_vacuum(_AIR)}
 
 
 def neighbours_light(spectrum: Spectrum) -> float:
@@ -27,11 +28,10 @@ def neighbours_light(spectrum: Spectrum) -> float:
     """
     if spectrum.contamination is None:
         return 0.0
-    wave = spectrum.grid.wave
-    wave = vacuum_to_air(wave) if spectrum.medium == "vacuum" else wave
+    pixels = np.searchsorted(spectrum.grid.wave, _CARBON_BANDS[spectrum.medium])
     shares = [
         float(np.mean(spectrum.contamination[first:last], dtype=np.float64))
-        for first, last in (np.searchsorted(wave, window) for window in _CARBON_BANDS)
+        for first, last in pixels.tolist()
         if last > first
     ] or [float(np.mean(spectrum.contamination, dtype=np.float64))]
     largest = float(np.max(shares))  # NaN where one is

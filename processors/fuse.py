@@ -7,7 +7,7 @@ spectrum and photometry contradict each other does not either: nothing says whic
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TypeVar
 
 import numpy as np
@@ -92,9 +92,8 @@ def known_of(estimates: Sequence[PhotometricEstimate | None]) -> Array:
 def _with_rows(columns: _Columns, rows: Array, new: _Columns) -> _Columns:
     """Return columns with some rows replaced; what has no row per spectrum stays."""
     changed = {}
-    for name in columns.__slots__:
-        old = getattr(columns, name)
-        if name != "is_measured":
-            changed[name] = old.copy()
-            changed[name][rows] = getattr(new, name)
+    for column in fields(columns):
+        if column.name != "is_measured":
+            changed[column.name] = getattr(columns, column.name).copy()
+            changed[column.name][rows] = getattr(new, column.name)
     return replace(columns, **changed)

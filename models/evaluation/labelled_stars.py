@@ -159,18 +159,17 @@ class Residuals:
 
 def residuals(score: ScoreSpectra, spectra: Sequence[Spectrum], labels: Array) -> Residuals:
     """Score real stars and compare with their labels."""
-    results = score_all(score, spectra)
-    estimate, half = (
-        np.array([_row(r, part) for r in results]).reshape(-1, len(COMPARED)) for part in (0, 1)
-    )
+    found = [_found(result) for result in score_all(score, spectra)]
+    estimate, half = np.array(found).reshape(-1, 2, len(COMPARED)).transpose(1, 0, 2)
     return Residuals(estimate, estimate - labels, half)
 
 
-def _row(result: Classification | None, part: int) -> list[float]:
+def _found(result: Classification | None) -> tuple[list[float], list[float]]:
+    """Return the values of ``COMPARED`` and half of their intervals."""
     if result is None:
-        return [np.nan] * len(COMPARED)
+        return [np.nan] * len(COMPARED), [np.nan] * len(COMPARED)
     found = [result.parameters[name] for name in COMPARED]
-    return [one.value if part == 0 else 0.5 * (one.hi - one.lo) for one in found]
+    return [one.value for one in found], [0.5 * (one.hi - one.lo) for one in found]
 
 
 def labelled_stars(score: ScoreSpectra, stars: LabelledStars, resolving_power: float) -> Section:

@@ -32,10 +32,10 @@ from cempstream.streams.commands.options import (
     time_option,
 )
 from cempstream.streams.commands.replay_topic import RecordedNight, replay_night
-from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
+from cempstream.streams.kafka.feed import feed_publisher, send_at_rate, spectrum_message
 from cempstream.streams.kafka.messages import OutMessage
 from cempstream.streams.kafka.publisher import Publisher
-from cempstream.streams.kafka.topics import MAX_INPUT_BYTES, TopicAdmin
+from cempstream.streams.kafka.topics import TopicAdmin
 from cempstream.streams.settings import read_settings
 
 
@@ -121,11 +121,7 @@ def _replay_files(
         raise typer.BadParameter(
             f"there is no topic {target!r}; `cempstream topics create --topic {target}` makes it"
         )
-    publisher = Publisher(
-        settings.kafka.bootstrap,
-        max_message_bytes=MAX_INPUT_BYTES,
-        client_config=settings.kafka.client_config(),
-    )
+    publisher = feed_publisher(settings.kafka)
     paths = expand_paths(files)
     tally = ReplayTally()
     began_s = time.monotonic()

@@ -20,10 +20,10 @@ from cempstream.models.simulator.night_files import TRUTH_SUFFIXES, TruthFile, w
 from cempstream.models.simulator.simulator import simulate as simulate_night
 from cempstream.schemas.stamp import Tense
 from cempstream.streams.commands.options import Bootstrap, progress_bar
-from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
+from cempstream.streams.kafka.feed import feed_publisher, send_at_rate, spectrum_message
 from cempstream.streams.kafka.messages import OutMessage
 from cempstream.streams.kafka.publisher import Publisher
-from cempstream.streams.kafka.topics import MAX_INPUT_BYTES, TopicAdmin
+from cempstream.streams.kafka.topics import TopicAdmin
 from cempstream.streams.settings import read_settings
 
 
@@ -123,11 +123,7 @@ def _to_kafka(
     settings = read_settings(kafka={"bootstrap": bootstrap})
     if topic not in TopicAdmin(settings.kafka).metadata().topics:
         raise typer.BadParameter(f"there is no topic {topic!r}; `cempstream topics create` makes ours")
-    publisher = Publisher(
-        settings.kafka.bootstrap,
-        max_message_bytes=MAX_INPUT_BYTES,
-        client_config=settings.kafka.client_config(),
-    )
+    publisher = feed_publisher(settings.kafka)
     began_s = time.monotonic()
     with progress_bar() as progress, TruthFile(truth_path) as truth_file:
         task = progress.add_task("spectra", total=n)

@@ -14,11 +14,23 @@ from cempstream.schemas.codec import encode_spectrum
 from cempstream.schemas.stamp import Tense
 from cempstream.streams.kafka.messages import OutMessage
 from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
+from cempstream.streams.kafka.topics import MAX_INPUT_BYTES
+from cempstream.streams.settings import MIB, KafkaSettings
 
 #: Messages per request to the broker: 64 LAMOST packets are 2 MB.
 _CHUNK = 64
 _TICK_S = 0.05
 _MAX_IN_FLIGHT = 4
+
+
+def feed_publisher(kafka: KafkaSettings) -> Publisher:
+    """Return a publisher for spectra: large messages, and many of them at once."""
+    return Publisher(
+        kafka.bootstrap,
+        max_message_bytes=MAX_INPUT_BYTES,
+        batch_bytes=MIB,
+        client_config=kafka.client_config(),
+    )
 
 
 def spectrum_message(spectrum: Spectrum, topic: str, tense: Tense) -> OutMessage:

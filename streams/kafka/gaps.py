@@ -61,7 +61,7 @@ class Gap:
 
     @property
     def goes_on_at(self) -> int:
-        """Where reading goes on: nothing behind it is lost that the broker still has."""
+        """Where reading goes on: nothing after it is lost that the broker still has."""
         return max(self.extent.first, self.in_common)
 
     @property

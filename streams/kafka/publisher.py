@@ -26,8 +26,6 @@ _QUEUE_FULL_RETRY_S = 0.005
 
 _STATISTICS_MS = 1000
 
-_BATCH_BYTES = 256 * 1024
-
 _BY_KEY = -1
 
 
@@ -119,6 +117,10 @@ class Publisher:
     max_message_bytes
         Largest message, key and headers included, before compression. A dead letter is larger than its
         packet, so this exceeds the input's limit.
+    batch_bytes
+        Size from which a request is sent. A large one may take a slow line longer than a request may take;
+        of many small ones librdkafka sends five and then turns in circles until the brokers, which it keeps
+        from the processor, have confirmed one (its issues 2565 and 3692).
     max_queue_bytes, max_queue_messages
         How much may be queued here; `publish` waits when the queue is full.
     delivery_timeout_s
@@ -136,6 +138,7 @@ class Publisher:
         linger_s: float = 0.002,
         compression: str = "lz4",
         max_message_bytes: int = 6 * 1024 * 1024,
+        batch_bytes: int = 256 * 1024,
         max_queue_bytes: int = 64 * 1024 * 1024,
         max_queue_messages: int = 20_000,
         delivery_timeout_s: float = 30.0,
@@ -152,8 +155,7 @@ class Publisher:
             "message.max.bytes": max_message_bytes,
             "queue.buffering.max.kbytes": max_queue_bytes // 1024,
             "queue.buffering.max.messages": max_queue_messages,
-            # a request of a megabyte would take a slow line longer than a request may take
-            "batch.size": _BATCH_BYTES,
+            "batch.size": batch_bytes,
             "message.timeout.ms": round(delivery_timeout_s * 1000),
             # a key goes to the same partition as with the Java client and aiokafka
             "partitioner": "murmur2_random",

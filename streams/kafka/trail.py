@@ -27,7 +27,7 @@ _FORMAT = "cemp1"
 #: A broker takes 4,096 bytes with a commit, unless told otherwise (``offset.metadata.max.bytes``).
 _MAX_TEXT = 2000
 
-#: confluent-kafka reads such a text up to a zero byte, and librdkafka adds none: it would read on behind it.
+#: confluent-kafka reads such a text up to a zero byte, and librdkafka adds none: it would read on after it.
 _END = "\0"
 
 _TIMEOUT_S = 10.0
@@ -104,7 +104,7 @@ class Trail:
 def find_cuts(kafka: KafkaSettings, trails: Mapping[Place, Trail]) -> dict[Place, int]:
     """Return the partitions whose log is not the one that was read, each with where to read it again.
 
-    That is behind the newest marked message that the log still has, 0 if it has none. A message that was
+    That is after the newest marked message that the log still has, 0 if it has none. A message that was
     deleted since, by its age or because its key came again, says nothing against a log.
 
     Raises
@@ -135,7 +135,7 @@ def _differ(consumer: Consumer, marks: Mapping[Place, Mark]) -> dict[Place, bool
     for place, message in found.items():
         _, offset = place_of(message)
         mark = marks[place]
-        if offset != mark.offset:  # it begins behind the mark, or it ends before it and was begun anew
+        if offset != mark.offset:  # it begins after the mark, or it ends before it and was begun anew
             differ[place] = offset < mark.offset
         else:
             is_end = message.error() is not None

@@ -10,9 +10,9 @@ from datetime import datetime
 from itertools import islice
 
 from cempstream.streams.kafka.dead_letters import DeadLetter, read_dead_letter
-from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
+from cempstream.streams.kafka.feed import feed_publisher
+from cempstream.streams.kafka.publisher import DeliveryFailed
 from cempstream.streams.kafka.topic_reader import read_topic
-from cempstream.streams.kafka.topics import MAX_INPUT_BYTES
 from cempstream.streams.kafka.turn import turn_at
 from cempstream.streams.settings import Settings
 
@@ -152,11 +152,7 @@ async def _requeue(
     packets = _packets(settings, choice, since, rules)
     letters = read_letters(settings, choice, since)
     done = Requeued()
-    publisher = Publisher(
-        settings.kafka.bootstrap,
-        max_message_bytes=MAX_INPUT_BYTES,
-        client_config=settings.kafka.client_config(),
-    )
+    publisher = feed_publisher(settings.kafka)
     async with publisher:
         while chunk := list(islice(letters, _CHUNK)):
             messages = []

@@ -16,9 +16,8 @@ from cempstream.models.pinned import open_bundle
 from cempstream.processors.spectrum import Spectrum
 from cempstream.schemas.codec import encode_spectrum
 from cempstream.schemas.score import decode_score
-from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
+from cempstream.streams.kafka.feed import feed_publisher, send_at_rate, spectrum_message
 from cempstream.streams.kafka.messages import OutMessage
-from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.rehearsal.arrivals import Arrivals
 from cempstream.streams.rehearsal.bench_load import PixelLayout, load_spectra
 from cempstream.streams.rehearsal.local_stream import LocalStream
@@ -202,9 +201,7 @@ class _Run:
 
     def _send(self, messages: Iterable[OutMessage], rate: float) -> None:
         async def send() -> None:
-            async with Publisher(
-                self._stream.kafka.bootstrap, client_config=self._stream.kafka.client_config()
-            ) as publisher:
+            async with feed_publisher(self._stream.kafka) as publisher:
                 async for n_messages, error in send_at_rate(publisher, iter(messages), rate):
                     if error is not None:
                         raise error

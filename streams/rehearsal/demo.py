@@ -18,10 +18,8 @@ from rich.console import Console
 
 from cempstream.models.sessions import Provider
 from cempstream.models.simulator.mix import Mix
-from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
+from cempstream.streams.kafka.feed import feed_publisher, send_at_rate, spectrum_message
 from cempstream.streams.kafka.messages import OutMessage
-from cempstream.streams.kafka.publisher import Publisher
-from cempstream.streams.kafka.topics import MAX_INPUT_BYTES
 from cempstream.streams.pictures.pages import INDEX, write_index
 from cempstream.streams.rehearsal.arrivals import Arrivals
 from cempstream.streams.rehearsal.ledger import Ledger
@@ -254,10 +252,7 @@ class Feed:
             self._error = error
 
     async def _send(self) -> None:
-        kafka = self._stream.kafka
-        async with Publisher(
-            kafka.bootstrap, max_message_bytes=MAX_INPUT_BYTES, client_config=kafka.client_config()
-        ) as publisher:
+        async with feed_publisher(self._stream.kafka) as publisher:
             async for _, error in send_at_rate(publisher, self._messages(), self._rate):
                 if error is not None:
                     self._ledger.n_undelivered += error.n_failed

@@ -18,10 +18,9 @@ import typer
 
 from cempstream.models.simulator import load_mix
 from cempstream.processors.spectrum import Spectrum
-from cempstream.streams.kafka.feed import send_at_rate, spectrum_message
+from cempstream.streams.kafka.feed import feed_publisher, send_at_rate, spectrum_message
 from cempstream.streams.kafka.messages import OutMessage
-from cempstream.streams.kafka.publisher import DeliveryFailed, Publisher
-from cempstream.streams.kafka.topics import MAX_INPUT_BYTES
+from cempstream.streams.kafka.publisher import DeliveryFailed
 from cempstream.streams.rehearsal.child_process import ChildProcess
 from cempstream.streams.rehearsal.embedded import free_port
 from cempstream.streams.rehearsal.local_stream import LocalStream, topic_environment
@@ -208,10 +207,7 @@ class Malformed:
         self._thread.join()
 
     async def _send(self) -> None:
-        kafka = self._kafka
-        async with Publisher(
-            kafka.bootstrap, max_message_bytes=MAX_INPUT_BYTES, client_config=kafka.client_config()
-        ) as publisher:
+        async with feed_publisher(self._kafka) as publisher:
             async for _, error in send_at_rate(publisher, self._messages(), self._rate):
                 self.n_undelivered += error.n_failed if isinstance(error, DeliveryFailed) else 0
 

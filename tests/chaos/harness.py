@@ -130,13 +130,18 @@ class Supervisor:
 
 def wait_scored(who: WorkerProcess | Supervisor, n_scored: int, timeout_s: float = 240.0) -> None:
     """Return once a worker, or the supervisor's of the moment, has delivered this many outcomes."""
+    wait_counted(who, "cemp_spectra_total", n_scored, timeout_s)
+
+
+def wait_counted(who: WorkerProcess | Supervisor, metric: str, n: int, timeout_s: float = 240.0) -> None:
+    """Return once a process, or the supervisor's of the moment, has counted so many in a metric."""
     deadline = time.monotonic() + timeout_s
     while True:
-        worker = who.worker if isinstance(who, Supervisor) else who
-        if (n_now := worker.metric("cemp_spectra_total")) >= n_scored:
+        process = who.worker if isinstance(who, Supervisor) else who
+        if (n_now := process.metric(metric)) >= n:
             return
-        assert time.monotonic() < deadline, f"{n_now} outcomes: {worker.process.log_tail()}"
-        time.sleep(0.05)
+        assert time.monotonic() < deadline, f"{metric} is {n_now}: {process.process.log_tail()}"
+        time.sleep(0.02)
 
 
 def close_case(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from cempstream.streams.scoring.pipeline import Pipeline
 from cempstream.streams.settings import KafkaSettings
 from cempstream.streams.stars.view import find_stars
 from tests.broker.kafka import KafkaBroker
-from tests.chaos.harness import Supervisor, wait_committed
+from tests.chaos.harness import Supervisor, wait_committed, wait_counted
 from tests.support.followed import (
     RUN,
     even_pipeline,
@@ -54,15 +53,8 @@ def expected(pipeline: Pipeline, seen: list[Observation]) -> dict[str, Star]:
     return stars
 
 
-def wait_folded(who: WorkerProcess | Supervisor, n_folded: int, timeout_s: float = 240.0) -> None:
-    """Return once a process, or the supervisor's of the moment, has folded this many observations."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        process = who.worker if isinstance(who, Supervisor) else who
-        if (n_now := process.metric("cemp_star_folds_total")) >= n_folded:
-            return
-        assert time.monotonic() < deadline, f"{n_now} folded: {process.process.log_tail()}"
-        time.sleep(0.02)
+def wait_folded(who: WorkerProcess | Supervisor, n_folded: int) -> None:
+    wait_counted(who, "cemp_star_folds_total", n_folded)
 
 
 def check_life(name: str, alerts: Sequence[Alert], is_candidate: bool) -> None:

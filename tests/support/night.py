@@ -207,6 +207,8 @@ def send(
             # By default a burst goes to one partition for 10 ms: of 1,500 packets, 21 to one of four.
             "sticky.partitioning.linger.ms": 0,
             "queue.buffering.max.kbytes": 256 * 1024,
+            # With more of them waiting, librdkafka turns in circles and keeps the brokers from the processor.
+            "queue.buffering.max.messages": 64,
         }
     )
     failed: list[object] = []

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from cempstream.models.bundle import BUNDLES, load_bundle, newest_bundle  # noqa: E402
 from cempstream.models.card import GRAPHS  # noqa: E402
-from cempstream.models.training.augment import Conditions, Degrader, perturb_physics  # noqa: E402
+from cempstream.models.training.augment import Conditions, Degrader  # noqa: E402
 from cempstream.models.training.calibrate import (  # noqa: E402
     Outputs,
     choose_thresholds,
@@ -28,6 +28,7 @@ from cempstream.models.training.grad_cam import grad_cam  # noqa: E402
 from cempstream.models.training.instruments import draw_instrument, lamost_like  # noqa: E402
 from cempstream.models.training.late_errors import deeper_hydrogen, hydrogen_pixels, noisier  # noqa: E402
 from cempstream.models.training.networks import N_TOKENS, Networks  # noqa: E402
+from cempstream.models.training.physics_errors import perturb_physics  # noqa: E402
 from cempstream.models.training.restore import restore_networks  # noqa: E402
 from cempstream.models.training.run import train_bundle  # noqa: E402
 from cempstream.models.training.star_labels import COLUMN, draw_labels, label_truth  # noqa: E402
