@@ -47,9 +47,11 @@ class Changelog:
         ------
         KafkaException
             There is none, or the broker does not answer.
+        TimeoutError
+            Not even librdkafka answers.
         """
         asked = self._admin.describe_topics(TopicCollection([self.topic]), request_timeout=_TIMEOUT_S)
-        self._identity = str(asked[self.topic].result().topic_id).encode()
+        self._identity = str(asked[self.topic].result(2 * _TIMEOUT_S).topic_id).encode()
 
     @property
     def headers(self) -> Headers:

@@ -176,7 +176,7 @@ def _ask_offsets(admin: AdminClient, places: Collection[Place], spec: OffsetSpec
     asked = {TopicPartition(topic, partition): spec for topic, partition in places}
     for partition, answer in admin.list_offsets(asked, request_timeout=_TIMEOUT_S).items():
         try:
-            offsets[partition.topic, partition.partition] = answer.result().offset
-        except KafkaException:  # it moves between brokers, or none answers: the next time
+            offsets[partition.topic, partition.partition] = answer.result(2 * _TIMEOUT_S).offset
+        except (KafkaException, TimeoutError):  # it moves between brokers, or none answers: the next time
             continue
     return offsets

@@ -13,11 +13,13 @@ import os
 import socket
 import stat
 import struct
+import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
-from typing import NoReturn
+from functools import cache, partial
+from typing import Any, NoReturn
 
 from cempstream.streams.telemetry.log_writer import flush_logs
 
@@ -57,6 +59,7 @@ class Watchdog:
 
     async def run(self, limit_s: float) -> None:
         """Put off the end of the process again and again; it comes ``limit_s`` after the last time."""
+        end_without_memory()
         notify("READY=1")
         while True:
             self._turned_at_s = time.monotonic()
@@ -69,6 +72,24 @@ class Watchdog:
 def end_after(limit_s: float) -> None:
     """End the process after so long, with the stacks of its threads on stderr, unless called again before."""
     faulthandler.dump_traceback_later(limit_s, exit=True, file=_unblocked_stderr())  # in its own thread
+
+
+def end_without_memory() -> None:
+    """Have the process end when a thread of it has no memory left.
+
+    A thread that dies for that before it runs leaves who started it waiting for ever, and what a callback of
+    librdkafka was to say is never said. Nothing is lost by the end: what is not delivered is read again.
+    """
+    sys.unraisablehook = partial(_end_if_no_memory, sys.unraisablehook)
+    threading.excepthook = partial(_end_if_no_memory, threading.excepthook)
+
+
+def _end_if_no_memory(otherwise: Callable[[Any], object], unhandled: Any) -> None:
+    """Take the place of a hook of Python's for what no one has handled."""
+    if issubclass(unhandled.exc_type, MemoryError):
+        say_unblocked("no memory is left: the process ends\n")
+        os._exit(1)  # and nothing else: whatever runs may ask for memory
+    otherwise(unhandled)
 
 
 def end_at_once(status: int) -> NoReturn:

@@ -78,7 +78,7 @@ class OrphanWatch:
         try:
             owned = self._owned()
             return frozenset() if owned is None else self._partitions() - owned
-        except (KafkaException, NoAnswer):  # no broker, or no permission
+        except (KafkaException, NoAnswer, TimeoutError):  # no broker, or no permission
             return frozenset()
 
     def _partitions(self) -> frozenset[TP]:
@@ -86,7 +86,7 @@ class OrphanWatch:
         asked = self._admin.describe_topics(TopicCollection([*self._topics]), request_timeout=_TIMEOUT_S)
         for name, answer in asked.items():
             try:
-                found |= {TP(name, partition.id) for partition in answer.result().partitions}
+                found |= {TP(name, partition.id) for partition in answer.result(2 * _TIMEOUT_S).partitions}
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                     raise
@@ -96,7 +96,7 @@ class OrphanWatch:
         list_groups(self._admin, _TIMEOUT_S)  # a silent broker ends it here
         asked = self._admin.describe_consumer_groups([self._group], request_timeout=_TIMEOUT_S)
         try:
-            group = asked[self._group].result()
+            group = asked[self._group].result(2 * _TIMEOUT_S)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.GROUP_ID_NOT_FOUND:
                 raise

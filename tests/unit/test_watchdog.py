@@ -54,3 +54,39 @@ def test_lines_and_stacks_stand_after_one_another_in_a_file(tmp_path: Path) -> N
     lines = (tmp_path / "log").read_text(encoding="utf-8").splitlines()
     outline = [line for line in lines if line.startswith(("a ", "Current thread"))]
     assert [line.split()[1] for line in outline] == ["line", "thread", "word"] * 2
+
+
+@pytest.mark.parametrize("way", ["in a thread", "in a callback"])
+def test_a_process_without_memory_ends(way: str) -> None:
+    """Its main thread would wait for ever: what died was to tell it."""
+    script = (
+        "import sys, threading\n"
+        "from cempstream.streams.telemetry.watchdog import end_without_memory\n"
+        "class Callback:\n"
+        "    def __del__(self):\n"
+        "        raise MemoryError\n"
+        "def work():\n"
+        "    raise MemoryError\n"
+        "end_without_memory()\n"
+        "threading.Thread(target=work).start() if sys.argv[1] == 'in a thread' else Callback()\n"
+        "threading.Event().wait()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, way], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr == "no memory is left: the process ends\n"
+
+
+def test_what_else_goes_wrong_in_a_thread_ends_no_process() -> None:
+    script = (
+        "import threading\n"
+        "from cempstream.streams.telemetry.watchdog import end_without_memory\n"
+        "end_without_memory()\n"
+        "thread = threading.Thread(target=lambda: 1 / 0)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+        "print('goes on')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "goes on\n"
+    assert "ZeroDivisionError" in done.stderr
