@@ -189,7 +189,7 @@ def test_a_worker_without_partitions_ends_where_nobody_reads_them(
 def test_a_stall_is_over_within_two_minutes() -> None:
     """Of the waits that the tests before shorten: what waits is seen, found stale, and the end is bounded.
 
-    A lost worker is ended by what the broker says of its group; beyond these waits it is as late as the answer.
+    A lost worker is ended by what the broker says of its group: beyond these waits as late as the answer is.
     """
     seen_s = create.ASK_INTERVAL_S + 3 * lag._TIMEOUT_S + progress.WATCH_INTERVAL_S
     assert seen_s + progress.STALL_S + faust_app.STOP_DEADLINE_S <= 120
