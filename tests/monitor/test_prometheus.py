@@ -25,6 +25,7 @@ from cempstream.streams.settings import PolicySettings
 from tests.broker.conftest import need_kafka
 from tests.broker.kafka import KafkaBroker
 from tests.contract.monitoring import dashboard_queries, picture_queries, rule_queries
+from tests.support.followed import follower
 from tests.support.night import Topics, WorkerProcess, send, wait_for
 from tests.support.spectra import template_spectra
 
@@ -52,9 +53,10 @@ def broker() -> Iterator[KafkaBroker]:
 
 
 def exposure(i: int, n_lacking: int = 0) -> list[bytes]:
-    """Return the packets of one exposure, the last of them left out."""
+    """Return the packets of one exposure, the last of them left out; half are of stars with a name."""
     spectra = template_spectra(N_SPECTRA // 3, seed=i)
-    named = (replace(s, exposure_id=f"e{i}", exposure_size=len(spectra)) for s in spectra)
+    of_stars = [replace(s, object_id=f"star {n}") if n % 2 else s for n, s in enumerate(spectra)]
+    named = (replace(s, exposure_id=f"e{i}", exposure_size=len(spectra)) for s in of_stars)
     return [encode_spectrum(spectrum) for spectrum in named][: len(spectra) - n_lacking]
 
 
@@ -72,10 +74,18 @@ def test_every_expression_is_answered_by_a_real_night(broker: KafkaBroker, tmp_p
     topics = Topics.create(broker.bootstrap)
     with (
         exposure_watch(broker, topics) as exposures,
-        WorkerProcess(broker.bootstrap, topics, CEMP_POLICY__PRIOR="0.5") as worker,
+        WorkerProcess(
+            broker.bootstrap, topics, CEMP_POLICY__PRIOR="0.5", CEMP_STARS__ENABLED="true"
+        ) as worker,
+        follower(broker.bootstrap, topics) as stars,
     ):
         worker.wait_ready(120)
-        targets = {"cempstream": [f"127.0.0.1:{worker.port}"], "cempstream-exposures": [exposures]}
+        stars.wait_ready(120)
+        targets = {
+            "cempstream": [f"127.0.0.1:{worker.port}"],
+            "cempstream-exposures": [exposures],
+            "cempstream-stars": [f"127.0.0.1:{stars.port}"],
+        }
         with PrometheusServer(tmp_path, targets, scrape_s=1, evaluation_s=1) as prometheus:
             wait_for_data(prometheus, "cemp_ready == 1", 60)
             header = {"tense": b"current"}
@@ -87,6 +97,7 @@ def test_every_expression_is_answered_by_a_real_night(broker: KafkaBroker, tmp_p
                 time.sleep(3)
             wait_for_data(prometheus, f'cemp_spectra_total{{outcome="scored"}} == {N_SPECTRA - 5}', 30)
             wait_for_data(prometheus, 'cemp_exposures_total{status="complete",survey="lamost"} == 2', 30)
+            wait_for_data(prometheus, "rate(cemp_star_latency_seconds_count[1m]) >= 0", 60)
             wait_for_data(prometheus, "cemp:high_score_share:rate1h", 90)  # evaluated once a minute
             asked = [*dashboard_queries(), *(q for q in picture_queries() if q.metrics)]
             empty = {q.place: q.metrics for q in asked if not prometheus.query(q.expr)}
