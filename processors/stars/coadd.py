@@ -152,6 +152,18 @@ def coadd(observations: Sequence[Observation], rebin: Rebinner, normalise: Norma
     )
 
 
+def visits_at_rest(
+    observations: Sequence[Observation], rebin: Rebinner, normalise: Normaliser
+) -> NormalisedBatch:
+    """Return spectra of one star, grating and bundle as they are added up, each moved to rest.
+
+    A row per observation; one too faint to tell its velocity is moved by that of the others.
+    """
+    weights = np.array([max(o.said.snr, 1e-3) ** 2 for o in observations])
+    shifts, _, _ = _velocities(observations, weights)
+    return shift_to_rest(normalise(rebin([o.spectrum for o in observations])), shifts)
+
+
 def clipped_mean(values: Array, ivar: Array) -> tuple[Array, Array]:
     """Return the mean by inverse variance without outliers, and its inverse variance.
 

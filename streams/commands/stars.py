@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,12 +13,15 @@ from rich.text import Text
 from cempstream.errors import FixableError, fixable_errors, in_one_line
 from cempstream.models.sessions import Provider
 from cempstream.plain import shown
+from cempstream.schemas.star import StarPacket
 from cempstream.streams.commands.options import Bootstrap
 from cempstream.streams.commands.worker import require_topics
 from cempstream.streams.kafka.changelog import require_changelog
+from cempstream.streams.pictures.pages import unique_stem
+from cempstream.streams.pictures.star_picture import SUFFIXES, save_star
 from cempstream.streams.settings import read_settings
 from cempstream.streams.stars.create import create_star_app
-from cempstream.streams.stars.view import find_stars, headline, visits_table
+from cempstream.streams.stars.view import find_alerts, find_stars, headline, visits_table
 from cempstream.streams.telemetry.watchdog import START_S, end_after
 from cempstream.streams.worker.faust_app import run_worker
 
@@ -71,8 +75,16 @@ def show(
     object_id: Annotated[str, typer.Argument(help="The survey's name of the star.")],
     bootstrap: Bootstrap = None,
     survey: Annotated[str | None, typer.Option(help="Only this survey's star of that name.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(help="Also draw it, with its alerts, into this .png, .svg or .pdf.")
+    ] = None,
 ) -> None:
     """Show what is known of a star after each of its spectra; reads the topic of stars to its end."""
+    if plot is not None:
+        if plot.suffix not in SUFFIXES:
+            raise typer.BadParameter(f"{plot}: the picture's name must end in {', '.join(SUFFIXES)}")
+        if not plot.parent.is_dir():
+            raise typer.BadParameter(f"{plot}: there is no folder {plot.parent}")
     settings = read_settings(kafka={"bootstrap": bootstrap})
     topic = settings.topics.stars
     found = find_stars(settings.kafka, topic, object_id, survey)
@@ -83,3 +95,13 @@ def show(
     for packet in found:
         console.print(Text(shown(headline(packet)), style="bold"))
         console.print(visits_table(packet.star))
+        if plot is not None:
+            path = plot if len(found) == 1 else _own_name(plot, packet)
+            save_star(packet.star, packet.survey, find_alerts(settings.kafka, settings.topics, packet), path)
+            typer.echo(shown(f"picture: {path}"))
+
+
+def _own_name(path: Path, packet: StarPacket) -> Path:
+    """Return the name of the picture of one of several stars of a name."""
+    stem = unique_stem(f"{path.stem}-{packet.survey}-{packet.star.tense}", set())
+    return path.with_name(f"{stem}{path.suffix}")

@@ -15,7 +15,8 @@ from jinja2 import Environment, FileSystemLoader, Template
 from markupsafe import Markup
 
 from cempstream.streams.pictures.finding import Finding, named_windows, norm_trace
-from cempstream.streams.pictures.picture import ORANGE, SKY, save_picture
+from cempstream.streams.pictures.picture import save_picture
+from cempstream.streams.pictures.windows import ORANGE, SKY
 from cempstream.streams.wording import (
     FLAG_MEANING,
     MISSING,

@@ -5,9 +5,7 @@ Colours are those of Okabe & Ito (2008), safe for colour-blind readers; nothing 
 
 from __future__ import annotations
 
-import math
 import textwrap
-from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -21,6 +19,20 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from cempstream.plain import shown
 from cempstream.processors.grid import Array
 from cempstream.streams.pictures.finding import Finding, Trace, flux_trace, named_windows, norm_trace
+from cempstream.streams.pictures.windows import (
+    BLACK,
+    BLUE,
+    DARK,
+    GREY,
+    LABEL_PT,
+    LIGHT,
+    ORANGE,
+    ROW_IN,
+    SKY,
+    VERMILION,
+    label_windows,
+    mark_windows,
+)
 from cempstream.streams.wording import (
     MISSING,
     PARAMETER_TEXT,
@@ -31,9 +43,6 @@ from cempstream.streams.wording import (
     signed,
     subclass_text,
 )
-
-BLACK, DARK, GREY, LIGHT = "#000000", "#444444", "#9a9a9a", "#c4c4c4"
-ORANGE, SKY, BLUE, VERMILION = "#E69F00", "#56B4E9", "#0072B2", "#D55E00"
 
 #: Zooms: named window, and the range drawn in vacuum Å.
 _ZOOMS = (("CH G", (4180.0, 4460.0)), ("C2 4737", (4600.0, 4800.0)), ("C2 5165", (4990.0, 5260.0)))
@@ -51,8 +60,6 @@ _NEIGHBOURS = (
 
 _SIZE_IN = (13.0, 8.6)
 _DPI = 110
-_LABEL_PT = 8
-_ROW_IN = 0.205
 _FLAG_CHARS = 48
 _LONGEST_NAME = 60
 
@@ -94,9 +101,9 @@ def draw_finding(finding: Finding) -> Picture:
         )
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter("{x:.0f}")
-        _mark_windows(axes, finding)
-        axes.tick_params(labelsize=_LABEL_PT, labelbottom=axes is norm_axes)
-    _label_windows(flux_axes, finding, wide)
+        mark_windows(axes, _drivers(finding))
+        axes.tick_params(labelsize=LABEL_PT, labelbottom=axes is norm_axes)
+    label_windows(flux_axes, wide, _drivers(finding))
     zooms = figure.add_gridspec(1, 3, left=0.055, right=0.745, bottom=0.07, top=0.31, wspace=0.16)
     for i, (name, span) in enumerate(_ZOOMS):
         _draw_zoom(figure.add_subplot(zooms[i]), finding, norm, name, span)
@@ -114,7 +121,7 @@ def _shown_range(finding: Finding, flux: Trace | None) -> tuple[float, float]:
 
 
 def _draw_flux(axes: Axes, finding: Finding, trace: Trace | None) -> None:
-    axes.set_ylabel("flux", fontsize=_LABEL_PT)
+    axes.set_ylabel("flux", fontsize=LABEL_PT)
     if trace is None:
         _say_nothing_to_draw(axes)
         return
@@ -122,15 +129,13 @@ def _draw_flux(axes: Axes, finding: Finding, trace: Trace | None) -> None:
     low, high = np.nanpercentile(trace.smooth, [0.5, 99.5])
     axes.set_ylim(min(0.0, low), high + 0.12 * (high - min(0.0, low)))
     unit = finding.spectrum.flux_unit if finding.spectrum else "relative"
-    axes.set_ylabel(
-        "flux\n" + ("1e-17 erg/s/cm²/Å" if unit == "absolute" else "relative"), fontsize=_LABEL_PT
-    )
+    axes.set_ylabel("flux\n" + ("1e-17 erg/s/cm²/Å" if unit == "absolute" else "relative"), fontsize=LABEL_PT)
 
 
 def _draw_evidence(axes: Axes, finding: Finding) -> None:
     """Draw the evidence as a density: a bin's height does not depend on its width."""
     edges = finding.attribution_wave_aa
-    axes.set_ylabel("evidence\n% / 100 Å", fontsize=_LABEL_PT)
+    axes.set_ylabel("evidence\n% / 100 Å", fontsize=LABEL_PT)
     if not finding.evidence.any():
         _write_within(axes, "none: nothing here speaks for carbon")
         axes.set_yticks([])
@@ -146,8 +151,8 @@ def _density(finding: Finding) -> Array:
 
 
 def _draw_norm(axes: Axes, trace: Trace | None, wide: tuple[float, float]) -> None:
-    axes.set_ylabel("flux / running mean", fontsize=_LABEL_PT)
-    axes.set_xlabel("rest-frame vacuum wavelength / Å", fontsize=_LABEL_PT)
+    axes.set_ylabel("flux / running mean", fontsize=LABEL_PT)
+    axes.set_xlabel("rest-frame vacuum wavelength / Å", fontsize=LABEL_PT)
     if trace is None:
         _say_nothing_to_draw(axes)
         return
@@ -160,15 +165,15 @@ def _draw_zoom(
     axes: Axes, finding: Finding, trace: Trace | None, name: str, span: tuple[float, float]
 ) -> None:
     axes.set_xlim(*span)
-    axes.tick_params(labelsize=_LABEL_PT)
+    axes.tick_params(labelsize=LABEL_PT)
     low, high = named_windows()[name]
     axes.axvspan(low, high, color=SKY, alpha=0.22, linewidth=0)
     published = {band.name: band.weight for band in finding.telling_bands}  # bins differ by a percent
     share = _share(finding, low, high)
     share = published.get(name, share) if share > 0 else 0.0
     said = f"{100 * share:.0f} % of the evidence" if share > 0 else "no evidence"
-    axes.set_title(f"{name}   {said}", fontsize=_LABEL_PT + 1, loc="left")
-    axes.set_xlabel("rest-frame vacuum wavelength / Å", fontsize=_LABEL_PT)
+    axes.set_title(f"{name}   {said}", fontsize=LABEL_PT + 1, loc="left")
+    axes.set_xlabel("rest-frame vacuum wavelength / Å", fontsize=LABEL_PT)
     inside = (trace.wave_aa >= span[0]) & (trace.wave_aa <= span[1]) if trace else np.zeros(0, dtype=bool)
     if trace is None or not np.isfinite(trace.raw[inside]).any():
         _say_nothing_to_draw(axes)
@@ -193,7 +198,7 @@ def _draw_zoom(
                     (wave, top),
                     (-2, -3),
                     textcoords="offset points",
-                    fontsize=_LABEL_PT - 1,
+                    fontsize=LABEL_PT - 1,
                     color=BLUE,
                     ha="right",
                     va="top",
@@ -231,68 +236,6 @@ def _share(finding: Finding, low: float, high: float) -> float:
 def _drivers(finding: Finding) -> frozenset[str]:
     """Return the named bands that carry a tenth of the evidence or more."""
     return frozenset(band.name for band in finding.telling_bands if band.weight >= 0.1)
-
-
-def _mark_windows(axes: Axes, finding: Finding) -> None:
-    drivers = _drivers(finding)
-    windows = named_windows()
-    for names, alpha in ((drivers, 0.38), (windows.keys() - drivers, 0.14)):
-        axes.broken_barh(
-            [(low, high - low) for low, high in (windows[name] for name in names if name in windows)],
-            (0, 1),
-            transform=axes.get_xaxis_transform(),
-            color=SKY,
-            alpha=alpha,
-            linewidth=0,
-            zorder=0.5,
-        )
-
-
-def _label_windows(axes: Axes, finding: Finding, wide: tuple[float, float]) -> None:
-    """Name the windows above the axes, moved apart where they would overlap."""
-    drivers = _drivers(finding)
-    inside = {
-        name: math.sqrt(low * high)
-        for name, (low, high) in named_windows().items()
-        if wide[0] < math.sqrt(low * high) < wide[1]
-    }
-    width_in = axes.get_position().width * _SIZE_IN[0]
-    place = [math.log(wave / wide[0]) / math.log(wide[1] / wide[0]) for wave in inside.values()]
-    spread = spread_apart(place, gap=_ROW_IN / width_in)
-    for name, here, label_at in zip(inside, place, spread, strict=True):
-        is_driver = name in drivers
-        axes.plot(
-            [here, here, label_at],
-            [1.0, 1.03, 1.11],
-            transform=axes.transAxes,
-            color=VERMILION if is_driver else GREY,
-            linewidth=0.7,
-            clip_on=False,
-        )
-        axes.text(
-            label_at,
-            1.13,
-            name,
-            transform=axes.transAxes,
-            rotation=90,
-            ha="center",
-            va="bottom",
-            fontsize=_LABEL_PT,
-            fontweight="bold" if is_driver else "normal",
-            color=VERMILION if is_driver else BLACK,
-        )
-
-
-def spread_apart(places: Sequence[float], gap: float) -> list[float]:
-    """Move points on a line as little as needed, in order, until neighbours stand ``gap`` apart."""
-    groups: list[tuple[float, int]] = []  # centre and number of points that touch
-    for place in places:
-        centre, n = place, 1
-        while groups and centre - 0.5 * (n - 1) * gap < groups[-1][0] + 0.5 * (groups[-1][1] + 1) * gap:
-            other, n_other = groups.pop()
-            centre, n = (centre * n + other * n_other) / (n + n_other), n + n_other
-        groups.append((centre, n))
-    return [centre + (i - 0.5 * (n - 1)) * gap for centre, n in groups for i in range(n)]
 
 
 def _write_title(figure: Figure, finding: Finding) -> None:
@@ -346,14 +289,14 @@ def _write_facts(figure: Figure, finding: Finding) -> None:
         nonlocal y_in
         y_in -= 0.1
         write(left_in, text, weight="bold")
-        y_in -= _ROW_IN + 0.02
+        y_in -= ROW_IN + 0.02
 
     def row(name: str, value: str, color: str = BLACK) -> None:
         nonlocal y_in
         write(left_in, name, DARK)
         for line in value.split("\n"):
             write(value_in, line, color)
-            y_in -= _ROW_IN
+            y_in -= ROW_IN
 
     is_familiar = finding.is_familiar
     head("Parameters (1D LTE, 68 %)" if is_familiar else "Parameters: unlike any star known")
@@ -394,8 +337,8 @@ def _write_facts(figure: Figure, finding: Finding) -> None:
     flags = ", ".join(map(flag_text, finding.flags))
     y_in += 0.03
     for line in textwrap.wrap(flags, _FLAG_CHARS):
-        write(left_in, line, VERMILION, size_pt=_LABEL_PT)
-        y_in -= 0.7 * _ROW_IN
+        write(left_in, line, VERMILION, size_pt=LABEL_PT)
+        y_in -= 0.7 * ROW_IN
 
 
 def position_rows(ra: float | None, dec: float | None) -> str:

@@ -10,9 +10,10 @@ from cempstream.plain import shown
 from cempstream.processors.outcome import Estimate
 from cempstream.processors.stars.observation import Said
 from cempstream.processors.stars.star import Star
+from cempstream.schemas.alert import Alert, decode_alert
 from cempstream.schemas.star import StarPacket, decode_star
 from cempstream.streams.kafka.topic_reader import read_topic
-from cempstream.streams.settings import KafkaSettings
+from cempstream.streams.settings import KafkaSettings, TopicSettings
 
 _MISSING = "–"
 
@@ -43,6 +44,28 @@ def find_stars(kafka: KafkaSettings, topic: str, object_id: str, survey: str | N
     return [
         packet for packet in found if packet.star.object_id == object_id and survey in (None, packet.survey)
     ]
+
+
+def find_alerts(kafka: KafkaSettings, topics: TopicSettings, packet: StarPacket) -> list[Alert]:
+    """Return the alerts of a star that are still kept, in the order in which they were sent.
+
+    Raises
+    ------
+    NoBroker, NoSuchTopic, NoAnswer
+        Their topic cannot be read to its end.
+    """
+    star = packet.star
+    topic = topics.alerts_archival if star.tense == "archival" else topics.alerts
+    of_name = star.object_id.encode()
+    found: dict[str, Alert] = {}
+    for message in read_topic(kafka, topic):
+        value = message.value()
+        if message.key() != of_name or value is None:
+            continue
+        alert = decode_alert(value)
+        if (alert.object_id, alert.survey, alert.alert_tense) == (star.object_id, packet.survey, star.tense):
+            found.setdefault(alert.alert_id, alert)
+    return sorted(found.values(), key=lambda alert: alert.revision)
 
 
 def headline(packet: StarPacket) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from cempstream.schemas.alert import decode_alert
+from cempstream.schemas.alert import Alert, decode_alert
 from cempstream.schemas.codec import encode_spectrum
 from cempstream.streams.scoring.pipeline import Pipeline
 from tests.support.followed import (
@@ -41,8 +46,21 @@ def wait_counted(process: WorkerProcess, name: str, count: int, timeout_s: float
         time.sleep(0.1)
 
 
+def assert_drawn(
+    bootstrap: str, topics: Topics, name: str, told: Mapping[str, Sequence[Alert]], folder: Path
+) -> None:
+    """Draw a star as a person does: the picture holds every alert that was sent of it, and no other's."""
+    picture = folder / "star.svg"
+    command = [sys.executable, "-m", "cempstream", "stars", "show", name, "--plot", str(picture)]
+    environment = {**os.environ, **topics.environment(), "CEMP_KAFKA__BOOTSTRAP": bootstrap}
+    shown = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert f"picture: {picture}" in shown.stdout
+    life = " → ".join(f"{a.alert_type} {a.published_at:%m-%d %H:%M:%S}" for a in told[name])
+    assert f"<!-- alerts (UTC): {life} -->" in picture.read_text()
+
+
 def test_a_replay_ends_in_the_states_of_classify_and_each_star_is_alerted_of_by_one(
-    bootstrap: str, pipeline: Pipeline
+    bootstrap: str, pipeline: Pipeline, tmp_path: Path
 ) -> None:
     topics = Topics.create(bootstrap)
     stars = template_spectra(N_STARS, seed=1, snr=1e4)
@@ -76,4 +94,5 @@ def test_a_replay_ends_in_the_states_of_classify_and_each_star_is_alerted_of_by_
     assert n_by_worker == len(alone) > 0
     assert {alert.spectrum_id for alert in alone} <= {spectrum.spectrum_id for spectrum in nameless}
     told = lives(bootstrap, topics)
+    assert_drawn(bootstrap, topics, max(expected, key=lambda name: len(told.get(name, ()))), told, tmp_path)
     assert {name for name, star in expected.items() if star.is_candidate} <= told.keys()

@@ -5,15 +5,11 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from dataclasses import replace
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
-from matplotlib.text import Text
 
 from cempstream.processors.classify import BandNamer
 from cempstream.processors.outcome import Estimate, NamedBand
@@ -28,7 +24,9 @@ from cempstream.streams.pictures.finding import (
     norm_trace,
 )
 from cempstream.streams.pictures.pages import index_row, thumbnail_svg, write_explanation, write_index
-from cempstream.streams.pictures.picture import ORANGE, draw_finding, save_picture, spread_apart
+from cempstream.streams.pictures.picture import draw_finding, save_picture
+from cempstream.streams.pictures.windows import ORANGE, spread_apart
+from tests.support.figures import cut_off, overlaps, texts
 
 
 @pytest.fixture(scope="module")
@@ -69,27 +67,6 @@ def test_a_band_has_one_share_wherever_it_is_said(finding: Finding) -> None:
     assert {"44 % of the evidence", "CH G   44 % of the evidence"} <= set(words)
 
 
-def texts(figure: Figure) -> list[Text]:
-    """Return what can be read; matplotlib keeps tick labels beyond the limits and draws none of them."""
-    FigureCanvasAgg(figure).draw()
-    unseen: set[Text] = set()
-    for axes in figure.axes:
-        for axis in (axes.xaxis, axes.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
-                if not low <= tick.get_loc() <= high:
-                    unseen |= {tick.label1, tick.label2}
-    return [
-        text
-        for text in figure.findobj(Text)
-        if isinstance(text, Text)
-        and text.get_visible()
-        and text.get_text().strip()
-        and text not in unseen
-        and text.get_window_extent().width > 0
-    ]
-
-
 def test_an_alert_and_its_classification_give_the_same_picture(finding: Finding, tmp_path: Path) -> None:
     other = finding_of_classification(sample_classification())
     for name in ("p_cemp", "snr", "flags", "subclass_p", "parameters", "bands", "rv_kms", "name", "lines"):
@@ -127,19 +104,8 @@ def test_the_picture_says_all_that_matters(finding: Finding) -> None:
 @pytest.mark.parametrize("name", ["finding", "crowded"])
 def test_no_labels_overlap_and_none_is_cut_off(name: str, request: pytest.FixtureRequest) -> None:
     figure = draw_finding(request.getfixturevalue(name))
-    boxes = [(text.get_text(), text.get_window_extent()) for text in texts(figure)]
-    overlaps = [
-        (a, b)
-        for (a, box_a), (b, box_b) in combinations(boxes, 2)
-        if box_a.shrunk(0.98, 0.9).overlaps(box_b.shrunk(0.98, 0.9))
-    ]
-    assert overlaps == []
-    outside = [
-        text
-        for text, box in boxes
-        if box.x0 < 0 or box.y0 < 0 or box.x1 > figure.bbox.x1 or box.y1 > figure.bbox.y1
-    ]
-    assert outside == []
+    assert list(overlaps(figure)) == []
+    assert list(cut_off(figure)) == []
 
 
 def test_every_flag_is_written(crowded: Finding) -> None:
