@@ -148,10 +148,13 @@ def bolometric_correction_g(teff: Array) -> Array:
 
 def surface_gravity(teff: Array, g0: Array, parallax_mas: Array, mass: Array) -> Array:
     """Return log g from the dereddened G, the parallax and the mass in M_sun."""
-    bolometric = g0 + 5.0 * np.log10(parallax_mas) - 10.0 + bolometric_correction_g(teff)
-    return np.asarray(
-        _SUN_LOGG + np.log10(mass) + 4.0 * np.log10(teff / _SUN_TEFF) + 0.4 * (bolometric - _SUN_MBOL)
-    )
+    absolute = g0 + 5.0 * np.log10(parallax_mas) - 10.0
+    return np.asarray(_SUN_LOGG + np.log10(mass) + 0.4 * (absolute - _SUN_MBOL) + _gravity_by_teff(teff))
+
+
+def _gravity_by_teff(teff: Array) -> Array:
+    """Return what Teff alone adds to log g: a hotter star of the same light is smaller."""
+    return np.asarray(4.0 * np.log10(teff / _SUN_TEFF) + 0.4 * bolometric_correction_g(teff))
 
 
 def photometric_parameters(stars: StarPhotometry) -> PhotometricParameters:
@@ -203,10 +206,8 @@ def _estimate(stars: StarPhotometry) -> PhotometricParameters:
     far = ~(snr >= LEAST_PARALLAX_SNR)
     best = _point(stars, far)
     teff_variance = best.own_variance.copy()
-    own = np.sqrt(best.own_variance)
-    moved = surface_gravity(best.teff + own, *_seen(stars, best))
-    still = surface_gravity(best.teff, *_seen(stars, best))
-    logg_variance = (moved - still) ** 2 + (0.4 * _BC_ERROR) ** 2
+    moved = _gravity_by_teff(best.teff + np.sqrt(best.own_variance)) - _gravity_by_teff(best.teff)
+    logg_variance = moved**2 + (0.4 * _BC_ERROR) ** 2
     for name in ("g", "bp", "rp", "ks", "ebv", "parallax_mas", "feh", "mass"):
         error = getattr(stars, f"{name}_error")
         value = getattr(stars, name)
@@ -227,10 +228,6 @@ def _estimate(stars: StarPhotometry) -> PhotometricParameters:
         tuple(teff_reason.tolist()),
         tuple(logg_reason.tolist()),
     )
-
-
-def _seen(stars: StarPhotometry, best: _Point) -> tuple[Array, Array, Array]:
-    return stars.g - _extinction("G", best.bp_rp0, _R0 * stars.ebv), stars.parallax_mas, stars.mass
 
 
 def _point(stars: StarPhotometry, far: Array) -> _Point:

@@ -43,7 +43,9 @@ CHOSEN = (
 GUARDS = frozenset({"strict", "slots", "repr", "frozen", "eq", "kw_only"})
 
 #: Functions whose arguments may be swapped.
-SYMMETRIC = frozenset({"min", "max", "minimum", "maximum", "hypot", "isclose", "multiply", "add", "gcd"})
+SYMMETRIC = frozenset(
+    {"min", "max", "minimum", "maximum", "hypot", "isclose", "multiply", "add", "gcd", "suppress"}
+)
 
 #: Names whose subscripts are types.
 TYPES = frozenset(
