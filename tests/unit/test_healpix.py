@@ -54,3 +54,32 @@ def test_the_pixels_have_equal_areas() -> None:
 @pytest.mark.parametrize("ra", [0.0, 90.0, 180.0, 270.0, 359.9999999999999, 360.0])
 def test_every_position_has_a_pixel(ra: float, dec: float) -> None:
     assert 0 <= healpix_nested(ra, dec) < 12 * 4**29
+
+
+def position(face: int, x: float, y: float, n_side: int) -> tuple[float, float]:
+    """Return right ascension and declination of a place on a face, by the equations of Górski et al. 2005."""
+    ring = (2 + face // 4) * n_side - x - y
+    length = min(ring, 4 * n_side - ring, n_side)  # in the caps rings are shorter
+    if length < n_side:
+        z = (1 - length**2 / (3 * n_side**2)) * (1 if ring < 2 * n_side else -1)
+    else:
+        z = 2 * (2 * n_side - ring) / (3 * n_side)
+    middle = (1, 3, 5, 7, 0, 2, 4, 6, 1, 3, 5, 7)[face]
+    return 45.0 * (middle + (x - y) / length), float(np.degrees(np.arcsin(z)))
+
+
+@pytest.mark.parametrize("order", [0, 1, 3])
+def test_every_pixel_holds_what_lies_within_its_edges(order: int) -> None:
+    n_side = 1 << order
+    for face in range(12):
+        for x, y in np.ndindex(n_side, n_side):
+            bits = sum(((x >> i & 1) | (y >> i & 1) << 1) << 2 * i for i in range(order))
+            for along, up in ((0.5, 0.5), (0.01, 0.01), (0.99, 0.99), (0.01, 0.99), (0.99, 0.01)):
+                ra, dec = position(face, x + along, y + up, n_side)
+                assert healpix_nested(ra, dec, order) == face * 4**order + bits
+
+
+def test_a_right_ascension_a_hair_below_zero_is_that_of_zero() -> None:
+    """In floating point it is 360° exactly."""
+    for dec in (-70.0, 10.0, 70.0):
+        assert healpix_nested(-1e-20, dec) == healpix_nested(0.0, dec)

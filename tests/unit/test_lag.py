@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 
 import pytest
@@ -10,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
 from cempstream.streams.kafka.gaps import Extent
+from cempstream.streams.worker import lag as module
 from cempstream.streams.worker.lag import LagMeter
 
 A, B = TP("spectra", 0), TP("spectra", 1)
@@ -106,3 +108,56 @@ async def test_a_group_that_has_committed_nothing_lacks_all_that_is_held(
     consumer = Consumer({A: None, B: None}, {}, {A: 0, B: 4})
     await lag.ask(consumer)
     assert lag.measure(consumer) == {A: 10, B: 6}
+
+
+async def test_what_is_committed_beyond_the_end_is_no_lag(monkeypatch: pytest.MonkeyPatch) -> None:
+    lag = meter(monkeypatch, {A: Extent(0, 10)})
+    consumer = Consumer({A: 12}, {}, {A: 3})
+    await lag.ask(consumer)
+    assert lag.measure(consumer) == {A: 0}
+
+
+async def test_one_message_that_waits_counts_where_the_place_is_not_known(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    lag = meter(monkeypatch, {A: Extent(0, 1)})
+    await lag.ask(Moving({A: 0}, {}, {}))
+    assert lag.measure(Consumer({A: 0}, {}, {})) == {A: 1}
+
+
+def test_without_the_brokers_answer_what_is_fetched_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a partition of which nothing is known, nothing is said."""
+    lag = meter(monkeypatch, {})
+    assert lag.measure(Consumer({A: 0, B: None}, {A: 5, B: 7}, {})) == {A: 5}
+    assert lag.measure(Consumer({A: 4}, {}, {})) == {A: 0}
+
+
+async def test_the_broker_is_asked_with_this_client_about_these_partitions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    admin = AdminClient({"bootstrap.servers": "127.0.0.1:1", "log_level": 0})
+
+    def ask_extents(asked: AdminClient, partitions: Collection[TP]) -> dict[tuple[str, int], Extent]:
+        assert asked is admin
+        return {tuple(tp): Extent(2, 6) for tp in partitions}
+
+    monkeypatch.setattr(module, "ask_extents", ask_extents)
+    lag, consumer = LagMeter(admin), Consumer({A: None}, {}, {A: 2})
+    await lag.ask(consumer)
+    assert lag.measure(consumer) == {A: 4}
+    assert all(isinstance(tp, TP) for tp in lag._extents)
+
+
+async def test_a_thread_that_does_not_say_where_it_stands_holds_up_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Silent(Consumer):
+        async def position(self, tp: TP) -> int:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    monkeypatch.setattr(module, "_TIMEOUT_S", 0.05)
+    lag = meter(monkeypatch, {A: Extent(0, 10)})
+    async with asyncio.timeout(10):
+        await lag.ask(Silent({A: 4}, {}, {}))
+    assert lag.measure(Consumer({A: 4}, {}, {})) == {A: 6}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from cempstream.schemas.alert import Alert, decode_alert
 from cempstream.schemas.registry import Kind, latest, sample, sample_path
 from cempstream.streams.cli import app
 from cempstream.streams.commands.listen import read_properties
-from cempstream.streams.subscriber.alert_view import alert_panel
+from cempstream.streams.subscriber.alert_view import alert_panel, bands_text
 from tests.support.alerts import alert_packet
 
 SAMPLE = sample_path(Kind.ALERT, latest(Kind.ALERT))
@@ -157,3 +159,61 @@ def test_an_alert_unlike_the_training_shows_no_parameters() -> None:
     assert "p 1 − 6e-5" in text
     assert "[C/Fe]" not in text
     assert text.count("out of distribution") == 1
+
+
+def test_the_panel_of_an_alert_says_each_fact_in_its_place() -> None:
+    panel: Any = alert_panel(decode_alert(sample(Kind.ALERT)))
+    assert panel.renderable.plain.splitlines() == [
+        "10:45:08.24 +41:23:45.6   G 14.8  BP 15.2  RP 14.2   S/N 40   RV -122 km/s",
+        "[Fe/H] -2.41 (-2.53 … -2.28)   [C/Fe] +1.52 (+1.38 … +1.67), corr. +1.61",
+        "Teff 4810 K   log g 1.6   A(C) 7.54   [Ba/Fe] –",
+        "C2 5165 40 %, CH G 30 %, C2 4737 20 %   novelty 0.12",
+    ]
+    assert panel.title.plain == "SAMPLE J104508.24+412345.6   p 0.970   CEMP-s 70 %"
+    assert panel.subtitle.plain == (
+        "sample · sample/1.0 · test · 2026-11-20 03:00:00Z · 0.1 s after reduction"
+    )
+    assert (panel.title_align, panel.subtitle_align) == ("left", "right")
+    assert (panel.title.style, panel.subtitle.style, panel.border_style) == ("bold magenta", "dim", "magenta")
+
+
+@pytest.mark.parametrize(("n_visits", "grown"), [
+    (1, None),
+    (2, "2 spectra, 1 added up   GI GV   p 0.200 → –"),
+    (7, "7 spectra, 6 added up   GI GV   p … – → 0.300 → 0.400 → 0.500 → 0.600 → 0.700"),
+])  # fmt: skip
+def test_a_star_seen_more_than_once_shows_how_p_grew(n_visits: int, grown: str | None) -> None:
+    alert = decode_alert(sample(Kind.ALERT))
+    (visit,) = alert.visits
+    ps = [0.2, math.nan, 0.3, 0.4, 0.5, 0.6, 0.7][:n_visits]
+    more = {
+        "n_observations": n_visits,
+        "n_coadded": n_visits - 1,
+        "gratings": ("GI", "GV"),
+        "visits": tuple(replace(visit, p_cemp=p) for p in ps),
+    }
+    shown = alert_panel(alert.model_copy(update=more)).renderable.plain  # type: ignore[union-attr]
+    growth = [line for line in shown.splitlines() if "added up" in line]
+    assert growth == ([] if grown is None else [grown])
+
+
+def test_bands_of_a_twentieth_are_shown_and_smaller_ones_not() -> None:
+    alert = decode_alert(sample(Kind.ALERT))
+    bands = tuple(replace(alert.bands[0], name=f"{w}", weight=w) for w in (0.05, 0.049))
+    assert bands_text(alert.model_copy(update={"bands": bands})) == "0.05 5 %"
+
+
+@pytest.mark.parametrize(
+    ("tense", "style"), [("current", "green"), ("archival", "blue"), ("test", "magenta")]
+)
+def test_tonights_alerts_look_unlike_others(tense: str, style: str) -> None:
+    alert = decode_alert(sample(Kind.ALERT)).model_copy(update={"alert_tense": tense})
+    assert alert_panel(alert).border_style == style
+
+
+def test_a_later_alert_of_a_star_is_named_with_its_number_and_a_long_name_is_cut() -> None:
+    alert = decode_alert(sample(Kind.ALERT))
+    later = alert.model_copy(update={"alert_type": "update", "revision": 3, "object_id": "x" * 100})
+    title: Any = alert_panel(later).title
+    assert title.plain.startswith("update 3 x")
+    assert title.plain.count("x") < 60 <= len(title.plain.split("   ")[0]) - len("update 3 ")

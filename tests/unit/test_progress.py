@@ -51,6 +51,9 @@ class Kept:
     async def ask_when_sent(self, place: Place, offset: int) -> datetime | None:
         return datetime.fromtimestamp(1000, UTC)
 
+    async def ask_retention(self, topics: set[str]) -> dict[str, float]:
+        return {topic: 3600.0 + len(topic) for topic in topics}
+
 
 def delivered(partition: TP = PARTITION) -> PacketOrigin:
     """Return a packet of the partition, sent now."""
@@ -137,6 +140,8 @@ async def test_what_the_broker_has_deleted_was_sent_between_two_known_times(
     said = vars(record)
     assert (said.get("sent_after"), said.get("sent_before")) == sent
     assert said["last_offset"] - said["first_offset"] + 1 == 10
+    labels = {"topic": PARTITION.topic, "reason": gap.reason.value}
+    assert progress._metrics.registry.get_sample_value("cemp_skipped_total", labels) == 10
 
 
 def test_one_topic_that_is_held_leaves_the_worker_at_work(progress: Progress, breakers: Breakers) -> None:
@@ -205,3 +210,86 @@ def test_the_metrics_tell_how_much_waits_and_for_how_long(progress: Progress) ->
     waited_s = registry.get_sample_value("cemp_consumer_lag_seconds", labels)
     assert waited_s is not None
     assert least_s <= waited_s <= time.time() - sent_ms / 1000
+
+
+def metric(progress: Progress, name: str, **labels: str) -> float | None:
+    return progress._metrics.registry.get_sample_value(name, labels)
+
+
+def test_a_worker_counts_as_ready_while_it_has_something_to_read(progress: Progress) -> None:
+    progress.watch(Consumer())
+    assert metric(progress, "cemp_ready") == 0
+    progress.watch(Consumer(committed=4, fetched=9))
+    assert metric(progress, "cemp_ready") == 1
+
+
+def test_partitions_that_come_and_go_are_said_and_what_has_gone_is_measured_no_longer(
+    progress: Progress, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    progress.watch(Consumer(**BOTH))
+    progress.deliver([delivered()])
+    progress.watch(Consumer(committed=4, fetched=9))
+    progress.watch(Consumer(committed=4, fetched=9))
+    moves = [(vars(record).get("lost"), vars(record).get("gained")) for record in caplog.records]
+    assert [tuple((one or "").count("/0") for one in move) for move in moves] == [(0, 2), (1, 0)]
+    assert metric(progress, "cemp_consumer_lag_messages", topic=OTHER.topic, partition="0") is None
+    assert metric(progress, "cemp_consumer_lag_messages", topic=PARTITION.topic, partition="0") == 5
+    assert progress._waiting.last_delivered_s(tuple(PARTITION)) is None  # by now it may have been another's
+
+
+def test_a_heartbeat_says_how_long_the_oldest_has_waited(progress: Progress) -> None:
+    progress.watch(Consumer(**BOTH))
+    for partition, ago_s in ((PARTITION, 500.0), (OTHER, 100.0)):
+        sent_ms = round((time.time() - ago_s) * 1000)
+        progress.deliver([PacketOrigin(partition.topic, partition.partition, 3, sent_ms, None, ())])
+    progress.watch(Consumer(**BOTH))
+    assert progress.pulse.lag_messages == 8
+    waited_s = progress.pulse.lag_seconds
+    assert waited_s is not None
+    assert waited_s == metric(progress, "cemp_consumer_lag_seconds", topic=PARTITION.topic, partition="0")
+    progress.watch(Consumer(committed=9, fetched=9))
+    assert progress.pulse.lag_seconds == 0.0
+
+
+async def test_the_broker_is_asked_where_partitions_end_and_how_long_it_keeps_them(
+    progress: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def ask(consumer: Consumer) -> None:
+        asked.append(consumer)
+
+    monkeypatch.setattr(progress._lag, "ask", ask)
+    consumer = Consumer(**BOTH)
+    progress.watch(consumer)
+    await progress.ask(consumer)
+    assert asked == [consumer]
+    for topic in (PARTITION.topic, OTHER.topic):
+        assert metric(progress, "cemp_retention_seconds", topic=topic) == 3600.0 + len(topic)
+
+
+def test_idleness_begins_when_something_waits(progress: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STALL_S", 600.0)
+    for topic in (PARTITION.topic, OTHER.topic):
+        progress._moved_at_s[topic] -= 700.0
+    progress.watch(Consumer(committed=9, fetched=9, committed_other=4, other=4))
+    progress.watch(Consumer(**BOTH))
+    assert progress.is_live() is None
+    progress._moved_at_s[OTHER.topic] -= 650.0
+    assert str(progress.is_live()).startswith("messages wait in other.spectra and none was taken for 650 s")
+
+
+def test_it_stalls_by_the_time_that_it_names(progress: Progress) -> None:
+    assert progress.stall_s == module.STALL_S
+
+
+async def test_what_is_held_is_not_ready_while_it_waits(progress: Progress, breakers: Breakers) -> None:
+    progress.watch(Consumer(committed=4, fetched=9))
+    open_breaker(breakers)
+    async with asyncio.timeout(10):
+        waiting = asyncio.create_task(progress.wait_while_held(PARTITION.topic))
+        await asyncio.sleep(0)
+        assert metric(progress, "cemp_ready") == 0
+        breakers.probe_now(PARTITION.topic)
+        await waiting
