@@ -196,3 +196,13 @@ def test_contamination_where_both_gratings_see_is_the_mean_and_of_one_that_knows
     joined = put_together([blue, red], REBIN, NORMALISE, FIND)
     assert joined.contamination is not None
     assert joined.contamination[[40, 160, 280]] == pytest.approx([0.4, 0.2, 0.0])
+
+
+def test_beyond_the_end_of_one_visit_the_continuum_is_that_of_the_other() -> None:
+    """Two flat visits, 5000 km/s apart, meet in the middle: each has lost one end."""
+    faint = visit(0, flux=np.ones(N_PIX))
+    strong = with_facts(
+        visit(1, flux=np.full(N_PIX, 3.0), shift_kms=5000.0), ivar=np.full(N_PIX, 400.0 / 9, np.float32)
+    )
+    flux = coadd([faint, strong], REBIN, NORMALISE).flux
+    assert flux[[0, 1, 160, -2, -1]] == pytest.approx([3.0, 3.0, 2.0, 1.0, 1.0], rel=1e-3)
