@@ -1,4 +1,4 @@
-"""Co-adds worked out by hand: where a value is clipped, at which velocity a sum stands, whose facts it has."""
+"""Co-adds worked out by hand: where a value is clipped, at which velocity a sum stands, whose facts."""
 
 from dataclasses import replace
 from typing import Any

@@ -66,7 +66,7 @@ def test_columns_are_those_that_were_published() -> None:
     lines = [[part.strip() for part in line.split("|")] for line in PUBLISHED.strip().splitlines()]
     wanted = [(name, kinds[kind], unit, ucd) for name, kind, unit, ucd in lines]
     assert [(c.name, c.kind, c.unit, c.ucd) for c in COLUMN_INFO] == wanted
-    assert COLUMNS == tuple(name for name, *_ in wanted)
+    assert tuple(name for name, *_ in wanted) == COLUMNS
 
 
 def test_both_ends_of_an_interval_are_described_as_such() -> None:
