@@ -194,3 +194,26 @@ def test_a_text_that_is_cut_says_how_much_is_left() -> None:
         compile_reader("string")(b"\x06ab", 0)
     with pytest.raises(TruncatedError, match="3 bytes are announced, 1 are left"):
         compile_reader("bytes")(b"\x06a", 0)
+
+
+@pytest.mark.parametrize(
+    ("part", "item"),
+    [
+        ({"type": "array", "items": "boolean"}, b"\x01"),
+        ({"type": "array", "items": "double"}, bytes(8)),
+        ({"type": "map", "values": "null"}, b"\x02k"),
+    ],
+    ids=["array", "doubles", "map"],
+)
+def test_the_most_items_are_read_in_one_block_or_several_and_not_one_more(part: Schema, item: bytes) -> None:
+    read = compile_reader(part, ReadLimits(max_items=5))
+
+    def blocks(*sizes: int) -> bytes:
+        return b"".join(bytes([2 * size]) + size * item for size in sizes) + b"\0"
+
+    for sizes in ((5,), (2, 3), (1, 3, 1)):
+        packet = blocks(*sizes)
+        assert read(packet, 0)[1] == len(packet)
+    for sizes in ((6,), (3, 3), (2, 2, 2)):
+        with pytest.raises(LimitError, match="6 items are announced; at most 5 are read"):
+            read(blocks(*sizes), 0)

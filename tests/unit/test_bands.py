@@ -31,3 +31,10 @@ def test_windows_in_vacuum_are_the_windows_in_air_moved_to_longer_wavelengths() 
             shifts = [b - a for a, b in zip(before, after, strict=True)]
             least, most = (0.0, 0.0) if band.medium == "vacuum" else (0.9, 2.6)
             assert all(least <= shift <= most for shift in shifts), band.name
+
+
+def test_of_two_sidebands_the_blue_one_comes_first() -> None:
+    for band in CEMP_BANDS:
+        if band.kind in ("ew", "mag"):
+            (blue, red), middle = (sum(side) / 2 for side in band.sides), sum(band.window) / 2
+            assert blue < middle < red, band.name
