@@ -88,3 +88,11 @@ def test_explicit_grids_are_equal_where_their_wavelengths_are() -> None:
 def test_a_part_of_a_grid_has_the_pixels_at_its_ends() -> None:
     low, high = GRID.wave[[10, 20]]
     assert GRID.within(low, high).n_pix == 11
+
+
+def test_an_explicit_grid_holds_wavelengths_as_contiguous_float64_whatever_it_was_given() -> None:
+    given = np.arange(4000, 4020, dtype=np.float32)[::2]
+    grid = ExplicitGrid(given)
+    assert (grid.wave.dtype, grid.wave.flags.c_contiguous, grid.n_pix) == (np.float64, True, 10)
+    assert grid == ExplicitGrid(given.astype(float).copy())
+    assert grid != ExplicitGrid(given + 1)
