@@ -3,8 +3,8 @@
     FixableError
     ├── what was given     AddressError, BadSpectrum, FilterError, MemoryFileError, SchemaError,
     │                      SettingsError, TimeError, UndecodableError, UnreadableFile
-    ├── the models         BundleError, ModelBroken, NoLooseThreshold, ProviderUnavailable, SynthesisError,
-    │                      UnfitLibrary
+    ├── the models         BundleError, ModelBroken, NoLooseThreshold, NoPurity, ProviderUnavailable,
+    │                      SynthesisError, UnfitLibrary
     ├── the installation   NoSpecutils
     ├── the stream         AddressInUse, CredentialsRefused, CredentialsRenewed, DeliveryFailed, NoAnswer,
     │                      NoBroker, NoSuchStar, NoSuchTopic, NotReady, StreamError, UnfitTopics

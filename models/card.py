@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from cempstream.processors.classify import Calibration
 from cempstream.processors.grid import LogGrid
 from cempstream.processors.outcome import PARAMETERS, SUBCLASSES
+from cempstream.processors.purity import PurityTable
 from cempstream.processors.regress import IntervalTable, SkyError
 
 #: The graphs that every bundle has, in the order in which they run.
@@ -105,6 +106,55 @@ class ThresholdCard(_Part):
     observed_dropped: float | None = Field(
         default=None, description="share of the other sources of S/N 10 and more that this leaves out"
     )
+
+
+class PurityPointCard(_Part):
+    """A threshold within a bin of S/N and what it gave; intervals are 95 %."""
+
+    threshold: Probability
+    purity: float
+    low: float
+    high: float
+    recall: float
+    false_rate: float
+    effective_negatives: int
+
+
+class PurityBinCard(_Part):
+    """A bin of S/N per Å with its operating points, by increasing threshold."""
+
+    snr_from: float = Field(description="S/N per Å")
+    points: tuple[PurityPointCard, ...] = Field(min_length=1)
+
+
+class PurityCard(_Part):
+    """How many of the alerts are right, within bins of S/N.
+
+    Attributes
+    ----------
+    snr_per_aa
+        S/N that a result gives, per pixel of the models' grid, over the S/N per Å of the spectrum.
+    bins
+        Each ends where the next begins.
+    """
+
+    prior: Probability
+    snr_per_aa: float = Field(gt=0.0)
+    sample: str
+    bins: tuple[PurityBinCard, ...] = Field(min_length=1)
+
+    @property
+    def table(self) -> PurityTable:
+        """Return the table in the processors' form."""
+        n_points = max(len(one.points) for one in self.bins)
+        columns = {}
+        for name in ("threshold", "recall", "false_rate"):
+            column = np.full((len(self.bins), n_points), np.nan)
+            for row, one in enumerate(self.bins):
+                column[row, : len(one.points)] = [getattr(point, name) for point in one.points]
+            columns[name] = column
+        edges = np.array([one.snr_from for one in self.bins[1:]]) * self.snr_per_aa
+        return PurityTable(self.prior, edges, **columns)
 
 
 class ModelErrorCard(_Part):
@@ -220,6 +270,7 @@ class Card(_Part):
     cemp: CalibrationCard
     cemp_corrected: CalibrationCard
     thresholds: tuple[ThresholdCard, ...]
+    purity: PurityCard | None = None
     intervals: IntervalCard
     fused: FusedCard | None = None
     ood: OodCard
@@ -243,6 +294,8 @@ class Card(_Part):
         for part in (self, self.fused):
             if part is not None:
                 part.intervals.table  # noqa: B018 - checks its shape
+        if self.purity is not None:
+            self.purity.table  # noqa: B018 - checks its order
         return self
 
     @property

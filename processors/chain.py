@@ -154,18 +154,34 @@ class ProcessorChain:
         _check_finite(scores, parameters)
         with timer("decide"):
             mixed, extended = policy.confusions(spectra)
+            threshold, purity, is_trusted = policy.rules(features.snr)
             decisions = policy.decide(
-                scores, parameters, [_magnitude(s) for s in spectra], confused=mixed | extended
+                scores,
+                parameters,
+                [_magnitude(s) for s in spectra],
+                confused=mixed | extended | ~is_trusted,
+                threshold=threshold,
             )
+            is_impure = (scores.p_cemp >= policy.threshold) & (~is_trusted | (scores.p_cemp < threshold))
             rebinned = self._rebinned(spectra, batch, velocities, scores, policy)
             marks = {
                 Flag.CONTAMINATED: mixed | np.array([_is_contaminated(s) for s in spectra]),
                 Flag.PHOTOMETRY_DISAGREES: disagrees,
                 Flag.EXTENDED: extended,
+                Flag.IMPURE_AT_SNR: is_impure,
             }
             flags = self._flags(spectra, velocities, features, scores, parameters, marks)
             return self._rows(
-                spectra, velocities, features, scores, parameters, decisions, flags, photometric, rebinned
+                spectra,
+                velocities,
+                features,
+                scores,
+                parameters,
+                decisions,
+                flags,
+                photometric,
+                rebinned,
+                [value if np.isfinite(value) else None for value in purity.tolist()],
             )
 
     def _rebinned(
@@ -217,6 +233,7 @@ class ProcessorChain:
         flags: Sequence[tuple[str, ...]],
         photometric: Sequence[PhotometricEstimate | None],
         rebinned: Sequence[Rebinned | None],
+        purity: Sequence[float | None],
     ) -> list[Classification]:
         """Turn columns into one value per spectrum; ``tolist`` once is far cheaper than indexing arrays."""
         bands = self.name_bands(scores.attribution)
@@ -238,6 +255,7 @@ class ProcessorChain:
             decisions,
             photometric,
             rebinned,
+            purity,
             strict=True,
         )
         names = features.lines.names
@@ -264,6 +282,7 @@ class ProcessorChain:
                 provenance=self.provenance,
                 photometric=by_colour,
                 rebinned=kept,
+                expected_purity=expected,
             )
             for (
                 spectrum,
@@ -283,6 +302,7 @@ class ProcessorChain:
                 decision,
                 by_colour,
                 kept,
+                expected,
             ) in columns
         ]
 

@@ -11,6 +11,7 @@ from cempstream.processors.classify import ClassScores
 from cempstream.processors.confusion import is_extended, neighbours_light
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import PARAMETERS, Decision
+from cempstream.processors.purity import PurityRules, PurityTable
 from cempstream.processors.regress import ParameterEstimates
 from cempstream.processors.spectrum import Spectrum
 
@@ -34,6 +35,11 @@ class Policy:
         Largest share of a neighbour's light in a carbon band with which a star may be a candidate.
     least_stellarity
         Smallest likeness to a star, by the survey's imaging, with which a source may be one.
+    purity
+        What the bundle's card measured within bins of S/N; None where it did not.
+    least_purity
+        Smallest expected share of CEMP stars among the candidates of a bin of S/N: where the threshold does
+        not reach it, a larger one is taken, and where none does, there are no candidates. 0 asks for none.
     """
 
     version: str
@@ -42,6 +48,8 @@ class Policy:
     observed_from: float | None = None
     max_contamination: float = 1.0
     least_stellarity: float = 0.0
+    purity: PurityTable | None = None
+    least_purity: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("prior", "threshold"):
@@ -49,6 +57,13 @@ class Policy:
                 raise ValueError(f"policy '{name}' is {getattr(self, name)}; it must lie between 0 and 1")
         if self.observed_from is not None and not 0.0 <= self.observed_from <= 1.0:
             raise ValueError(f"policy 'observed_from' is {self.observed_from}; it must lie in [0, 1]")
+
+    @property
+    def rules(self) -> PurityRules:
+        """The rule of each bin of S/N; one bin of unknown purity where none was measured."""
+        if self.purity is None:
+            return PurityRules(np.zeros(0), np.array([self.threshold]), np.array([np.nan]), np.array([True]))
+        return self.purity.rules(self.prior, self.threshold, self.least_purity)
 
     def confusions(self, spectra: Sequence[Spectrum]) -> tuple[Array, Array]:
         """Return which spectra hold too much of a neighbour's light, and which sources are extended.
@@ -69,6 +84,7 @@ class Policy:
         parameters: ParameterEstimates,
         magnitude: Sequence[float | None],
         confused: Array | None = None,
+        threshold: Array | None = None,
     ) -> list[Decision]:
         """Decide on each row.
 
@@ -77,6 +93,8 @@ class Policy:
         confused
             Whether a spectrum may be that of another source, shape ``(n_spec,)``: it is then no candidate,
             whatever its probability.
+        threshold
+            Of each spectrum, shape ``(n_spec,)``; the policy's for all where it is None.
 
         The priority, from 0 to 1, is the probability, raised for the rarest stars ([Fe/H] towards -4) and
         for bright ones, which are easiest to observe; an unknown magnitude leaves it unchanged.
@@ -86,10 +104,13 @@ class Policy:
         known = np.array([np.nan if m is None else m for m in magnitude])
         brightness = np.where(np.isnan(known), 0.5, np.clip((20.0 - known) / 8.0, 0.0, 1.0))
         priority: Array = scores.p_cemp * (0.5 + 0.3 * rarity + 0.2 * brightness)
-        is_candidate = scores.p_cemp >= self.threshold
+        limit = np.full(len(scores.p_cemp), self.threshold) if threshold is None else threshold
+        is_candidate = scores.p_cemp >= limit
         if confused is not None:
             is_candidate &= ~confused
         return [
-            Decision(is_one, self.threshold, self.prior, self.version, round(urgency, 4))
-            for is_one, urgency in zip(is_candidate.tolist(), priority.tolist(), strict=True)
+            Decision(is_one, least, self.prior, self.version, round(urgency, 4))
+            for is_one, least, urgency in zip(
+                is_candidate.tolist(), limit.tolist(), priority.tolist(), strict=True
+            )
         ]

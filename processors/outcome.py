@@ -132,6 +132,8 @@ class Classification:
         Teff and log g by photometry; None where the spectrum brings no photometry that tells them.
     rebinned
         The spectrum on the bundle's grid, kept where the policy asks for observations; else None.
+    expected_purity
+        Share of CEMP stars among all candidates of its S/N, as the bundle's card measured it; else None.
     """
 
     spectrum: Spectrum
@@ -155,6 +157,7 @@ class Classification:
     provenance: tuple[Provenance, ...]
     photometric: PhotometricEstimate | None = None
     rebinned: Rebinned | None = field(default=None, repr=False)
+    expected_purity: float | None = None
 
     @property
     def subclass(self) -> str:

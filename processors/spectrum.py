@@ -70,6 +70,7 @@ class Flag(StrEnum):
     CONTAMINATED = "contaminated"
     PHOTOMETRY_DISAGREES = "photometry_disagrees"
     EXTENDED = "extended"
+    IMPURE_AT_SNR = "impure_at_snr"
 
 
 class BadSpectrum(FixableError, ValueError):

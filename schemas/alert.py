@@ -132,6 +132,7 @@ class Alert(Packet):
     first_observed_at: datetime | None = None
     last_observed_at: datetime | None = None
     visits: tuple[Visit, ...] = ()
+    expected_purity: float | None = None
 
     _on_ack: Callable[[], None] | None = PrivateAttr(default=None)
 
@@ -265,6 +266,7 @@ def alert_record(result: Classification, stamp: Stamp, star: Star | None = None)
         "code": plain(code_provenance()),
         "spectrum": carried,
         "spectrum_uri": spectrum.uri,
+        "expected_purity": result.expected_purity,
         **(_of_one(result) if star is None else _of_star(star)),
     }
 

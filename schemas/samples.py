@@ -128,6 +128,7 @@ def sample_classification() -> Classification:
         bands=(NamedBand("C2 5165", 0.4), NamedBand("CH G", 0.3), NamedBand("C2 4737", 0.2)),
         decision=Decision(is_candidate=True, threshold=0.5, prior=3e-4, policy_version="1.0", priority=0.9),
         provenance=(Provenance("sample", "1.0", "0" * 64, "CPUExecutionProvider"),),
+        expected_purity=0.93,
     )
 
 

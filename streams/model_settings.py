@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from cempstream.models.sessions import Provider
 from cempstream.models.signature import Keys, read_keys
 from cempstream.processors.decide import Policy
+from cempstream.processors.purity import PurityTable
 
 
 class Group(BaseModel):
@@ -87,11 +88,25 @@ class PolicySettings(Group):
         "where the survey states it",
     )
 
+    least_purity: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="smallest share of CEMP stars expected among the alerts of a bin of S/N, by the card: "
+        "the threshold is raised where that helps; where it does not, there are no alerts; 0 asks for none",
+    )
+
     def prior_of(self, survey: str) -> float:
         """Return the prior of a survey."""
         return self.survey_priors.get(survey, self.prior)
 
-    def policy(self, survey: str, card_threshold: float, observed_from: float | None = None) -> Policy:
+    def policy(
+        self,
+        survey: str,
+        card_threshold: float,
+        observed_from: float | None = None,
+        purity: PurityTable | None = None,
+    ) -> Policy:
         """Return the policy of a survey; a candidate is always an observation where there are any."""
         threshold = self.threshold or card_threshold
         if observed_from is not None:
@@ -103,6 +118,8 @@ class PolicySettings(Group):
             observed_from,
             max_contamination=self.max_contamination,
             least_stellarity=self.least_stellarity,
+            purity=purity,
+            least_purity=self.least_purity,
         )
 
 

@@ -49,6 +49,7 @@ FLAG_MEANING: Mapping[str, str] = {
     Flag.CONTAMINATED: "a neighbour's light is in it",
     Flag.PHOTOMETRY_DISAGREES: "photometry and parallax give another temperature or gravity",
     Flag.EXTENDED: "imaging finds it extended, so it is no candidate",
+    Flag.IMPURE_AT_SNR: "at this S/N too few with such a probability are right, so it is no candidate",
 }
 
 _INDEX_TEXT = {

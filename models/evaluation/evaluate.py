@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from cempstream.models.bundle import Bundle
+from cempstream.models.card import PurityCard
 from cempstream.models.emulator.emulator import Emulator
 from cempstream.models.emulator.grids import EMULATOR_GRID
 from cempstream.models.emulator.labels import LABEL_NAMES
@@ -35,6 +36,7 @@ from cempstream.models.evaluation.observed_sample import (
     repeat,
     snr_curve,
 )
+from cempstream.models.evaluation.purity_night import learn_danger, pilot_batches, purity_batches
 from cempstream.models.evaluation.report import (
     NoInput,
     Question,
@@ -55,6 +57,7 @@ from cempstream.models.evaluation.report_detection import (
     surveys,
 )
 from cempstream.models.evaluation.report_parameters import coverage, errors, samples
+from cempstream.models.evaluation.report_purity import measure_purity, purity
 from cempstream.models.evaluation.report_real import real_sky
 from cempstream.models.evaluation.report_spectra import attribution, denoiser
 from cempstream.models.evaluation.report_variants import transfer, variants
@@ -68,7 +71,9 @@ from cempstream.processors.grid import Array
 
 #: Surveys whose nights test a bundle, by the bundle's name.
 EVALUATED_SURVEYS = {"mid": ("lamost", "sdss", "desi"), "low": ("csst:GV",)}
-_NIGHT_SEED, _TREES_SEED = 7001, 9001
+_NIGHT_SEED, _TREES_SEED, _PILOT_SEED, _PURITY_SEED = 7001, 9001, 11001, 12001
+#: Parts of the night for purity: what is rare at low resolution takes more spectra.
+_PURITY_PARTS = {"mid": 1, "low": 2}
 _SNRS = (5.0, 10.0, 20.0, 30.0, 50.0, 100.0)
 _POWERS = (150.0, 200.0, 250.0, 300.0, 600.0, 1000.0, 1800.0, 3000.0, 5000.0)
 _AT_SNR = 30.0
@@ -86,14 +91,19 @@ class Size:
         Stars of each chosen sample.
     trees
         Natural sources of the night on which trees are fitted.
+    pilot, purity
+        Spectra of the pilot and of each part of the night for purity within bins of S/N.
     """
 
     natural: int = 3_800_000
     stars: int = 150
     trees: int = 2_000_000
+    pilot: int = 20_000
+    purity: int = 40_000
 
 
-FULL, QUICK = Size(), Size(natural=30_000, stars=24, trees=60_000)
+FULL = Size()
+QUICK = Size(natural=30_000, stars=24, trees=60_000, pilot=2_000, purity=2_000)
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +126,8 @@ class Evaluation:
         Folder of a training run, on whose data small variants are trained.
     fit_trees
         Folder for newly fitted trees; None: the shipped ones.
+    most_contamination
+        Largest share of a neighbour's light with which the served policy alerts of a source.
     """
 
     bundle: Bundle
@@ -127,6 +139,7 @@ class Evaluation:
     abundances: Path | None = None
     work: Path | None = None
     fit_trees: Path | None = None
+    most_contamination: float = 1.0
     emulator: Emulator = field(default_factory=Emulator.load)
 
     @cached_property
@@ -174,6 +187,31 @@ class Evaluation:
                 "index cut (GPE, EGP)": index_cut(scored.lines, names, scored.template, card.cut),
             }
         return ScoredNight(scored, self.policy.threshold, found)
+
+    @cached_property
+    def purity_night(self) -> list[Scored]:
+        """The parts of the night for purity within bins of S/N."""
+        mix, folder = load_mix("galaxy"), self.of_bundle / f"purity-{self.size.pilot}"
+        pilot = self._kept(
+            folder / "pilot.npz",
+            lambda: pilot_batches(self.surveys, self.size.pilot, _PILOT_SEED, mix, self.emulator),
+        )
+        strata = learn_danger(pilot, mix, _PILOT_SEED)
+
+        def part(number: int) -> Scored:
+            n, seed = self.size.purity, _PURITY_SEED + 10 * number
+            return self._kept(
+                folder / f"{n}-{number}.npz",
+                lambda: purity_batches(self.surveys, n, seed, mix, strata, self.emulator),
+            )
+
+        return [part(number) for number in range(_PURITY_PARTS[self.bundle.card.name])]
+
+    @cached_property
+    def purity_card(self) -> PurityCard:
+        """Purity within bins of S/N, as it belongs on the card."""
+        name, threshold = self.bundle.card.name, self.policy.threshold
+        return measure_purity(self.purity_night, name, threshold, PRIOR, self.most_contamination)
 
     @cached_property
     def trees_night(self) -> Scored:
@@ -341,6 +379,11 @@ class Evaluation:
         return [
             Question("detection", "CEMP stars at the natural prior", lambda: detection(self.night)),
             Question("bins", "For which stars", lambda: bins(self.night)),
+            Question(
+                "purity",
+                "Purity within bins of S/N",
+                lambda: purity(self.purity_night, self.purity_card, self.most_contamination),
+            ),
             Question("calibration", "Are the probabilities right?", lambda: calibration(self.night)),
             Question("rivals", "Trees and index cut", self._rivals),
             Question("surveys", "Survey by survey", lambda: surveys(self.night)),

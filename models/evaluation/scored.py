@@ -11,6 +11,7 @@ import numpy as np
 
 from cempstream.models.simulator import SimulatedBatch
 from cempstream.processors.chain import ProcessorChain
+from cempstream.processors.confusion import neighbours_light
 from cempstream.processors.decide import Policy
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import PARAMETERS, SUBCLASSES, Classification
@@ -42,6 +43,8 @@ class Scored:
         Flagged as out of distribution.
     snr
         Mean S/N per good pixel of the models' grid, as measured by the pipeline.
+    neighbours_light
+        The largest share of a neighbour's light in a carbon band, as the survey states it; 0 without one.
     lines, template
         Line indices, shape ``(n, n_lines)``; Teff, log g, [Fe/H], [C/Fe] and chi² of the nearest template.
     cpu_s
@@ -60,6 +63,7 @@ class Scored:
     ood: Array = field(repr=False)
     is_odd: Array = field(repr=False)
     snr: Array = field(repr=False)
+    neighbours_light: Array = field(repr=False)
     lines: Array = field(repr=False)
     line_names: Array = field(repr=False)
     template: Array = field(repr=False)
@@ -83,6 +87,12 @@ class Scored:
         """Return some of the rows."""
         columns = {name: getattr(self, name)[rows] for name in _COLUMNS}
         return Scored(**columns, line_names=self.line_names, cpu_s=self.cpu_s * float(np.mean(rows)))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Scored]) -> Scored:
+        """Return the rows of all parts."""
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS}
+        return cls(**columns, line_names=parts[0].line_names, cpu_s=sum(part.cpu_s for part in parts))
 
     def save(self, path: Path) -> None:
         """Write all columns to an ``.npz``, atomically."""
@@ -118,6 +128,9 @@ def score_batches(batches: Iterable[SimulatedBatch], chain: ProcessorChain, poli
             results = chain.process_spectra(spectra[first : first + _BATCH], policy)
             cpu_s += time.thread_time() - began
             rows.append(_columns(results))
+            rows[-1]["neighbours_light"] = np.array(
+                [neighbours_light(s) for s in spectra[first : first + _BATCH]]
+            )
     columns = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
     names = np.array(chain.extract.lines.names)
     return Scored(

@@ -9,6 +9,7 @@ import typer
 
 from cempstream.models.bundle import BUNDLES, CARD_FILE, load_bundle, newest_bundle
 from cempstream.models.sessions import Provider
+from cempstream.streams.model_settings import PolicySettings
 from cempstream.streams.scoring.assemble import build_chain
 
 
@@ -53,6 +54,7 @@ def evaluate(
         abundances=abundances,
         work=work,
         fit_trees=fit_trees,
+        most_contamination=PolicySettings().max_contamination,
     )
     try:
         questions = chosen(evaluation.questions, only or ())

@@ -53,6 +53,8 @@ class Finding:
         UTC; ``published_at`` is None for a spectrum from a file.
     tense
         Why it was scored; None for a file.
+    expected_purity
+        Share of CEMP stars among all alerts of its S/N; None where it was not measured.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Finding:
     reduced_at: datetime
     published_at: datetime | None = None
     tense: str | None = None
+    expected_purity: float | None = None
     alert_id: str | None = None
 
     @property
@@ -121,6 +124,7 @@ _SAME_NAME = (
     "ood_score",
     "bands",
     "decision",
+    "expected_purity",
     "bundle",
 )
 

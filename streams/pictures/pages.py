@@ -167,7 +167,7 @@ def write_explanation(path: Path, finding: Finding, picture: bytes, index: str |
         p_cemp=probability_text(finding.p_cemp),
         lead=f"{'A candidate' if decision.is_candidate else 'No candidate'} at the threshold "
         f"{decision.threshold:.3g} (prior {decision.prior:.3g}, policy {decision.policy_version}). "
-        f"{finding.survey}, {finding.spectrum_id}, S/N {finding.snr:.0f} a pixel.",
+        f"{finding.survey}, {finding.spectrum_id}, S/N {finding.snr:.0f} a pixel{_expected(finding)}.",
         warning=None
         if finding.is_familiar
         else "This spectrum is unlike every star of the training. "
@@ -261,6 +261,13 @@ def _number_cell(label: str, form: str, value: float | None) -> IndexCell:
     if value is None or not math.isfinite(value):
         return IndexCell(label, MISSING, -1e9)
     return IndexCell(label, signed(value, form), value)
+
+
+def _expected(finding: Finding) -> str:
+    """Return how many of the alerts of this S/N are right, where that was measured."""
+    if finding.expected_purity is None:
+        return ""
+    return f"; of all alerts of this S/N {100 * finding.expected_purity:.0f} % are right by the bundle's card"
 
 
 def _tables(finding: Finding) -> tuple[_Table, ...]:

@@ -46,6 +46,10 @@ class NoLooseThreshold(FixableError, ValueError):
     """Stars are to be followed, and nothing says from which p_cemp on; the message says what to set."""
 
 
+class NoPurity(FixableError, ValueError):
+    """A least purity is asked for, and the card measured none; the message says what to do."""
+
+
 def load_pipeline(settings: Settings, timer: StageTimer = untimed) -> Pipeline:
     """Load every bundle of the settings and warm it.
 
@@ -55,6 +59,8 @@ def load_pipeline(settings: Settings, timer: StageTimer = untimed) -> Pipeline:
         A bundle is missing, is not what its manifest and its card say, or is not signed by a trusted key.
     ProviderUnavailable
         The networks do not run on the provider asked for.
+    NoPurity
+        A least purity is asked for, and a card measured none.
     NoLooseThreshold
         Stars are to be followed, and neither the settings nor a card says from which ``p_cemp`` on.
     """
@@ -163,4 +169,11 @@ def _policy(policy: PolicySettings, stars: StarSettings, card: Card, survey: str
                 "which p_cemp on a spectrum is added to its star; set CEMP_STARS__OBSERVED_FROM, "
                 "for example to 0.001"
             )
-    return policy.policy(survey, card.threshold(prior), observed_from)
+    if policy.least_purity > 0 and card.purity is None:
+        raise NoPurity(
+            f"CEMP_POLICY__LEAST_PURITY is {policy.least_purity} and the card of {card.name}/{card.version} "
+            "gives no purity by S/N; serve a newer version, or set it to 0"
+        )
+    return policy.policy(
+        survey, card.threshold(prior), observed_from, None if card.purity is None else card.purity.table
+    )

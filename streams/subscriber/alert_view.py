@@ -31,7 +31,7 @@ def alert_panel(alert: Alert) -> Panel:
     magnitudes = "  ".join(f"{band} {mag.mag:.1f}" for band, mag in list(alert.photometry.items())[:3])
     velocity = f"RV {alert.rv_kms:+.0f} km/s" if alert.rv_kms is not None else ""
     lines = [
-        _join(where, magnitudes, f"S/N {alert.snr:.0f}", velocity),
+        _join(where, magnitudes, f"S/N {alert.snr:.0f}", *_expected(alert), velocity),
         *(_parameters(alert) if Flag.OUT_OF_DISTRIBUTION not in alert.flags else (_UNFAMILIAR,)),
         *_growth(alert),
         _join(bands_text(alert) or "no single band", f"novelty {_number(alert.ood_score, '.2f')}"),
@@ -59,6 +59,13 @@ def alert_panel(alert: Alert) -> Panel:
         subtitle_align="right",
         border_style=style,
     )
+
+
+def _expected(alert: Alert) -> tuple[str, ...]:
+    """Return how many of the alerts of this S/N are right, where that was measured."""
+    if alert.expected_purity is None:
+        return ()
+    return (f"of such alerts {_number(100 * alert.expected_purity, '.0f')} % right",)
 
 
 def _growth(alert: Alert) -> tuple[str, ...]:

@@ -54,7 +54,7 @@ def _attribute(name: str) -> Getter:
 _NUMBERS: Mapping[str, str] = {
     **dict.fromkeys(("ra", "dec", "epoch", "snr", "p_cemp", "p_cemp_corrected", "cfe_corrected"), ""),
     **dict.fromkeys(("rv_kms", "rv_error_kms", "ood_score", "revision", "healpix29", "gaia_source_id"), ""),
-    **dict.fromkeys(("n_observations", "n_coadded"), ""),
+    **dict.fromkeys(("n_observations", "n_coadded", "expected_purity"), ""),
     **{name: f"parameters.{name}.value" for name in PARAMETERS},
     **{f"{name}_lo": f"parameters.{name}.lo" for name in PARAMETERS},
     **{f"{name}_hi": f"parameters.{name}.hi" for name in PARAMETERS},

@@ -59,6 +59,7 @@ PUBLISHED = {
     ("exposure", "1.0"): ("9031d3203ce7ad60", "02d0aaa385cd0e9c"),
     ("exposure", "1.1"): ("57872ecdb67b7c31", "dfb7cec445d2656b"),
     ("alert", "1.1"): ("806f5fa0b3881899", "8da59cdb0bcc84d9"),
+    ("alert", "1.2"): ("76b7f80020d05bd7", "0636900b522c8dcb"),
     ("observation", "1.0"): ("64d09e3ba25b1563", "7d93dd8c68184e86"),
     ("star", "1.0"): ("624e8b2cbc31963d", "bf9843b1fd47ec07"),
 }

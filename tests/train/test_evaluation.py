@@ -83,6 +83,7 @@ def made_up_night(n: int, seed: int) -> Scored:
         ood=np.zeros(n),
         is_odd=np.zeros(n, dtype=bool),
         snr=np.full(n, 20.0, dtype=np.float32),
+        neighbours_light=np.zeros(n),
         lines=lines.astype(np.float32),
         line_names=np.array(LINES),
         template=template.astype(np.float32),
