@@ -35,6 +35,10 @@ def demo(
         str, typer.Option(help="Mix of stars: halo (a programme for metal-poor stars) or galaxy.")
     ] = "halo",
     provider: Annotated[Provider | None, typer.Option(help="Where the networks run.")] = None,
+    stars: Annotated[
+        bool,
+        typer.Option("--stars", help="Observe each star several times, and follow it with `stars run`."),
+    ] = False,
     stay: Annotated[
         bool, typer.Option("--stay", help="Keep the stream up for subscribers, until Ctrl-C.")
     ] = False,
@@ -43,7 +47,7 @@ def demo(
     began_s = time.monotonic()
     end_on_sigterm_too()
     try:
-        stars = load_mix(mix)
+        sources = load_mix(mix)
     except FileNotFoundError as error:
         raise typer.BadParameter(str(error)) from None
     for path in files or []:
@@ -53,7 +57,7 @@ def demo(
     settings = read_settings(models={"provider": provider})
     night = Night(
         survey=survey,
-        mix=stars,
+        mix=sources,
         n_spec=n,
         rate=rate,
         seed=seed,
@@ -62,6 +66,7 @@ def demo(
         out=out,
         bootstrap=bootstrap,
         provider=settings.models.provider,
+        stars=stars,
     )
     with rehearse(night, began_s) as (report, stream):
         _tell(report)
@@ -80,12 +85,12 @@ def _tell(report: Report) -> None:
 
 
 def _stay(stream: LocalStream) -> None:
-    """Keep broker and worker up; Ctrl-C ends them and is no failure."""
+    """Keep the stream up; Ctrl-C ends it and is no failure."""
     typer.echo("\nthe stream stays up until Ctrl-C; to subscribe, in another terminal:")
     typer.echo(stream.listen_command("test", "archival"))
     try:
         while True:
-            stream.worker.check()
+            stream.check()
             time.sleep(_CHECK_EVERY_S)
     except KeyboardInterrupt:
         typer.echo("interrupted: broker and worker end", err=True)

@@ -26,6 +26,10 @@ def night(
         str, typer.Option(help="Mix of stars: halo (a programme for metal-poor stars) or galaxy.")
     ] = "halo",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same night.")] = 1,
+    stars: Annotated[
+        bool,
+        typer.Option("--stars", help="Observe each star several times, and follow it with `stars run`."),
+    ] = False,
     stay: Annotated[bool, typer.Option("--stay", help="Stay up after the feed, until Ctrl-C.")] = False,
 ) -> None:
     """Watch a simulated night with a real Prometheus; Ctrl-C or SIGTERM ends it early, with its picture."""
@@ -38,8 +42,13 @@ def night(
         raise typer.BadParameter(str(error)) from None
     shutil.rmtree(out / "prometheus", ignore_errors=True)  # else the last night would be on the picture too
     out.mkdir(parents=True, exist_ok=True)
-    for name in ("worker.log", "feed.log", "exposures.log"):
+    for name in ("worker.log", "feed.log", "exposures.log", "stars.log"):
         (out / name).unlink(missing_ok=True)
-    plan = Plan(survey, mix, seed, minutes, rate, out)
-    with LocalStream("night", bootstrap, {}, worker_log=out / "worker.log") as stream:
+    plan = Plan(survey, mix, seed, minutes, rate, out, stars)
+    with LocalStream(
+        *("night", bootstrap, {}),
+        worker_log=out / "worker.log",
+        follows_stars=stars,
+        follower_log=out / "stars.log",
+    ) as stream:
         watch_night(plan, stream, stay=stay)

@@ -7,15 +7,19 @@ import re
 from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import compress
+from itertools import compress, groupby
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, Template
 from markupsafe import Markup
 
+from cempstream.schemas.alert import Alert
+from cempstream.schemas.star import StarPacket
 from cempstream.streams.pictures.finding import Finding, named_windows, norm_trace
 from cempstream.streams.pictures.picture import save_picture
+from cempstream.streams.pictures.star_picture import save_star
 from cempstream.streams.pictures.windows import ORANGE, SKY
 from cempstream.streams.wording import (
     FLAG_MEANING,
@@ -81,16 +85,44 @@ class _Table:
     rows: tuple[tuple[str, ...], ...]
 
 
-def write_star(folder: Path, stem: str, finding: Finding) -> str:
-    """Draw a finding and write its page, beside an index; return the page's name."""
+#: A star that is followed, and the alerts of it in the order in which they were sent.
+Followed: TypeAlias = tuple[StarPacket, Sequence[Alert]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Life:
+    """A followed star on its page: its picture, PNG in base64, and its alerts."""
+
+    picture: str
+    alerts: _Table
+
+
+def write_star(folder: Path, stem: str, finding: Finding, followed: Followed | None = None) -> str:
+    """Draw a finding and write its page, beside an index; return the page's name.
+
+    Parameters
+    ----------
+    followed
+        The star of the finding with its life, which is then drawn too; the finding is its last alert.
+    """
     picture, page = folder / f"{stem}.png", folder / f"{stem}.html"
     save_picture(finding, picture)
-    write_explanation(page, finding, picture.read_bytes(), index=INDEX)
+    life = None
+    if followed is not None:
+        drawn = folder / f"{stem}.life.png"
+        state, alerts = followed
+        save_star(state.star, state.survey, alerts, drawn)
+        life = _Life(b64encode(drawn.read_bytes()).decode(), _life_table(alerts))
+    write_explanation(page, finding, picture.read_bytes(), index=INDEX, life=life)
     return page.name
 
 
 def index_row(
-    finding: Finding, page: str, truth: str | None = None, latency_s: float | None = None
+    finding: Finding,
+    page: str,
+    truth: str | None = None,
+    latency_s: float | None = None,
+    life: str | None = None,
 ) -> IndexRow:
     """Return a spectrum's row of an index page.
 
@@ -102,13 +134,15 @@ def index_row(
         What the star is, if that is known.
     latency_s
         From reduction to publication, for what went through a stream.
+    life
+        Which alerts there were of the star, where it is followed.
     """
     return IndexRow(
         finding.name,
         page,
         finding.p_cemp,
         Markup(thumbnail_svg(finding)),
-        _cells(finding, truth, latency_s),
+        _cells(finding, truth, latency_s, life),
         sky_links(finding.ra, finding.dec),
     )
 
@@ -151,7 +185,9 @@ def write_index(
     path.write_text(page, encoding="utf-8")
 
 
-def write_explanation(path: Path, finding: Finding, picture: bytes, index: str | None = None) -> None:
+def write_explanation(
+    path: Path, finding: Finding, picture: bytes, index: str | None = None, life: _Life | None = None
+) -> None:
     """Write one spectrum's page, with its picture inside.
 
     Parameters
@@ -160,6 +196,8 @@ def write_explanation(path: Path, finding: Finding, picture: bytes, index: str |
         PNG.
     index
         Name of the index page beside it, where there is one.
+    life
+        Of the star, where it is followed.
     """
     decision = finding.decision
     page = _template("explain.html.j2").render(
@@ -176,12 +214,19 @@ def write_explanation(path: Path, finding: Finding, picture: bytes, index: str |
         index=index,
         alt=f"Spectrum of {finding.name} with the evidence over wavelength, named bands and parameters",
         picture=b64encode(picture).decode(),
+        life=life,
         tables=_tables(finding),
         style=_style(),
         footer=f"Models {finding.bundle}. Indices are measured on the raw spectrum in the rest frame; "
         "parameters are 1D LTE on the solar scale of Asplund et al. 2009, intervals 68 %.",
     )
     path.write_text(page, encoding="utf-8")
+
+
+def life_text(alerts: Sequence[Alert]) -> str:
+    """Return the types of a star's alerts in their order, one that comes several times in a row once."""
+    runs = [(name, len(list(run))) for name, run in groupby(alert.alert_type for alert in alerts)]
+    return " → ".join(name if n == 1 else f"{n} × {name}" for name, n in runs)
 
 
 def unique_stem(spectrum_id: str, taken: set[str]) -> str:
@@ -234,11 +279,14 @@ def thumbnail_svg(finding: Finding) -> str:
     )
 
 
-def _cells(finding: Finding, truth: str | None, latency_s: float | None) -> tuple[IndexCell, ...]:
+def _cells(
+    finding: Finding, truth: str | None, latency_s: float | None, life: str | None
+) -> tuple[IndexCell, ...]:
     bands = ", ".join(f"{band.name} {100 * band.weight:.0f} %" for band in finding.telling_bands[:3])
     flags = ", ".join(map(flag_text, finding.flags))
     return (
         IndexCell("p(CEMP)", probability_text(finding.p_cemp), finding.p_cemp),
+        IndexCell("alerts", life or MISSING, life or ""),
         _parameter_cell("[Fe/H]", finding, "feh"),
         _parameter_cell("[C/Fe]", finding, "cfe"),
         IndexCell("subclass", subclass_text(finding.subclass), finding.subclass),
@@ -302,6 +350,20 @@ def _tables(finding: Finding) -> tuple[_Table, ...]:
             tuple((f"{m.name}/{m.version}", m.sha256[:12], m.provider) for m in finding.models),
         ),
     )
+
+
+def _life_table(alerts: Sequence[Alert]) -> _Table:
+    rows = (
+        (
+            alert.alert_type,
+            f"{alert.published_at:%H:%M:%S}",
+            str(alert.n_observations),
+            f"{alert.snr:.0f}",
+            probability_text(alert.p_cemp),
+        )
+        for alert in alerts
+    )
+    return _Table("Alerts of this star", ("type", "UTC", "spectra", "S/N", "p(CEMP)"), tuple(rows))
 
 
 def _parameter_table(finding: Finding) -> _Table:

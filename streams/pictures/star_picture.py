@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, MaxNLocator, NullLocator
 
 from cempstream.plain import shown
-from cempstream.processors.continuum import Normaliser
+from cempstream.processors.continuum import BLOCK_PIX, Normaliser
 from cempstream.processors.grid import Array, LogGrid
 from cempstream.processors.rebin import Rebinner
 from cempstream.processors.spectrum import BadSpectrum
@@ -166,6 +166,7 @@ def _sums(star: Star) -> Iterable[_Sum]:
         observations = list(group)
         grid = observations[-1].spectrum.grid
         assert isinstance(grid, LogGrid), "every bundle's is one"
+        grid = replace(grid, n_pix=grid.n_pix // BLOCK_PIX * BLOCK_PIX)
         sigma_pix = _FINE_SIGMA_PIX if grid.log10_step < _FINE_STEP else _COARSE_SIGMA_PIX
         try:
             batch = visits_at_rest(observations, Rebinner(grid, 1e6, min_pixels=1), Normaliser(sigma_pix))

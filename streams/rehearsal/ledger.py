@@ -152,6 +152,17 @@ class Ledger:
         """Whether all that went in has come out, and every candidate as an alert too."""
         return self.n_out >= self.n_sent and not self.without_alert()
 
+    def faults(self) -> list[str]:
+        """Return what does not balance, a line each."""
+        found = []
+        if unaccounted := self.unaccounted():
+            found.append(f"{len(unaccounted)} spectra are unaccounted for: {', '.join(unaccounted[:5])}")
+        if self.n_undelivered:
+            found.append(f"the broker did not take {self.n_undelivered} spectra")
+        if lacking := self.without_alert():
+            found.append(f"{len(lacking)} candidates have no alert: {', '.join(lacking[:5])}")
+        return found
+
     def _snapshot(self) -> list[tuple[str, int]]:
         with self._lock:
             return list(self._n_sent.items())

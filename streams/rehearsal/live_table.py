@@ -83,7 +83,7 @@ class PlainLines:
     def show(self, ledger: Ledger, moment: Moment, new: Sequence[AlertSeen]) -> None:
         """Print what is new."""
         for seen in new:
-            typer.echo("alert: " + "  ".join(filter(None, alert_cells(seen))), err=True)
+            typer.echo(f"{_alert_name(seen)}: " + "  ".join(filter(None, alert_cells(seen))), err=True)
         now_s = time.monotonic()
         if moment.phase != self._phase or now_s - self._said_at_s > _LINE_EVERY_S:
             self._phase, self._said_at_s = moment.phase, now_s
@@ -107,14 +107,22 @@ def status_line(ledger: Ledger, moment: Moment) -> str:
 
 def alert_table(alerts: Sequence[AlertSeen]) -> Table:
     """Return the newest alerts, the newest first."""
-    table = Table("star", "p(CEMP)", "[Fe/H]", "[C/Fe]", "subclass", "S/N", "bands that drove it", "truth")
+    table = Table(
+        "", "star", "p(CEMP)", "[Fe/H]", "[C/Fe]", "subclass", "S/N", "bands that drove it", "truth"
+    )
     for column in table.columns:
         column.no_wrap, column.overflow = True, "ellipsis"
-    for column in table.columns[1:4]:
+    for column in table.columns[2:5]:
         column.justify = "right"
     for seen in reversed(alerts):
-        table.add_row(*alert_cells(seen))
+        table.add_row(_alert_name(seen), *alert_cells(seen))
     return table
+
+
+def _alert_name(seen: AlertSeen) -> str:
+    """Return what kind of news an alert is: the first of a star is just an alert."""
+    alert_type = seen.alert.alert_type
+    return "alert" if alert_type == "initial" else alert_type
 
 
 def alert_cells(seen: AlertSeen) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""A whole stream for a demonstration or a measurement: a broker, new topics and one worker."""
+"""A whole stream for a demonstration or a measurement: broker, topics, a worker, `stars run`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _SESSION = {"CEMP_KAFKA__SESSION_TIMEOUT_S": "10", "CEMP_KAFKA__HEARTBEAT_INTERV
 
 
 class LocalStream:
-    """Start broker, topics and worker; end them all when the block ends, however it ends.
+    """Start broker, topics, a worker and, if asked for, `stars run`; end them all however the block ends.
 
     Parameters
     ----------
@@ -40,6 +40,15 @@ class LocalStream:
         ``CEMP_<GROUP>__<FIELD>`` to value, for the worker.
     worker_log
         Where the worker's log is kept.
+    follows_stars
+        Whether `stars run` runs too and alerts of what has an ``object_id``.
+    follower_log
+        Where its log is kept.
+
+    Attributes
+    ----------
+    follower
+        The process of `stars run`, where stars are followed.
     """
 
     def __init__(
@@ -49,10 +58,14 @@ class LocalStream:
         worker_settings: Mapping[str, str],
         *,
         worker_log: Path | None = None,
+        follows_stars: bool = False,
+        follower_log: Path | None = None,
     ) -> None:
         self._bootstrap = bootstrap
         self._worker_settings = worker_settings
         self._worker_log = worker_log
+        self._follows_stars = follows_stars
+        self._follower_log = follower_log
         self._stack = ExitStack()
         tag = f"{purpose}.{uuid.uuid4().hex[:8]}"
         self.topics = TopicSettings(
@@ -71,11 +84,30 @@ class LocalStream:
         self.kafka: KafkaSettings
         self.broker_name: str
         self.worker: WorkerProcess
+        self.follower: WorkerProcess | None = None
 
     @property
     def source(self) -> str:
         """Topic of the spectra."""
         return self.topics.spectra[0]
+
+    def wait_ready(self) -> None:
+        """Return once the worker consumes, and who follows stars.
+
+        Raises
+        ------
+        WorkerFailed
+            One ended, or is not ready for minutes.
+        """
+        self.worker.wait_ready()
+        if self.follower is not None:
+            self.follower.wait_ready()
+
+    def check(self) -> None:
+        """Raise `WorkerFailed` if a process has ended."""
+        self.worker.check()
+        if self.follower is not None:
+            self.follower.check()
 
     def listen_command(self, *tenses: Tense) -> str:
         """Return the line that subscribes to this stream's alerts of some tenses, ready to paste."""
@@ -99,18 +131,19 @@ class LocalStream:
             admin.create(plans)
             if self._bootstrap is not None:
                 stack.callback(_delete, admin, [plan.name for plan in plans])
-            self.worker = stack.enter_context(
-                WorkerProcess(
-                    {
-                        **session,
-                        **self._worker_settings,
-                        **topic_environment(self.topics),
-                        "CEMP_KAFKA__BOOTSTRAP": bootstrap,
-                        "CEMP_KAFKA__GROUP": self.source,
-                    },
-                    self._worker_log,
-                )
-            )
+            settings = {
+                **session,
+                **self._worker_settings,
+                **topic_environment(self.topics),
+                "CEMP_KAFKA__BOOTSTRAP": bootstrap,
+                "CEMP_KAFKA__GROUP": self.source,
+                "CEMP_STARS__ENABLED": str(self._follows_stars).lower(),
+                "CEMP_STARS__GROUP": self.topics.observations,
+            }
+            self.worker = stack.enter_context(WorkerProcess(settings, self._worker_log))
+            if self._follows_stars:
+                following = WorkerProcess(settings, self._follower_log, verb=("stars", "run"))
+                self.follower = stack.enter_context(following)
             self._stack = stack.pop_all()
         return self
 

@@ -15,6 +15,9 @@ from cempstream.processors.readers import UnreadableFile, expand_paths, read_spe
 from cempstream.processors.spectrum import Spectrum
 from cempstream.schemas.stamp import Tense
 
+#: Visits of each star where stars are followed.
+VISITS = 3
+
 _SHARE_DRAWS = 50_000
 
 
@@ -30,12 +33,15 @@ class NightSpectrum:
         The truth; None where it is not known.
     kind
         What the source is, as the simulator names it; empty for files.
+    visit
+        Counts the visits of its star, from 0.
     """
 
     spectrum: Spectrum = field(repr=False)
     tense: Tense
     is_cemp: bool | None
     kind: str
+    visit: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +52,13 @@ class FileSpectra:
     complaints: tuple[str, ...]
 
 
-def simulate_spectra(survey: str, mix: Mix, n_spec: int, seed: int) -> list[NightSpectrum]:
+def simulate_spectra(survey: str, mix: Mix, n_spec: int, seed: int, visits: int = 1) -> list[NightSpectrum]:
     """Simulate a survey's spectra with truth; every star is newly drawn, so none was trained on."""
     night = []
-    for batch in simulate(load_profile(survey), n_spec, seed, mix):
+    for batch in simulate(load_profile(survey), n_spec, seed, mix, visits=visits):
         truth = zip(batch.truth["is_cemp"].tolist(), batch.truth["kind"].tolist(), strict=True)
         for spectrum, (is_cemp, kind) in zip(batch.spectra(), truth, strict=True):
-            night.append(NightSpectrum(spectrum, "test", is_cemp, kind))
+            night.append(NightSpectrum(spectrum, "test", is_cemp, kind, batch.visit))
     return night
 
 

@@ -1,4 +1,4 @@
-"""A night as an operator sees it: a worker, a simulated feed, Prometheus, and one picture of all."""
+"""A night as an operator sees it: the processes, a simulated feed, Prometheus, and one picture of all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from cempstream.streams.rehearsal.child_process import ChildProcess
 from cempstream.streams.rehearsal.embedded import free_port
 from cempstream.streams.rehearsal.local_stream import LocalStream, topic_environment
 from cempstream.streams.rehearsal.night_picture import save_night
-from cempstream.streams.rehearsal.night_spectra import cemp_share, simulate_spectra
+from cempstream.streams.rehearsal.night_spectra import VISITS, cemp_share, simulate_spectra
 from cempstream.streams.rehearsal.prometheus_server import EVALUATION_S, SCRAPE_S, PrometheusServer
 from cempstream.streams.rehearsal.worker_process import WorkerFailed
 
@@ -43,7 +43,13 @@ _SETTLE_S = 2.0 * SCRAPE_S + EVALUATION_S
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The parameters of the night."""
+    """The parameters of the night.
+
+    Attributes
+    ----------
+    stars
+        Whether each star is observed several times, and followed.
+    """
 
     survey: str
     mix: str
@@ -51,6 +57,7 @@ class Plan:
     minutes: float
     rate: float
     out: Path
+    stars: bool = False
 
     @property
     def n_spec(self) -> int:
@@ -75,11 +82,15 @@ def watch_night(plan: Plan, stream: LocalStream, *, stay: bool) -> None:
     mix = load_mix(plan.mix)
     share = cemp_share(mix)
     (sample,) = simulate_spectra(plan.survey, mix, 1, plan.seed)
-    stream.worker.wait_ready()
+    stream.wait_ready()
     worker = f"127.0.0.1:{stream.worker.port}"
     _say("worker", f"http://{worker}/metrics, log in {plan.out / 'worker.log'}")
     exposures = free_port()
     targets = {"cempstream": [worker], "cempstream-exposures": [f"127.0.0.1:{exposures}"]}
+    if stream.follower is not None:
+        stars = f"127.0.0.1:{stream.follower.port}"
+        targets["cempstream-stars"] = [stars]
+        _say("stars", f"http://{stars}/metrics, log in {plan.out / 'stars.log'}")
     with (
         _exposure_watch(plan, stream, exposures) as watch,
         PrometheusServer(plan.out / "prometheus", targets) as prometheus,
@@ -88,7 +99,7 @@ def watch_night(plan: Plan, stream: LocalStream, *, stay: bool) -> None:
         _say("prometheus", f"{prometheus.url}/alerts")
 
         def check() -> None:
-            stream.worker.check()
+            stream.check()
             prometheus.check()
             if not watch.is_running:
                 raise WorkerFailed(f"the watch on exposures has ended: {watch.log_tail()}")
@@ -132,9 +143,13 @@ def _wait_while(
 def _state(stream: LocalStream, prometheus: PrometheusServer) -> str:
     metric = stream.worker.metric
     firing = ", ".join(sorted({name for name, _ in prometheus.firing()}))
+    followed = ""
+    if (follower := stream.follower) is not None:
+        n_stars, n_alerts = follower.metric("cemp_stars_held"), follower.metric("cemp_star_alerts_total")
+        followed = f" {n_stars:.0f} stars followed, {n_alerts:.0f} alerts of them;"
     return (
         f"{metric('cemp_spectra_total'):.0f} out, {metric('cemp_dlq_total'):.0f} of them dead letters; "
-        f"{metric('cemp_candidates_total'):.0f} candidates; alerts: {firing or 'none'}"
+        f"{metric('cemp_candidates_total'):.0f} candidates;{followed} alerts: {firing or 'none'}"
     )
 
 
@@ -154,6 +169,7 @@ def _feed_command(plan: Plan, stream: LocalStream) -> list[str]:
         "bootstrap": stream.kafka.bootstrap,
         "truth": plan.out / "truth.csv",
         "exposure-size": _EXPOSURE_SIZE,
+        "visits": VISITS if plan.stars else 1,
     }
     words = itertools.chain.from_iterable((f"--{name}", str(value)) for name, value in options.items())
     return [sys.executable, "-m", "cempstream", "simulate", *words]

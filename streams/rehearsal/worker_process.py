@@ -1,11 +1,11 @@
-"""A worker as a separate process, as it runs in production, watched from outside."""
+"""A worker, or what follows stars, as a separate process, as in production, watched from outside."""
 
 from __future__ import annotations
 
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,11 +26,11 @@ _STOP_TIMEOUT_S = 30.0
 
 
 class WorkerFailed(FixableError, RuntimeError):
-    """The worker ended or never became ready; the message holds the end of its log."""
+    """A worker ended or never became ready; the message holds the end of its log."""
 
 
 class WorkerProcess:
-    """``cempstream worker`` as a child process, with settings in its environment.
+    """``cempstream worker`` or ``stars run`` as a child process, with settings in its environment.
 
     Parameters
     ----------
@@ -38,12 +38,21 @@ class WorkerProcess:
         ``CEMP_<GROUP>__<FIELD>`` to its value; they win over the environment's.
     log_path
         File of its log; None keeps a temporary one, whose end `WorkerFailed` quotes.
+    verb
+        ``("stars", "run")`` follows stars.
     """
 
-    def __init__(self, settings: Mapping[str, str], log_path: Path | None = None) -> None:
+    def __init__(
+        self,
+        settings: Mapping[str, str],
+        log_path: Path | None = None,
+        *,
+        verb: Sequence[str] = ("worker",),
+    ) -> None:
         self.port = free_port()
+        self._name = "the worker" if len(verb) == 1 else f"`{' '.join(verb)}`"
         self._process = ChildProcess(
-            [sys.executable, "-m", "cempstream", "worker"],
+            [sys.executable, "-m", "cempstream", *verb],
             env={**os.environ, **settings, "CEMP_METRICS__PORT": str(self.port)},
             log_path=log_path,
         )
@@ -61,16 +70,16 @@ class WorkerProcess:
             self.check()
             now_s = time.monotonic()
             if now_s - began_s > timeout_s:
-                raise WorkerFailed(f"the worker is not ready after {timeout_s:g} s: {self._log()}")
+                raise WorkerFailed(f"{self._name} is not ready after {timeout_s:g} s: {self._log()}")
             if now_s - said_s > _SAY_EVERY_S:
                 said_s = now_s
-                typer.echo(f"the worker is still starting, for {now_s - began_s:.0f} s now", err=True)
+                typer.echo(f"{self._name} is still starting, for {now_s - began_s:.0f} s now", err=True)
             time.sleep(_POLL_S)
 
     def check(self) -> None:
         """Raise `WorkerFailed` if it has ended."""
         if not self._process.is_running:
-            raise WorkerFailed(f"the worker ended with status {self._process.returncode}: {self._log()}")
+            raise WorkerFailed(f"{self._name} ended with status {self._process.returncode}: {self._log()}")
 
     def metric(self, name: str) -> float:
         """Return a metric, summed over its labels; 0 if absent."""

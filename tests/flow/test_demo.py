@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from subprocess import PIPE
 
@@ -74,6 +75,42 @@ def test_a_night_ends_with_true_alerts_balanced_accounts_and_a_stream_to_subscri
     assert page.count("<svg") == n_alerts
     assert page.count(">CEMP star<") == n_found
     assert "alert: sim-3-" in said.read_text()
+
+
+def test_a_night_of_followed_stars_tells_the_life_of_each_and_listen_shows_it(tmp_path: Path) -> None:
+    out, said = tmp_path / "night", tmp_path / "said"
+    options = ["--stars", "--survey", "sdss", "--n", "180", "--rate", "60", "--out", str(out), "--stay"]
+    command = [*COMMAND, "demo", *options]
+    with said.open("w") as stderr, subprocess.Popen(command, stdout=PIPE, stderr=stderr, text=True) as demo:
+        assert demo.stdout is not None
+        try:
+            facts = facts_of("".join(itertools.takewhile(lambda line: "stays up" not in line, demo.stdout)))
+            listen = f"{demo.stdout.readline().strip()} --until now --json"
+            listened = subprocess.run(listen, shell=True, capture_output=True, text=True, timeout=120)
+            demo.send_signal(signal.SIGINT)
+            demo.wait(60)
+        finally:
+            demo.kill()
+    assert demo.returncode == 0, said.read_text()
+    assert facts["scored"] == "180"
+    n_stars, _, words = facts["stars"].partition(" ")
+    assert words == "alerted of, 0 faults in their lives"
+    counts = {name: int(n) for n, name in (part.split() for part in facts["alerts"].split(", "))}
+    assert list(counts) == ["initial", "subsequent", "update", "retraction"]
+    alerts = [json.loads(line) for line in listened.stdout.splitlines()]
+    assert Counter(alert["alert_type"] for alert in alerts) == {name: n for name, n in counts.items() if n}
+    assert counts["initial"] >= int(n_stars) > 0
+    assert counts["subsequent"] + counts["update"] > 0
+    assert len(list(out.glob("*.life.png"))) == int(n_stars)
+    page = (out / "index.html").read_text()
+    lives = re.findall(r'data-label="alerts" data-key="([^"]+)"', page)
+    assert len(lives) == int(n_stars)
+    by_star: dict[str, list[str]] = {}
+    for alert in sorted(alerts, key=lambda alert: alert["revision"]):
+        by_star.setdefault(alert["object_id"], []).append(alert["alert_type"])
+    assert sorted(re.sub(r"\d × ", "", life) for life in lives) == sorted(
+        " → ".join(name for name, _ in itertools.groupby(life)) for life in by_star.values()
+    )
 
 
 def test_the_pipeline_bench_reports_rates_of_one_run() -> None:

@@ -116,10 +116,10 @@ def test_the_accounts_balance_when_every_candidate_has_its_alert(ledger: Ledger)
 def test_a_late_picture_is_a_remark_and_a_lost_spectrum_a_failure(ledger: Ledger) -> None:
     ledger.book([score(name) for name in ("s0", "s1", "s2", "s3")])
     ledger.book([alert(name) for name in ("s0", "s1", "s2", "s3")])
-    assert verdict(ledger, n_pictures=4) == ((), ())
-    assert verdict(ledger, n_pictures=1) == (("3 pictures were not drawn; the alerts are all there",), ())
+    assert verdict(ledger, n_late=0) == ((), ())
+    assert verdict(ledger, n_late=3) == (("3 pictures were not drawn; the alerts are all there",), ())
     ledger.enter(night_spectrum("s4"), "sha4")
-    assert verdict(ledger, n_pictures=4) == ((), ("1 spectra are unaccounted for: s4",))
+    assert verdict(ledger, n_late=0) == ((), ("1 spectra are unaccounted for: s4",))
 
 
 @pytest.mark.parametrize(("n_cemp", "n_failures"), [(9, 0), (10, 1)])
@@ -128,7 +128,7 @@ def test_of_a_few_cemp_stars_all_may_be_missed(n_cemp: int, n_failures: int) -> 
     for i in range(n_cemp):
         ledger.enter(night_spectrum(f"s{i}", is_cemp=True), f"sha{i}")
     ledger.book([arrival(TOPICS.dlq, b"", orig_sha256=f"sha{i}", error_reason="bad") for i in range(n_cemp)])
-    _, failures = verdict(ledger, n_pictures=0)
+    _, failures = verdict(ledger, n_late=0)
     assert len(failures) == n_failures
 
 

@@ -15,7 +15,7 @@ from cempstream.processors.classify import BandNamer
 from cempstream.processors.outcome import Estimate, NamedBand
 from cempstream.processors.spectrum import Flag
 from cempstream.schemas.alert import decode_alert, encode_alert
-from cempstream.schemas.samples import sample_classification, sample_stamp
+from cempstream.schemas.samples import sample_classification, sample_stamp, sample_star
 from cempstream.streams.pictures.finding import (
     Finding,
     finding_of_alert,
@@ -23,7 +23,14 @@ from cempstream.streams.pictures.finding import (
     flux_trace,
     norm_trace,
 )
-from cempstream.streams.pictures.pages import index_row, thumbnail_svg, write_explanation, write_index
+from cempstream.streams.pictures.pages import (
+    index_row,
+    life_text,
+    thumbnail_svg,
+    write_explanation,
+    write_index,
+    write_star,
+)
 from cempstream.streams.pictures.picture import draw_finding, save_picture
 from cempstream.streams.pictures.windows import ORANGE, spread_apart
 from tests.support.figures import cut_off, overlaps, texts
@@ -223,3 +230,27 @@ def test_an_explanation_carries_its_picture_and_its_numbers(finding: Finding, tm
     for wanted in ("[C/Fe]", "log g", "SIMBAD", 'href="index.html"'):
         assert wanted in text
     assert not re.search(r"<td>(cfe|teff|logg)\b", text)
+
+
+def test_a_followed_star_has_its_life_on_its_page_and_on_the_index(finding: Finding, tmp_path: Path) -> None:
+    alert = decode_alert(encode_alert(sample_classification(), sample_stamp()))
+    kinds = ("initial", "subsequent", "subsequent", "retraction")
+    alerts = [
+        alert.model_copy(
+            update={"alert_type": kind, "alert_id": str(i), "revision": i, "n_observations": i + 1}
+        )
+        for i, kind in enumerate(kinds)
+    ]
+    name = write_star(tmp_path, "star", finding, (sample_star(), alerts))
+    page = (tmp_path / name).read_text()
+    drawn = [b64decode(data) for data in re.findall(r"data:image/png;base64,([^\"]+)", page)]
+    assert drawn == [(tmp_path / "star.life.png").read_bytes(), (tmp_path / "star.png").read_bytes()]
+    rows = re.findall(r"<tr><td>(\w+)</td><td>[\d:]+</td><td class=\"number\">(\d)</td>", page)
+    assert rows == [(kind, str(i + 1)) for i, kind in enumerate(kinds)]
+    said = life_text(alerts)
+    assert said == "initial → 2 × subsequent → retraction"
+    index = tmp_path / "index.html"
+    write_index(index, [index_row(finding, name, life=said)], title="t", lead="l")
+    assert f'data-label="alerts" data-key="{said}">{said}<' in index.read_text()
+    write_index(index, [index_row(finding, name)], title="t", lead="l")
+    assert 'data-label="alerts"' not in index.read_text()
