@@ -418,3 +418,31 @@ def test_a_short_or_empty_or_flat_spectrum_has_no_velocity() -> None:
     infrared = wave + 5000.0
     assert not measured(infrared, flux, good)
     assert measured(wave + 3700.0, flux, good)
+
+
+def test_where_a_twentieth_of_the_light_is_left_lines_are_measured_against_that() -> None:
+    """Above it a dark part has a continuum of its own; below it all of it looks like one deep line."""
+    wave = 3840.0 + 0.6 * np.arange(8300)
+    good = np.ones(wave.size, dtype=bool)
+    lit = listed_lines(wave)
+
+    def correlation(left: float) -> float:
+        found = measure_line_velocity(wave, np.where(wave > 7900, left, 1.0) * lit, good)
+        assert found is not None
+        return found.correlation
+
+    bright, above, below = (correlation(share) for share in (0.1, 0.06, 0.03))
+    assert above > 0.85 * bright
+    assert below < 0.75 * above
+
+
+def test_where_a_tenth_of_the_light_is_left_structure_is_measured_against_that() -> None:
+    n_pix, frequency = 4000, 0.2
+    wave = 0.1 * np.sin(2 * np.pi * frequency * np.arange(n_pix))
+    inside = np.abs(np.arange(n_pix) - n_pix // 2) < 700
+
+    def peak(left: float) -> float:
+        return float(_binned_power(np.where(inside, left * (1 + wave), 1.0))[1].max())
+
+    assert peak(0.12) == pytest.approx(peak(0.5), rel=0.1)
+    assert peak(0.12) / peak(0.05) == pytest.approx(2.0**2, rel=0.15)
