@@ -44,7 +44,7 @@ GUARDS = frozenset({"strict", "slots", "repr", "frozen", "eq", "kw_only"})
 
 #: Functions whose arguments may be swapped.
 SYMMETRIC = frozenset(
-    {"min", "max", "minimum", "maximum", "hypot", "isclose", "multiply", "add", "gcd", "suppress"}
+    {"min", "max", "minimum", "maximum", "hypot", "isclose", "multiply", "add", "gcd", "convolve", "suppress"}
 )
 
 #: Names whose subscripts are types.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from mode import Signal
 
+from cempstream.streams.worker import batches as batches_module
 from cempstream.streams.worker.batches import EventBatch, EventBatches, FlushReason
 from tests.support.virtual_time import virtual_time
 
@@ -367,3 +368,15 @@ async def test_whoever_waits_already_does_not_wait_for_what_is_held_since(stream
             assert now_s() == pytest.approx(0.1)
             batch.ack()
             break
+
+
+async def test_a_batch_is_due_when_its_oldest_message_has_waited(
+    stream: MemoryStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready = batches(stream, within_s=10.0)
+    monkeypatch.setattr(batches_module, "_now_s", lambda: 100.0)
+    for arrived_s in (93.0, 99.0):
+        ready._arrived.append((arrived_s, MemoryEvent(b"m", [])))  # type: ignore[arg-type] # what it needs
+    assert ready._due() == (None, 3.0)
+    monkeypatch.setattr(batches_module, "_now_s", lambda: 103.0)
+    assert ready._due() == (FlushReason.DEADLINE, 0)

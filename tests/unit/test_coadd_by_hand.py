@@ -206,3 +206,8 @@ def test_beyond_the_end_of_one_visit_the_continuum_is_that_of_the_other() -> Non
     )
     flux = coadd([faint, strong], REBIN, NORMALISE).flux
     assert flux[[0, 1, 160, -2, -1]] == pytest.approx([3.0, 3.0, 2.0, 1.0, 1.0], rel=1e-3)
+
+
+def test_visits_of_which_none_tells_a_velocity_stand_at_none() -> None:
+    lost = [with_facts(visit(i, shift_kms=900.0, is_certain=False), rv_kms=900.0) for i in range(2)]
+    assert coadd(lost, REBIN, NORMALISE).rv_kms == 0.0

@@ -103,3 +103,17 @@ def test_a_filter_that_makes_no_sense_is_refused(text: str, message: str) -> Non
         assert not said.startswith(
             "the filter cannot be read"
         )  # what is wrong is said, and nothing before it
+
+
+@pytest.mark.parametrize(
+    "error", [RecursionError("too deep"), MemoryError("too much"), ValueError("a zero byte")]
+)
+def test_a_filter_that_python_cannot_take_in_is_an_error_of_the_filter(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def parse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ast.parse", parse)
+    with pytest.raises(FilterError, match=f"the filter cannot be read: {error}"):
+        compile_where("snr > 1")
