@@ -190,16 +190,16 @@ def _draw_growth(axes: Axes, star: Star, said: Sequence[Said | None], life: Sequ
     kept = KEPT_ODDS * limits / (1.0 - limits + KEPT_ODDS * limits)
     axes.plot(count, _within(alone), "x", color=GREY, markersize=5, label="alone")
     axes.plot(count, _within(together), "-", color=BLACK, marker=".", label="the star")
-    is_mixed = np.isfinite(together) & np.isnan([p for p, _ in growth(said)])
-    if is_mixed.any():
+    is_refused = np.isfinite(together) & np.isnan([p for p, _ in growth(said)])
+    if is_refused.any():
         axes.plot(
-            count[is_mixed],
-            _within(together)[is_mixed],
+            count[is_refused],
+            _within(together)[is_refused],
             "s",
             color=GREY,
             markersize=8,
             markerfacecolor="none",
-            label="mixed light",
+            label="does not count",
         )
     axes.plot(count, _within(limits), "--", color=VERMILION, linewidth=0.9, label="threshold")
     axes.plot(count, _within(kept), ":", color=VERMILION, linewidth=0.9, label="retracted below")

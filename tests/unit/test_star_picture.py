@@ -117,7 +117,7 @@ def test_light_of_a_neighbour_is_marked(star: Star) -> None:
     refused = replace(first, decision=replace(first.decision, is_candidate=False))
     mixed = replace(star, together=(refused, *star.together[1:]))
     lines = {line.get_label(): line for line in axes_of(draw_star(mixed, "csst", []), "p(CEMP)").get_lines()}
-    assert lines["mixed light"].get_xdata() == pytest.approx([1])
+    assert lines["does not count"].get_xdata() == pytest.approx([1])
 
 
 @pytest.mark.parametrize("n_spectra", [1, 5, 16])
