@@ -83,6 +83,8 @@ VERBS = {
             "Say why the spectra of a file score as they do.",
         ),
         Verb("listen", "listen:listen", None, _USE, "Subscribe to alerts."),
+        Verb("filter", "filters:filter_app", None, _USE, "Try a filter of alerts on a night."),
+        Verb("lag", "lag:lag", None, _USE, "Say how much waits for a group."),
         Verb(
             "verify",
             "verify:verify",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable
-from difflib import get_close_matches
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -14,12 +14,24 @@ import typer
 from rich.console import Console
 
 from cempstream.schemas.alert import Alert
-from cempstream.streams.commands.options import broker_option
+from cempstream.streams.commands.subscriber_options import (
+    DEFAULT_BROKER,
+    AlertTopics,
+    Broker,
+    ConfigFile,
+    Tenses,
+    Where,
+    check,
+    read_properties,
+    refuse_misspelt,
+)
 from cempstream.streams.interrupts import INTERRUPTED
 from cempstream.streams.subscriber.alert_file import AlertFile
 from cempstream.streams.subscriber.alert_view import alert_panel
 from cempstream.streams.subscriber.client import ALERTS_TOPIC, AlertStream
+from cempstream.streams.subscriber.heartbeats import HEARTBEAT_TOPIC, HeartbeatWatch
 from cempstream.streams.subscriber.sieve import TENSES, Undecodable
+from cempstream.streams.subscriber.start import consumer_config
 from cempstream.streams.subscriber.where import compile_where
 from cempstream.streams.times import TIME_FORMS, parse_start, parse_time
 
@@ -27,16 +39,10 @@ logger = logging.getLogger(__name__)
 
 _WIDEST = 110
 
-_BOOTSTRAP = "CEMP_KAFKA__BOOTSTRAP"
-
 
 def listen(
-    bootstrap: Annotated[
-        str, broker_option("Kafka brokers, host:port[,host:port…].", envvar=_BOOTSTRAP)
-    ] = "127.0.0.1:9092",
-    topic: Annotated[
-        list[str] | None, typer.Option(help=f"Topic; may be given again. [{ALERTS_TOPIC}]")
-    ] = None,
+    bootstrap: Broker = DEFAULT_BROKER,
+    topic: AlertTopics = None,
     start: Annotated[
         str | None,
         typer.Option(
@@ -47,9 +53,7 @@ def listen(
     until: Annotated[
         str | None, typer.Option(help=f"When to end: {TIME_FORMS}; now ends where the topics end.")
     ] = None,
-    where: Annotated[
-        str | None, typer.Option(help='Filter: "p_cemp > 0.95 and snr > 20 and feh < -2".')
-    ] = None,
+    where: Where = None,
     group: Annotated[
         str | None,
         typer.Option(help="Remember under this name what was shown; the next run continues there."),
@@ -61,28 +65,26 @@ def listen(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line, with the spectrum.")
     ] = False,
-    tense: Annotated[
-        list[str] | None, typer.Option(help="current, archival, injection or test; may be given again.")
-    ] = None,
+    tense: Tenses = None,
     file: Annotated[
         Path | None, typer.Option(help="Read a recorded file (JSON lines, also .gz) instead of a broker.")
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(help="File of librdkafka properties, name=value: security.protocol and so on."),
-    ] = None,
+    config: ConfigFile = None,
+    heartbeats: Annotated[
+        str, typer.Option(help="Topic where workers say that they live; empty: do not listen to it.")
+    ] = HEARTBEAT_TOPIC,
 ) -> None:
     """Subscribe to alerts. Ends on Ctrl-C, after -n alerts or at --until; without --group nothing is kept."""
-    _refuse_misspelt(os.environ)
+    refuse_misspelt(os.environ)
     bad: list[Undecodable] = []
 
     def note(undecodable: Undecodable) -> None:
         logger.error("cannot be read: %s", undecodable)
         bad.append(undecodable)
 
-    _check("--start", lambda: start and parse_start(start))
-    _check("--until", lambda: until in (None, "now") or parse_time(until))
-    _check("--where", lambda: where and compile_where(where))
+    check("--start", lambda: start and parse_start(start))
+    check("--until", lambda: until in (None, "now") or parse_time(until))
+    check("--where", lambda: where and compile_where(where))
     tenses = tuple(tense or TENSES)
     alerts: AlertFile | AlertStream
     try:
@@ -101,12 +103,14 @@ def listen(
                 state=state,
                 tenses=tenses,
                 on_error=note,
-                config=read_properties(config) if config else None,
+                config=read_properties(config),
             )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
+    is_live = file is None and until != "now" and bool(heartbeats)
+    watch = _watch(bootstrap, config, heartbeats) if is_live else nullcontext()
     try:
-        with alerts:
+        with alerts, watch:
             _show_all(alerts, number, _json_line if as_json else _pretty())
     except BrokenPipeError:  # the reader of our output is gone: `listen | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports it at its end
@@ -116,12 +120,15 @@ def listen(
         raise typer.Exit(1)
 
 
-def _refuse_misspelt(environment: Iterable[str]) -> None:
-    """Refuse what is nearly the one variable that is read: else the broker would be this machine."""
-    for name in get_close_matches(_BOOTSTRAP, environment, cutoff=0.9):
-        if name != _BOOTSTRAP:
-            message = f"{name} is not a setting; did you mean {_BOOTSTRAP}?"
-            raise typer.BadParameter(message, param_hint="the environment")
+@contextmanager
+def _watch(bootstrap: str, config: Path | None, topic: str) -> Iterator[None]:
+    """Say on stderr when no worker is heard any more, and when one is again."""
+    watch = HeartbeatWatch(consumer_config(bootstrap, None, read_properties(config)), topic, logger.warning)
+    watch.start()
+    try:
+        yield
+    finally:
+        watch.close()
 
 
 def _show_all(alerts: Iterable[Alert], number: int | None, show: Callable[[Alert], None]) -> None:
@@ -146,31 +153,3 @@ def _pretty() -> Callable[[Alert], None]:
         console.file.flush()
 
     return show
-
-
-def _check(option: str, parse: Callable[[], object]) -> None:
-    try:
-        parse()
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint=f"'{option}'") from error
-
-
-def read_properties(path: Path) -> dict[str, str]:
-    """Read a file of ``name=value`` lines, as kcat's ``-F`` does; ``#`` begins a comment.
-
-    Raises
-    ------
-    ValueError
-        A line is not ``name=value``.
-    OSError
-        The file cannot be read.
-    """
-    properties = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        name, equals, value = line.partition("=")
-        if not equals:
-            raise ValueError(f"{path}, line {number}: a property is written name=value")
-        properties[name.strip()] = value.strip()
-    return properties

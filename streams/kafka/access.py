@@ -37,11 +37,10 @@ def worker_rights(principal: str, topics: TopicSettings, group: str) -> list[Acl
 
 
 def subscriber_rights(principal: str, topics: TopicSettings, group_prefix: str) -> list[AclBinding]:
-    """Return what a subscriber needs: to read alerts, in groups whose names begin with a prefix."""
+    """Return what a subscriber needs: to read alerts and heartbeats, in groups whose names begin so."""
+    read = (topics.alerts, topics.alerts_json, topics.alerts_archival, topics.heartbeat)
     return [
-        *_on_topics(
-            principal, (topics.alerts, topics.alerts_json, topics.alerts_archival), AclOperation.READ
-        ),
+        *_on_topics(principal, read, AclOperation.READ),
         _binding(
             principal, ResourceType.GROUP, group_prefix, AclOperation.READ, ResourcePatternType.PREFIXED
         ),

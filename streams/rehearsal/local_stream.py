@@ -113,6 +113,7 @@ class LocalStream:
         """Return the line that subscribes to this stream's alerts of some tenses, ready to paste."""
         topics = [self.topics.alerts, *([self.topics.alerts_archival] if "archival" in tenses else [])]
         options = [("--bootstrap", self.kafka.bootstrap), ("--start", "earliest")]
+        options += [("--heartbeats", self.topics.heartbeat)]
         options += [("--topic", topic) for topic in topics] + [("--tense", tense) for tense in tenses]
         return shlex.join([*_own_program(), "listen", *chain.from_iterable(options)])
 

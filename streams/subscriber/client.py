@@ -37,6 +37,8 @@ from cempstream.streams.kafka.places import (
     place_of,
 )
 from cempstream.streams.subscriber.ending import POLL_S, Callbacks, close_within
+from cempstream.streams.subscriber.heartbeats import HEARTBEAT_TOPIC, HeartbeatWatch
+from cempstream.streams.subscriber.lag import count_unread
 from cempstream.streams.subscriber.memory import N_REMEMBERED, AlertMemory
 from cempstream.streams.subscriber.partition import Partition
 from cempstream.streams.subscriber.sieve import TENSES, AlertSieve, OnError, UndecodableError
@@ -90,6 +92,8 @@ class AlertStream:
         created if absent. Readers of one group may share it.
     config
         More of librdkafka's configuration: ``security.protocol``, ``sasl.username`` and so on.
+    heartbeats
+        Topic where workers say that they live, for `heartbeat_age`.
 
     Raises
     ------
@@ -113,6 +117,7 @@ class AlertStream:
         n_remembered: int = N_REMEMBERED,
         state: Path | str | None = None,
         config: Mapping[str, Any] | None = None,
+        heartbeats: str = HEARTBEAT_TOPIC,
     ) -> None:
         self.topics = (topics,) if isinstance(topics, str) else tuple(topics)
         self._start = parse_start(start)
@@ -133,6 +138,8 @@ class AlertStream:
         self._is_closed = False
         self._problem: KafkaError | None = None
         self._callbacks = Callbacks()
+        self._heartbeat_topic = heartbeats
+        self._heartbeats: HeartbeatWatch | None = None
 
     def open(self) -> None:
         """Connect and find where to start; iterating and ``with`` call this."""
@@ -161,6 +168,8 @@ class AlertStream:
         """
         self._is_closed = True
         self._messages = iter(())
+        if self._heartbeats is not None:
+            self._heartbeats.close()
         consumer, self._consumer = self._consumer, None
         try:
             if consumer is not None and not close_within(consumer, _CLOSE_PATIENCE_S) and self._group:
@@ -169,6 +178,36 @@ class AlertStream:
         finally:
             self._handed_out.clear()
             self._acknowledged.close()
+
+    def lag(self) -> int | None:
+        """Return how many messages wait that this reader has not taken; None before it was given partitions.
+
+        Raises
+        ------
+        StreamError
+            The broker does not answer.
+        """
+        self.open()
+        if self._consumer is None or not self._has_assignment:
+            return None
+        read_to = {place: partition.read_to for place, partition in self._partitions.items()}
+        return sum(count_unread(self._consumer, read_to).values())
+
+    def heartbeat_age(self) -> float | None:
+        """Return how many seconds ago a worker was last heard; None if none ever was.
+
+        A worker says once a second that it lives. Where processes read different topics (workers, and what
+        follows stars) the oldest counts; those that have stopped count only if all have.
+
+        Raises
+        ------
+        StreamError
+            The broker does not answer, has no topic of heartbeats, or forbids reading it.
+        """
+        if self._heartbeats is None:
+            self._heartbeats = HeartbeatWatch(self._config, self._heartbeat_topic)
+            self._heartbeats.start()
+        return self._heartbeats.age_s()
 
     def __enter__(self) -> Self:
         self.open()
@@ -242,11 +281,10 @@ class AlertStream:
         for part in partitions:
             place = (part.topic, part.partition)
             # A partition created after we started is read from its first message.
-            starts.append(
-                TopicPartition(*place, known.get(place, points.offsets.get(place, OFFSET_BEGINNING)))
-            )
+            start = known.get(place, points.offsets.get(place, OFFSET_BEGINNING))
+            starts.append(TopicPartition(*place, start))
             not_before_ms = 0 if place in known or place not in points.offsets else points.not_before_ms
-            self._partitions[place] = Partition(not_before_ms)
+            self._partitions[place] = Partition(not_before_ms, start)
         consumer.assign(starts)
         self._has_assignment = True
 

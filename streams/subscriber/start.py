@@ -100,7 +100,7 @@ def _starting_points(consumer: Consumer, topics: Iterable[str], start: Start) ->
     places = partitions_of(consumer, topics)
     if start == "earliest":
         return StartingPoints(dict.fromkeys(places, OFFSET_BEGINNING), {})
-    limits = _fetch_limits(consumer, places)
+    limits = fetch_extents(consumer, places)
     ends = {place: high for place, (_, high) in limits.items()}
     if start == "latest":
         return StartingPoints(ends, ends)
@@ -110,7 +110,7 @@ def _starting_points(consumer: Consumer, topics: Iterable[str], start: Start) ->
     return StartingPoints(_at_time(consumer, ends, start_ms), ends, start_ms)
 
 
-def _fetch_limits(consumer: Consumer, places: list[Place]) -> dict[Place, tuple[int, int]]:
+def fetch_extents(consumer: Consumer, places: list[Place]) -> dict[Place, tuple[int, int]]:
     """Return the first and the next offset of every partition, as Fetch reports them."""
     consumer.assign([TopicPartition(*place, OFFSET_BEGINNING) for place in places])
     limits: dict[Place, tuple[int, int]] = {}

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -34,6 +34,9 @@ from cempstream.streams.worker.faust_transport import Consumer
 from cempstream.streams.worker.heart import Heart
 from cempstream.streams.worker.progress import Progress
 from cempstream.streams.worker.shadow import Shadow
+
+#: The last heartbeat of a process waits so long for the broker.
+_FAREWELL_S = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -122,7 +125,14 @@ class Agent(ABC):
             watch.cancel()
         tally = self.accounts.tally
         notices.stopped(self.bundles, tally.n_scored, tally.n_dead_letters, tally.n_alerts)
+        await self._say_farewell()
         await self.publisher.stop()
+
+    async def _say_farewell(self) -> None:
+        """Let subscribers know that the process stops, and has not died; a silent broker holds up no end."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S):
+                await self.heart.beat(replace(self.progress.pulse, state="stopping"), self.accounts.tally)
 
     async def _watch_credentials(self, app: Any) -> None:
         consumer: Consumer = app.consumer

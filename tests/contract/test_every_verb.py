@@ -49,6 +49,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "classify": ("nowhere.fits",),
     "explain": ("nowhere.fits",),
     "listen": (*_AWAY, "--until", "now"),
+    "filter test": ("--where", "snr > 20", "--from-topic", "cemp.alerts.v1", *_AWAY),
+    "lag": ("--group", "someone", *_AWAY),
     "verify": ("00000000-0000-0000-0000-000000000000", *_AWAY),
     "schema list": ("unasked",),
     "schema show": ("alert", "9.9"),

@@ -27,6 +27,7 @@ def alert_packet(
     name: str,
     *,
     p_cemp: float = 0.97,
+    snr: float = 40.0,
     minutes: float = 0.0,
     tense: Tense = "current",
     revision: int = 0,
@@ -34,7 +35,7 @@ def alert_packet(
 ) -> bytes:
     """Return the alert packet of a star by that name, published so many minutes after `PUBLISHED_AT`."""
     spectrum = replace(_SPECTRUM, spectrum_id=name, object_id=f"star {name}")
-    result = replace(sample_classification(), spectrum=spectrum, p_cemp=p_cemp)
+    result = replace(sample_classification(), spectrum=spectrum, p_cemp=p_cemp, snr=snr)
     published_at = PUBLISHED_AT + timedelta(minutes=minutes)
     stamp = replace(_STAMP, tense=tense, revision=revision, published_at=published_at)
     return alert_to_json(result, stamp) if as_json else encode_alert(result, stamp)

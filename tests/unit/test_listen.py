@@ -19,7 +19,7 @@ from cempstream.processors.spectrum import Flag
 from cempstream.schemas.alert import Alert, decode_alert
 from cempstream.schemas.registry import Kind, latest, sample, sample_path
 from cempstream.streams.cli import app
-from cempstream.streams.commands.listen import read_properties
+from cempstream.streams.commands.subscriber_options import read_properties
 from cempstream.streams.subscriber.alert_view import alert_panel, bands_text
 from tests.support.alerts import alert_packet
 
