@@ -13,11 +13,10 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 import cempstream
-from cempstream.processors.bands import CEMP_BANDS
 from cempstream.schemas.registry import Kind, latest, schema_text, versions
 from cempstream.streams.cli import VERBS
 from cempstream.streams.settings import Settings, TopicSettings
-from cempstream.streams.subscriber.where import FIELDS
+from cempstream.streams.subscriber.where import FIELDS, LINES, PATHS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -149,14 +148,38 @@ def _type(schema: Any) -> str:
 
 def filter_fields() -> str:
     """Return the page of the fields that a subscriber's filter may use."""
-    parts = ["# Filter fields", "`listen --where` and `AlertStream(where=…)` may use these."]
-    for kind in dict.fromkeys(term.type for term in FIELDS.values()):
-        names = ", ".join(f"`{name}`" for name, term in FIELDS.items() if term.type is kind)
-        parts += [f"## {str(kind).partition(' ')[2].capitalize()}", names]
-    indices = ", ".join(f"`line_{band.name}`" for band in CEMP_BANDS) + ", `line_kp`"
-    parts += ["## Magnitudes", "`mag_<band>`, for every band that the survey sends, for example `mag_r`."]
-    parts += ["## Line indices", indices]
+    docs = dict(_docs(json.loads(schema_text(Kind.ALERT, latest(Kind.ALERT)))))
+    rows = [
+        (f"`{name}`", FIELDS[name].type.removeprefix("a "), _meaning(PATHS[name], docs)) for name in FIELDS
+    ]
+    rows += [
+        ("`mag_<band>`", "number", "Magnitude in a band that the survey sends, for example `mag_G`."),
+        *((f"`line_{line}`", "number", f"Line index {line}, in Å or mag.") for line in LINES),
+    ]
+    parts = [
+        "# Filter fields",
+        "`listen --where`, `filter test --where` and `AlertStream(where=…)` may use these. A value that an "
+        "alert does not have passes no comparison.",
+        _table(("field", "is a", "meaning"), rows),
+    ]
     return "\n\n".join(parts) + "\n"
+
+
+def _docs(schema: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield what a schema says of each field, by its dotted path."""
+    for field in schema["fields"]:
+        yield path + field["name"], field.get("doc") or ""
+        for inner in _records_in(field["type"]):
+            yield from _docs(inner, f"{path}{field['name']}.")
+
+
+def _meaning(path: str, docs: Mapping[str, str]) -> str:
+    """Return what a field means; a record that is defined once stands in several places."""
+    above, _, last = path.rpartition(".")
+    of = {"lo": "Lower end of the 68 % interval: ", "hi": "Upper end of the 68 % interval: "}.get(last, "")
+    of = "Probability: " if above == "subclass_p" else of
+    said = docs[above] if last in ("lo", "hi", "value") else docs[path]
+    return _cell(of + said.partition(" UCD:")[0])
 
 
 def rooms() -> str:

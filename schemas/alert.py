@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field, InstanceOf, PrivateAttr
+from pydantic import Field, GetJsonSchemaHandler, InstanceOf, PrivateAttr
+from pydantic_core import CoreSchema
 
 from cempstream.processors.outcome import Classification, Decision, NamedBand, Provenance, TemplateMatch
 from cempstream.processors.spectrum import BadSpectrum, Spectrum
@@ -16,6 +17,7 @@ from cempstream.processors.stars.star import Star
 from cempstream.schemas.codec import photometry_record, spectrum_from_record, spectrum_record
 from cempstream.schemas.healpix import healpix_nested
 from cempstream.schemas.json_form import record_from_json, record_to_json
+from cempstream.schemas.json_schema import json_schema
 from cempstream.schemas.packets import HEADER_BYTES, MAX_PACKET_BYTES, PacketError, pack, unpack
 from cempstream.schemas.registry import Kind
 from cempstream.schemas.results import (
@@ -182,11 +184,17 @@ class Alert(Packet):
         """Set the function that `ack` calls; for the stream that the alert comes from."""
         self._on_ack = told
 
-    def to_json(self) -> bytes:
-        """Return the alert as one line of JSON, as in the JSON topic."""
+    def to_json(self, *, with_spectrum: bool = True) -> bytes:
+        """Return the alert as one line of JSON, as in the JSON topic; most of it is the spectrum."""
         record: dict[str, Any] = {name: plain(value) for name, value in self if name != "spectrum"}
-        record["spectrum"] = None if self.spectrum is None else spectrum_record(self.spectrum)
+        spectrum = self.spectrum if with_spectrum else None
+        record["spectrum"] = None if spectrum is None else spectrum_record(spectrum)
         return record_to_json(Kind.ALERT, record)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Give `model_json_schema` the schema of what `to_json` writes."""
+        return json_schema(Kind.ALERT)
 
 
 def encode_alert(result: Classification, stamp: Stamp, star: Star | None = None) -> bytes:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -65,6 +66,9 @@ def listen(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object a line, with the spectrum.")
     ] = False,
+    no_spectrum: Annotated[
+        bool, typer.Option("--no-spectrum", help="With --json: leave out the spectrum, most of an alert.")
+    ] = False,
     tense: Tenses = None,
     file: Annotated[
         Path | None, typer.Option(help="Read a recorded file (JSON lines, also .gz) instead of a broker.")
@@ -111,7 +115,7 @@ def listen(
     watch = _watch(bootstrap, config, heartbeats) if is_live else nullcontext()
     try:
         with alerts, watch:
-            _show_all(alerts, number, _json_line if as_json else _pretty())
+            _show_all(alerts, number, partial(_json_line, with_spectrum=not no_spectrum) if as_json else _pretty())
     except BrokenPipeError:  # the reader of our output is gone: `listen | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports it at its end
     except KeyboardInterrupt:
@@ -139,8 +143,8 @@ def _show_all(alerts: Iterable[Alert], number: int | None, show: Callable[[Alert
             return
 
 
-def _json_line(alert: Alert) -> None:
-    sys.stdout.buffer.write(alert.to_json() + b"\n")
+def _json_line(alert: Alert, *, with_spectrum: bool) -> None:
+    sys.stdout.buffer.write(alert.to_json(with_spectrum=with_spectrum) + b"\n")
     sys.stdout.buffer.flush()
 
 

@@ -18,6 +18,7 @@ from enum import StrEnum
 from typing import Any, NoReturn
 
 from cempstream.errors import FixableError
+from cempstream.processors.bands import CEMP_BANDS
 from cempstream.processors.outcome import PARAMETERS, SUBCLASSES
 from cempstream.schemas.alert import Alert
 
@@ -51,6 +52,7 @@ def _attribute(name: str) -> Getter:
     return operator.attrgetter(name)
 
 
+#: Names of numbers, and where an alert has them if not under the same name.
 _NUMBERS: Mapping[str, str] = {
     **dict.fromkeys(("ra", "dec", "epoch", "snr", "p_cemp", "p_cemp_corrected", "cfe_corrected"), ""),
     **dict.fromkeys(("rv_kms", "rv_error_kms", "ood_score", "revision", "healpix29", "gaia_source_id"), ""),
@@ -67,6 +69,18 @@ _TEXTS = (
     *("survey", "subclass", "name", "object_id", "spectrum_id", "exposure_id", "reduction_version"),
     *("bundle", "alert_id", "record_id", "alert_type", "alert_tense"),
 )
+
+#: Where an alert's schema has what a name stands for.
+PATHS: Mapping[str, str] = {
+    **{name: path or name for name, path in _NUMBERS.items()},
+    **{name: name for name in (*_TEXTS, "flags", "gratings")},
+    "name": "object_id",
+    "bands": "bands.name",
+    "is_candidate": "decision.is_candidate",
+}
+
+#: Line indices that alerts hold, as ``line_<index>``.
+LINES = (*(band.name for band in CEMP_BANDS), "kp")
 
 #: Every name that a filter may use, besides ``mag_<band>`` and ``line_<index>``.
 FIELDS: Mapping[str, _Term] = {
@@ -186,9 +200,9 @@ def _field(name: str) -> _Term:
     prefix, _, key = name.partition("_")
     if prefix == "mag" and key:
         return _Term(_Type.NUMBER, lambda alert: _value_of(alert.photometry, key, "mag"))
-    if prefix == "line" and key:
+    if prefix == "line" and key in LINES:
         return _Term(_Type.NUMBER, lambda alert: _value_of(alert.lines, key, "value"))
-    near = get_close_matches(name, FIELDS, n=1)
+    near = get_close_matches(name, (*FIELDS, *(f"line_{line}" for line in LINES)), n=1)
     hint = (
         f"did you mean '{near[0]}'?" if near else f"there are {', '.join(FIELDS)}, mag_<band>, line_<index>"
     )
