@@ -113,9 +113,10 @@ def listen(
         raise typer.BadParameter(str(error)) from error
     is_live = file is None and until != "now" and bool(heartbeats)
     watch = _watch(bootstrap, config, heartbeats) if is_live else nullcontext()
+    show = partial(_json_line, with_spectrum=not no_spectrum) if as_json else _pretty()
     try:
         with alerts, watch:
-            _show_all(alerts, number, partial(_json_line, with_spectrum=not no_spectrum) if as_json else _pretty())
+            _show_all(alerts, number, show)
     except BrokenPipeError:  # the reader of our output is gone: `listen | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python reports it at its end
     except KeyboardInterrupt:
