@@ -37,7 +37,7 @@ _PILOT_SHARE = {
     "ordinary": 0.01,
 }
 #: Shares of what has no labels; the surrogate decides on stars.
-_SHARE = {"CEMP": 0.25, "sky": 0.002, "galaxies, quasars, broken fibres": 0.08, "other contaminants": 0.002}
+_SHARE = {"sky": 0.002, "galaxies, quasars, broken fibres": 0.08, "other contaminants": 0.002}
 #: S/N per pixel of the models at which the danger of a star is judged.
 _AT_SNR = 60.0
 #: Natural share of the stars that are kept whole.
@@ -66,17 +66,20 @@ class DangerStrata(Strata):
         Trees from labels, log S/N and E(B-V) to the logit of ``p_cemp``.
     whole_from
         Logit from which stars are kept whole.
+    cemp
+        Share of the CEMP stars.
     """
 
     danger: Any = field(default=None, repr=False)
     whole_from: float = 0.0
+    cemp: float = 0.25
 
     def __post_init__(self) -> None:
         """Check nothing: these are no shares."""
 
     def kept(self, sources: Sources) -> Array:
         """Return the share kept of each source."""
-        share = _by_stratum(_SHARE, np.nan)[stratum_of(sources)]
+        share = _by_stratum(_SHARE | {"CEMP": self.cemp}, np.nan)[stratum_of(sources)]
         logit = self.danger.predict(_features(sources.labels, sources.ebv, _AT_SNR))
         by_danger = np.clip(np.exp(_SLOPE * (logit - self.whole_from)), _LEAST_SHARE, 1.0)
         return np.where(np.isnan(share), by_danger, share)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from scipy.stats import chi2
 
-from cempstream.models.card import PurityBinCard, PurityCard, PurityPointCard
+from cempstream.models.bundle import CARD_FILE, write_manifest
+from cempstream.models.card import Card, PurityBinCard, PurityCard, PurityPointCard
 from cempstream.models.evaluation.report import Section, Table, Value
 from cempstream.models.evaluation.scored import Scored
 from cempstream.models.statistics import CONFIDENCE, Measured, effective_negatives, share
@@ -18,9 +21,14 @@ from cempstream.processors.grid import Array
 BINS = {"mid": (0.0, 10.0, 20.0, 50.0), "low": (0.0, 2.5, 5.0, 10.0, 20.0, 50.0)}
 #: Effective negatives below which a bin's figure is called a rough one.
 ENOUGH = 3_500_000
-#: Purities for which a threshold is looked for besides the card's.
-_WANTED = (0.5, 0.8, 0.9)
-#: Fewest CEMP stars of a bin, and fewest of them found at a threshold that is looked for.
+#: Thresholds that are measured besides the card's; fixed, so that no luck of a choice is in their figures.
+_THRESHOLDS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+#: Purity that is as good as none.
+_MEANS_NOTHING = 0.1
+_LIMITS = "Purity within bins of S/N"
+#: Share of the threshold from which a p came near it.
+_NEAR = 0.25
+#: Fewest CEMP stars of a bin.
 _FEWEST = 10
 
 
@@ -42,7 +50,7 @@ class _Rows:
             return None
         recall = float(self.weight[self.is_cemp & said].sum() / of_cemp.sum())
         rate = float(other[alarm].sum() / other.sum())
-        low, high = rate_interval(other, alarm)
+        low, high = rate_interval(other, self.p[~self.is_cemp], threshold)
         return PurityPointCard(
             threshold=threshold,
             purity=round(_purity(prior, recall, rate), 4),
@@ -54,22 +62,21 @@ class _Rows:
         )
 
 
-def rate_interval(weight: Array, is_alarm: Array) -> tuple[float, float]:
+def rate_interval(weight: Array, p: Array, threshold: float) -> tuple[float, float]:
     """Return the 95 % interval of the rate of false alarms among weighted negatives.
 
     The gamma interval of Fay & Feuer (1997) for a weighted sum of Poisson counts. One more false alarm
-    would have the mean weight of those that there are, or of all negatives where there is none.
+    would weigh as much as the heaviest that came near the threshold, or as all do on average where none did.
 
     Parameters
     ----------
-    weight
+    weight, p
         Of all negatives, shape ``(n,)``.
-    is_alarm
-        Which of them are false alarms.
     """
-    chosen = weight[is_alarm]
+    chosen = weight[p >= threshold]
     total, square = float(chosen.sum()), float((chosen**2).sum())
-    one = float(chosen.mean() if chosen.size else weight.mean())
+    near = weight[p >= _NEAR * threshold]
+    one = float(near.max() if near.size else weight.mean())
     tail = 0.5 * (1 - CONFIDENCE)
     low = square / (2 * total) * chi2.ppf(tail, 2 * total**2 / square) if chosen.size else 0.0
     more, more_square = total + one, square + one**2
@@ -80,10 +87,10 @@ def rate_interval(weight: Array, is_alarm: Array) -> tuple[float, float]:
 def measure_purity(
     parts: Sequence[Scored], name: str, threshold: float, prior: float, most_contamination: float
 ) -> PurityCard:
-    """Measure the card's threshold within each bin, and thresholds of larger purity.
+    """Measure the card's threshold within each bin, and larger ones that are surely purer.
 
-    The latter are chosen on the even rows and measured on the odd ones, so that no luck of the choice is in
-    their figures.
+    Of the larger ones those are kept that had a false alarm, so that their purity is known from above too,
+    and whose whole interval lies above the purity of the one before.
 
     Parameters
     ----------
@@ -105,13 +112,9 @@ def measure_purity(
         if first is None:
             continue
         points = [first]
-        choice, measured = _rows(night, p, inside[::2]), _rows(night, p, inside[1::2])
-        for wanted in _WANTED:
-            found = _threshold_for(choice, wanted, prior)
-            if found is None or found <= points[-1].threshold:
-                continue
-            point = measured.point(found, prior)
-            if point is not None and point.recall < points[-1].recall:
+        for larger in _THRESHOLDS:
+            point = rows.point(larger, prior) if larger > threshold else None
+            if point is not None and point.false_rate > 0 and point.low > points[-1].purity:
                 points.append(point)
         bins.append(PurityBinCard(snr_from=low, points=tuple(points)))
     natural = float(night.truth["weight"].sum())
@@ -122,6 +125,36 @@ def measure_purity(
         f"{', '.join(np.unique(night.survey).tolist())}, single spectra, natural mix",
         bins=tuple(bins),
     )
+
+
+def add_purity(folder: Path, measured: PurityCard) -> Card:
+    """Write the purity into a bundle's card, with its limits in words, and into the manifest.
+
+    Parameters
+    ----------
+    folder
+        Of a bundle; a version that is served is never changed, so take a copy under a new version.
+    """
+    path = folder / CARD_FILE
+    card = Card.model_validate_json(path.read_text(encoding="utf-8"))
+    kept = tuple(line for line in card.weaknesses if not line.startswith(_LIMITS))
+    card = card.model_copy(update={"purity": measured, "weaknesses": (*kept, _limits(measured))})
+    text = json.dumps(card.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+    write_manifest(folder)
+    return card
+
+
+def _limits(measured: PurityCard) -> str:
+    """Say in words which bins rest on few negatives, and where p means nothing for an alert."""
+    first = {one.snr_from: one.points[0] for one in measured.bins}
+    few = [f"{low:g}" for low, point in first.items() if point.effective_negatives < ENOUGH]
+    void = [f"{low:g}" for low, point in first.items() if point.low < _MEANS_NOTHING]
+    bins = ", ".join(few)
+    said = f"{_LIMITS} rests on fewer than {ENOUGH:,} effective negatives in the bins from {bins} per Å"
+    if void:
+        said += f"; from {', '.join(void)} it may be below {_MEANS_NOTHING:.0%}: p means nothing there"
+    return f"{said}."
 
 
 def purity(parts: Sequence[Scored], measured: PurityCard, most_contamination: float) -> Section:
@@ -150,7 +183,7 @@ def purity(parts: Sequence[Scored], measured: PurityCard, most_contamination: fl
     lead = (
         f"{measured.sample}. Sources with more of a neighbour's light than the policy allows are no alerts, "
         f"as in the stream. S/N per Å is the result's S/N over {measured.snr_per_aa:g}. The first threshold "
-        "of a bin is the card's; the others were chosen on half of the spectra and measured on the other. "
+        "of a bin is the card's; larger ones are kept where they are surely purer than the one before. "
         f"{rough} of {len(rows)} figures rest on fewer than {ENOUGH:,} effective negatives. Intervals by Fay "
         "& Feuer (1997); n of a purity is its effective negatives."
     )
@@ -173,16 +206,3 @@ def _rows(night: Scored, p: Array, rows: Array) -> _Rows:
 def _purity(prior: float, recall: float, rate: float) -> float:
     right, wrong = prior * recall, (1 - prior) * rate
     return right / (right + wrong) if right + wrong > 0 else 0.0
-
-
-def _threshold_for(rows: _Rows, wanted: float, prior: float) -> float | None:
-    """Return the smallest threshold of a purity, one false alarm of mean weight added; None without one."""
-    order = np.argsort(-rows.p, kind="stable")
-    is_cemp, weight = rows.is_cemp[order], rows.weight[order]
-    found, wrong = np.cumsum(weight * is_cemp), np.cumsum(weight * ~is_cemp)
-    n_found, n_wrong = np.cumsum(is_cemp), np.cumsum(~is_cemp)
-    recall = found / weight[is_cemp].sum()
-    rate = (wrong + wrong / np.maximum(n_wrong, 1)) / weight[~is_cemp].sum()
-    pure = prior * recall / np.maximum(prior * recall + (1 - prior) * rate, 1e-300)
-    enough = np.flatnonzero((pure >= wanted) & (n_found >= _FEWEST) & is_cemp)
-    return float(rows.p[order][enough[-1]]) if enough.size else None

@@ -35,11 +35,16 @@ def evaluate(
     only: Annotated[
         list[str] | None, typer.Option(help="Write only the section of this key; may be given again.")
     ] = None,
+    purity_to: Annotated[
+        Path | None,
+        typer.Option(help="Write the purity within bins of S/N on the card of this bundle, a copy of it."),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Trial run with a hundredth of the night.")] = False,
 ) -> None:
     """Evaluate a bundle: one page with plots, and all its numbers as JSON."""
     from cempstream.models.evaluation.evaluate import FULL, QUICK, Evaluation
     from cempstream.models.evaluation.report import chosen
+    from cempstream.models.evaluation.report_purity import add_purity
 
     given = Path(bundle)
     folder = given if (given / CARD_FILE).is_file() else newest_bundle(BUNDLES, bundle)
@@ -61,5 +66,7 @@ def evaluate(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--only") from None
     page, numbers = evaluation.write(questions, out, lambda title: typer.echo(title, err=True))
+    if purity_to is not None:
+        add_purity(purity_to, evaluation.purity_card)
     typer.echo(page)
     typer.echo(numbers)

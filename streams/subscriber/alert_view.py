@@ -65,7 +65,7 @@ def _expected(alert: Alert) -> tuple[str, ...]:
     """Return how many of the alerts of this S/N are right, where that was measured."""
     if alert.expected_purity is None:
         return ()
-    return (f"of such alerts {_number(100 * alert.expected_purity, '.0f')} % right",)
+    return (f"purity {_number(100 * alert.expected_purity, '.0f')} %",)
 
 
 def _growth(alert: Alert) -> tuple[str, ...]:

@@ -33,6 +33,7 @@ from cempstream.models.evaluation.report import (
     chosen,
     write_report,
 )
+from cempstream.models.evaluation.report_purity import rate_interval
 from cempstream.models.evaluation.scored import Scored
 from cempstream.models.evaluation.trees import fit_trees, save_trees
 from cempstream.models.sessions import Provider
@@ -99,6 +100,19 @@ def test_purity_holds_at_the_prior_whatever_the_share_in_the_sample() -> None:
     assert curve.recall_at_purity(0.99) == pytest.approx(0.5)
     assert curve.purity_at(1.0) == pytest.approx(0.01 / (0.01 + 0.99 * rate))
     assert curve.threshold_at(0.4) == 0.9
+
+
+def test_the_interval_of_a_rate_is_wider_where_a_heavy_source_came_near() -> None:
+    weight, p = np.ones(1000), np.zeros(1000)
+    p[:4] = 0.5
+    low, high = rate_interval(weight, p, 0.4)
+    assert low < 0.004 < high
+    assert high == pytest.approx(0.01024, rel=1e-3)  # Garwood's limit for 4 counts
+    weight[10], p[10] = 100.0, 0.2
+    assert rate_interval(weight, p, 0.4)[1] > 5 * high
+    p[:] = 0.0
+    low, high = rate_interval(np.ones(1000), p, 0.4)
+    assert (low, high) == (0.0, pytest.approx(3.689e-3, rel=1e-3))
 
 
 def test_effective_negatives_are_all_when_unweighted_and_fewer_when_few_stand_for_many() -> None:
@@ -261,6 +275,7 @@ def test_evaluate_writes_a_report_and_keeps_what_it_scored(tmp_path: Path) -> No
         "attribution",
         "denoiser",
         "information",
+        "purity",
     } <= measured
     assert "--real" in by_key["real"]["missing"]
     operating = by_key["detection"]["tables"][0]["rows"][0]

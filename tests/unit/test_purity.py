@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import StringIO
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from cempstream.models.card import PurityBinCard, PurityCard, PurityPointCard
+from cempstream.models.pinned import open_bundle
 from cempstream.processors.decide import Policy
+from cempstream.processors.outcome import Classification
 from cempstream.processors.purity import PurityTable
+from cempstream.processors.spectrum import Flag
 from cempstream.processors.stars.life import growth
 from cempstream.processors.stars.observation import Said
 from cempstream.schemas.alert import alert_from_json, alert_to_json, decode_alert, encode_alert
 from cempstream.schemas.samples import sample_classification, sample_stamp
+from cempstream.streams.scoring.assemble import NoPurity, load_routes
+from cempstream.streams.settings import ModelSettings, PolicySettings, StarSettings
+from cempstream.streams.subscriber.alert_view import alert_panel
 from cempstream.streams.subscriber.where import compile_where
 
 PRIOR = 3e-4
@@ -112,3 +120,47 @@ def test_an_alert_carries_what_is_expected_of_its_bin() -> None:
     assert unknown.expected_purity is None
     assert not compile_where("expected_purity > 0")(unknown)
     assert not compile_where("expected_purity <= 1")(unknown)
+
+
+@pytest.mark.parametrize("name", ["mid", "low"])
+def test_the_shipped_cards_give_purity_by_snr(name: str) -> None:
+    card = open_bundle(name, None, None).card
+    assert card.purity is not None
+    for one in card.purity.bins:
+        assert one.points[0].threshold == pytest.approx(card.threshold(PRIOR))
+        assert all(0 <= point.low <= point.purity <= point.high <= 1 for point in one.points)
+        thresholds = [point.threshold for point in one.points]
+        assert thresholds == sorted(thresholds)
+    (route,) = load_routes(ModelSettings(bundles=(name,)), PolicySettings(), StarSettings())
+    expected = [one.points[0].purity for one in card.purity.bins]
+    assert route.policy("csst").rules.purity == pytest.approx(expected, rel=1e-2)
+
+
+def test_a_least_purity_needs_a_card_that_gives_one() -> None:
+    (route,) = load_routes(
+        ModelSettings(bundles=("low/1.4.0",)), PolicySettings(least_purity=0.5), StarSettings()
+    )
+    with pytest.raises(NoPurity, match=r"card of low/1\.4\.0 gives no purity"):
+        route.policy("csst")
+
+
+def test_the_alert_at_a_terminal_says_its_purity() -> None:
+    alert = decode_alert(encode_alert(sample_classification(), sample_stamp()))
+    console = Console(width=80, record=True, file=StringIO())
+    console.print(alert_panel(alert))
+    assert "purity 93 %" in console.export_text()
+
+
+def test_the_policy_withholds_and_flags_in_the_chain() -> None:
+    (route,) = load_routes(ModelSettings(bundles=("low",)), PolicySettings(), StarSettings())
+    asking = replace(route.policy("csst"), threshold=1e-9, least_purity=0.99)
+    none, free = (
+        route.chain.process_spectra([route.reference], policy)[0]
+        for policy in (asking, replace(asking, least_purity=0.0))
+    )
+    assert isinstance(none, Classification)
+    assert isinstance(free, Classification)
+    assert not none.decision.is_candidate
+    assert Flag.IMPURE_AT_SNR in none.flags
+    assert free.decision.is_candidate
+    assert Flag.IMPURE_AT_SNR not in free.flags
