@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
@@ -32,11 +32,17 @@ from cempstream.models.evaluation.observed_sample import (
     is_cemp,
     is_metal_poor,
     join,
+    magnitude_at,
     observe_at,
     repeat,
     snr_curve,
 )
-from cempstream.models.evaluation.purity_night import learn_danger, pilot_batches, purity_batches
+from cempstream.models.evaluation.purity_night import (
+    DangerStrata,
+    learn_danger,
+    pilot_batches,
+    purity_batches,
+)
 from cempstream.models.evaluation.report import (
     NoInput,
     Question,
@@ -60,20 +66,25 @@ from cempstream.models.evaluation.report_parameters import coverage, errors, sam
 from cempstream.models.evaluation.report_purity import measure_purity, purity
 from cempstream.models.evaluation.report_real import real_sky
 from cempstream.models.evaluation.report_spectra import attribution, denoiser
+from cempstream.models.evaluation.report_survey import published, survey, survey_section
 from cempstream.models.evaluation.report_variants import transfer, variants
 from cempstream.models.evaluation.scored import Scored, score_batches
-from cempstream.models.simulator import SimulatedBatch, load_mix
+from cempstream.models.evaluation.survey_night import VISITS, SurveyNight, fold_survey
+from cempstream.models.simulator import SimulatedBatch, SurveyProfile, load_mix, load_profile, simulate
 from cempstream.models.training.emulator.stellar_library import read_library, stellar_files
 from cempstream.models.training.stars import LibraryStars
 from cempstream.processors.chain import ProcessorChain
 from cempstream.processors.decide import Policy
 from cempstream.processors.grid import Array
+from cempstream.processors.stars.star import Judge
 
 #: Surveys whose nights test a bundle, by the bundle's name.
 EVALUATED_SURVEYS = {"mid": ("lamost", "sdss", "desi"), "low": ("csst:GV",)}
 _NIGHT_SEED, _TREES_SEED, _PILOT_SEED, _PURITY_SEED = 7001, 9001, 11001, 12001
 #: Parts of the night for purity: what is rare at low resolution takes more spectra.
 _PURITY_PARTS = {"mid": 1, "low": 2}
+_SURVEY_SEED, _SURVEY_PARTS = 13001, {"mid": 4, "low": 4}
+_SNR_TWICE = 8.0
 _SNRS = (5.0, 10.0, 20.0, 30.0, 50.0, 100.0)
 _POWERS = (150.0, 200.0, 250.0, 300.0, 600.0, 1000.0, 1800.0, 3000.0, 5000.0)
 _AT_SNR = 30.0
@@ -93,6 +104,8 @@ class Size:
         Natural sources of the night on which trees are fitted.
     pilot, purity
         Spectra of the pilot and of each part of the night for purity within bins of S/N.
+    survey
+        Stars of each part of the survey that sees its stars again.
     """
 
     natural: int = 3_800_000
@@ -100,10 +113,11 @@ class Size:
     trees: int = 2_000_000
     pilot: int = 20_000
     purity: int = 40_000
+    survey: int = 1024
 
 
 FULL = Size()
-QUICK = Size(natural=30_000, stars=24, trees=60_000, pilot=2_000, purity=2_000)
+QUICK = Size(natural=30_000, stars=24, trees=60_000, pilot=2_000, purity=2_000, survey=32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +142,8 @@ class Evaluation:
         Folder for newly fitted trees; None: the shipped ones.
     most_contamination
         Largest share of a neighbour's light with which the served policy alerts of a source.
+    judge
+        Makes what folds observations of a star, as the stream does, under a policy.
     """
 
     bundle: Bundle
@@ -140,6 +156,7 @@ class Evaluation:
     work: Path | None = None
     fit_trees: Path | None = None
     most_contamination: float = 1.0
+    judge: Callable[[Policy], Judge] | None = None
     emulator: Emulator = field(default_factory=Emulator.load)
 
     @cached_property
@@ -188,15 +205,24 @@ class Evaluation:
             }
         return ScoredNight(scored, self.policy.threshold, found)
 
+    @property
+    def _purity_folder(self) -> Path:
+        return self.of_bundle / f"purity-{self.size.pilot}"
+
     @cached_property
-    def purity_night(self) -> list[Scored]:
-        """The parts of the night for purity within bins of S/N."""
-        mix, folder = load_mix("galaxy"), self.of_bundle / f"purity-{self.size.pilot}"
+    def _danger(self) -> DangerStrata:
+        """Which stars come near the threshold, learnt from a pilot."""
+        mix, folder = load_mix("galaxy"), self._purity_folder
         pilot = self._kept(
             folder / "pilot.npz",
             lambda: pilot_batches(self.surveys, self.size.pilot, _PILOT_SEED, mix, self.emulator),
         )
-        strata = learn_danger(pilot, mix, _PILOT_SEED)
+        return learn_danger(pilot, mix, _PILOT_SEED)
+
+    @cached_property
+    def purity_night(self) -> list[Scored]:
+        """The parts of the night for purity within bins of S/N."""
+        mix, folder, strata = load_mix("galaxy"), self._purity_folder, self._danger
 
         def part(number: int) -> Scored:
             n, seed = self.size.purity, _PURITY_SEED + 10 * number
@@ -212,6 +238,45 @@ class Evaluation:
         """Purity within bins of S/N, as it belongs on the card."""
         name, threshold = self.bundle.card.name, self.policy.threshold
         return measure_purity(self.purity_night, name, threshold, PRIOR, self.most_contamination)
+
+    def seen_again(self) -> Section:
+        """What visits and gratings bring."""
+        if self.judge is None:
+            raise NoInput("a judge of stars")
+        name, n, mix = self.bundle.card.name, self.size.survey, load_mix("galaxy")
+        strata = replace(self._danger, cemp=1.0)
+        profile, visits, sample = self._surveyed
+        n_gratings = len(profile.grating)
+        policy = replace(self.policy, observed_from=0.0, max_contamination=self.most_contamination)
+        nights = []
+        for part in range(_SURVEY_PARTS[name]):
+            path = self.of_bundle / f"survey-{name}-{n}-{part}.npz"
+            if not path.is_file():
+                n_spectra, seed = n * n_gratings * max(visits), _SURVEY_SEED + 10 * part
+                batches = simulate(
+                    profile, n_spectra, seed, mix, strata=strata, visits=max(visits), emulator=self.emulator
+                )
+                fold_survey(batches, self.chain, policy, self.judge(policy), visits, n_gratings).save(path)
+            nights.append(SurveyNight.load(path))
+        night, purity = SurveyNight.joined(nights), self.bundle.card.purity
+        table = None if purity is None else purity.table
+        alerts = [
+            published(night, policy.threshold, table, (0.0, 0.5, 0.8) if table else (0.0,), bands)
+            for bands in range(min(n_gratings, 2))
+        ]
+        return survey_section(night, [survey(night, n_gratings, self.most_contamination), *alerts], sample)
+
+    @property
+    def _surveyed(self) -> tuple[SurveyProfile, tuple[int, ...], str]:
+        """Profile, visits and description of the survey that sees its stars again."""
+        if self.bundle.card.name == "low":
+            return load_profile("csst"), VISITS, "gratings as separate spectra, g 15 to 21"
+        profile = load_profile(self.surveys[0])
+        at = magnitude_at(self.halo_curve, _SNR_TWICE)
+        limits = {"bright": at - 0.1, "faint": at + 0.1}
+        magnitudes = profile.magnitudes.model_copy(update=limits)
+        chosen = profile.model_copy(update={"magnitudes": magnitudes})
+        return chosen, (1, 2), f"S/N about {_SNR_TWICE:g} per Å in each visit"
 
     @cached_property
     def trees_night(self) -> Scored:
@@ -384,6 +449,7 @@ class Evaluation:
                 "Purity within bins of S/N",
                 lambda: purity(self.purity_night, self.purity_card, self.most_contamination),
             ),
+            Question("survey", "Stars seen again", self.seen_again),
             Question("calibration", "Are the probabilities right?", lambda: calibration(self.night)),
             Question("rivals", "Trees and index cut", self._rivals),
             Question("surveys", "Survey by survey", lambda: surveys(self.night)),

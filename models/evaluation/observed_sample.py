@@ -104,6 +104,12 @@ def snr_curve(stars: CleanStars, profile: SurveyProfile, seed: int) -> Array:
     return np.stack([_observe(stars, np.full(len(stars), m), profile, grating, rng).snr for m in _TRIED])
 
 
+def magnitude_at(curve: Array, snr: float) -> float:
+    """Return the magnitude at which half of the stars of ``snr_curve`` have more than this S/N."""
+    known = np.log(np.maximum(np.median(curve, axis=1)[::-1], 1e-3))
+    return float(np.interp(np.log(snr), known, _TRIED[::-1]))
+
+
 def observe_at(
     stars: CleanStars, profile: SurveyProfile, snr: float, seed: int, curve: Array
 ) -> SimulatedBatch:

@@ -9,8 +9,12 @@ import typer
 
 from cempstream.models.bundle import BUNDLES, CARD_FILE, load_bundle, newest_bundle
 from cempstream.models.sessions import Provider
+from cempstream.processors.decide import Policy
+from cempstream.schemas.codec import decode_spectrum
 from cempstream.streams.model_settings import PolicySettings
-from cempstream.streams.scoring.assemble import build_chain
+from cempstream.streams.scoring.assemble import build_chain, reference_spectrum
+from cempstream.streams.scoring.pipeline import Pipeline, Route
+from cempstream.streams.scoring.star_judge import StarJudge
 
 
 def evaluate(
@@ -46,6 +50,9 @@ def evaluate(
     from cempstream.models.evaluation.report import chosen
     from cempstream.models.evaluation.report_purity import add_purity
 
+    def route(policy: Policy) -> Route:
+        return Route(evaluation.chain, loaded.card.served, lambda survey: policy, reference_spectrum(loaded))
+
     given = Path(bundle)
     folder = given if (given / CARD_FILE).is_file() else newest_bundle(BUNDLES, bundle)
     loaded = load_bundle(folder)
@@ -60,6 +67,7 @@ def evaluate(
         work=work,
         fit_trees=fit_trees,
         most_contamination=PolicySettings().max_contamination,
+        judge=lambda policy: StarJudge(Pipeline(decode_spectrum, [route(policy)])),
     )
     try:
         questions = chosen(evaluation.questions, only or ())

@@ -33,8 +33,11 @@ from cempstream.models.evaluation.report import (
     chosen,
     write_report,
 )
+from cempstream.models.evaluation.report_detection import PRIOR
 from cempstream.models.evaluation.report_purity import rate_interval
+from cempstream.models.evaluation.report_survey import published
 from cempstream.models.evaluation.scored import Scored
+from cempstream.models.evaluation.survey_night import SurveyNight
 from cempstream.models.evaluation.trees import fit_trees, save_trees
 from cempstream.models.sessions import Provider
 from cempstream.models.simulator import SimulatedBatch, draw_sources, load_mix, simulate
@@ -49,6 +52,7 @@ from cempstream.models.statistics import (
     statistic,
     tail_share,
 )
+from cempstream.processors.purity import PurityTable
 from cempstream.streams.scoring.assemble import build_chain
 
 pytestmark = [pytest.mark.train, pytest.mark.timeout(900)]
@@ -113,6 +117,24 @@ def test_the_interval_of_a_rate_is_wider_where_a_heavy_source_came_near() -> Non
     p[:] = 0.0
     low, high = rate_interval(np.ones(1000), p, 0.4)
     assert (low, high) == (0.0, pytest.approx(3.689e-3, rel=1e-3))
+
+
+def test_alerts_of_a_survey_leave_out_mixed_light_and_what_is_not_pure_enough() -> None:
+    truth = np.zeros(6, dtype=TRUTH_DTYPE)
+    truth["is_cemp"] = [True, True, True, False, False, False]
+    truth["weight"], truth["teff"] = [1, 1, 1, 1000, 1000, 1000], 5000
+    p = np.array([0.9, 0.5, 0.9, 0.5, 0.1, 0.1]).reshape(6, 1, 1)
+    snr = np.array([40.0, 40, 40, 40, 40, 40]).reshape(6, 1, 1)
+    said = (p >= 0.4) & (np.arange(6) != 2).reshape(6, 1, 1)  # the third holds a neighbour's light
+    night = SurveyNight(truth, np.array([1]), snr[:, :, 0], p, snr, said, np.zeros((6, 1, 1)))
+    table = PurityTable(
+        PRIOR, np.zeros(0), np.array([[0.4, 0.8]]), np.array([[0.6, 0.3]]), np.array([[1e-3, 1e-6]])
+    )
+    loose, strict = published(night, 0.4, table, (0.0, 0.9), 0).rows
+    assert isinstance(loose[2], Measured)
+    assert isinstance(strict[3], Measured)
+    assert (loose[2].n, loose[3].value) == (1, pytest.approx(2 / 3))
+    assert (strict[2].n, strict[3].value) == (0, pytest.approx(1 / 3))
 
 
 def test_effective_negatives_are_all_when_unweighted_and_fewer_when_few_stand_for_many() -> None:
@@ -276,6 +298,7 @@ def test_evaluate_writes_a_report_and_keeps_what_it_scored(tmp_path: Path) -> No
         "denoiser",
         "information",
         "purity",
+        "survey",
     } <= measured
     assert "--real" in by_key["real"]["missing"]
     operating = by_key["detection"]["tables"][0]["rows"][0]
