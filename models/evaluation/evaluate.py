@@ -66,7 +66,7 @@ from cempstream.models.evaluation.report_parameters import coverage, errors, sam
 from cempstream.models.evaluation.report_purity import measure_purity, purity
 from cempstream.models.evaluation.report_real import real_sky
 from cempstream.models.evaluation.report_spectra import attribution, denoiser
-from cempstream.models.evaluation.report_survey import published, survey, survey_section
+from cempstream.models.evaluation.report_survey import one_visit, published, survey, survey_section
 from cempstream.models.evaluation.report_variants import transfer, variants
 from cempstream.models.evaluation.scored import Scored, score_batches
 from cempstream.models.evaluation.survey_night import VISITS, SurveyNight, fold_survey
@@ -83,7 +83,8 @@ EVALUATED_SURVEYS = {"mid": ("lamost", "sdss", "desi"), "low": ("csst:GV",)}
 _NIGHT_SEED, _TREES_SEED, _PILOT_SEED, _PURITY_SEED = 7001, 9001, 11001, 12001
 #: Parts of the night for purity: what is rare at low resolution takes more spectra.
 _PURITY_PARTS = {"mid": 1, "low": 2}
-_SURVEY_SEED, _SURVEY_PARTS = 13001, {"mid": 4, "low": 4}
+#: Seeds of the parts of the survey that sees its stars again.
+_SURVEY_SEEDS = {"mid": (14001, 14021), "low": (13001, 13011, 13021, 13031)}
 _SNR_TWICE = 8.0
 _SNRS = (5.0, 10.0, 20.0, 30.0, 50.0, 100.0)
 _POWERS = (150.0, 200.0, 250.0, 300.0, 600.0, 1000.0, 1800.0, 3000.0, 5000.0)
@@ -113,7 +114,7 @@ class Size:
     trees: int = 2_000_000
     pilot: int = 20_000
     purity: int = 40_000
-    survey: int = 1024
+    survey: int = 512
 
 
 FULL = Size()
@@ -243,16 +244,17 @@ class Evaluation:
         """What visits and gratings bring."""
         if self.judge is None:
             raise NoInput("a judge of stars")
-        name, n, mix = self.bundle.card.name, self.size.survey, load_mix("galaxy")
+        name, mix = self.bundle.card.name, load_mix("galaxy")
         strata = replace(self._danger, cemp=1.0)
         profile, visits, sample = self._surveyed
         n_gratings = len(profile.grating)
+        n = self.size.survey * (1 if n_gratings > 1 else 4)  # fewer spectra each
         policy = replace(self.policy, observed_from=0.0, max_contamination=self.most_contamination)
         nights = []
-        for part in range(_SURVEY_PARTS[name]):
+        for part, seed in enumerate(_SURVEY_SEEDS[name]):
             path = self.of_bundle / f"survey-{name}-{n}-{part}.npz"
             if not path.is_file():
-                n_spectra, seed = n * n_gratings * max(visits), _SURVEY_SEED + 10 * part
+                n_spectra = n * n_gratings * max(visits)
                 batches = simulate(
                     profile, n_spectra, seed, mix, strata=strata, visits=max(visits), emulator=self.emulator
                 )
@@ -264,7 +266,9 @@ class Evaluation:
             published(night, policy.threshold, table, (0.0, 0.5, 0.8) if table else (0.0,), bands)
             for bands in range(min(n_gratings, 2))
         ]
-        return survey_section(night, [survey(night, n_gratings, self.most_contamination), *alerts], sample)
+        most = self.most_contamination
+        tables = [one_visit(Scored.joined(self.purity_night), most), survey(night, n_gratings, most), *alerts]
+        return survey_section(night, tables, sample)
 
     @property
     def _surveyed(self) -> tuple[SurveyProfile, tuple[int, ...], str]:

@@ -9,6 +9,7 @@ import numpy as np
 from cempstream.models.evaluation.report import Section, Table, Value
 from cempstream.models.evaluation.report_detection import PRIOR
 from cempstream.models.evaluation.report_purity import rate_interval
+from cempstream.models.evaluation.scored import Scored
 from cempstream.models.evaluation.survey_night import SurveyNight
 from cempstream.models.statistics import (
     Measured,
@@ -45,6 +46,18 @@ def survey(night: SurveyNight, n_gratings: int, most_contamination: float) -> Ta
     columns = ("S/N per Å of the sum", "visits", "spectra", "purity at recall 0.6",
                "effective negatives", "recall at purity 0.88")  # fmt: skip
     return Table("Clean stars, natural prior", columns, rows)
+
+
+def one_visit(night: Scored, most_contamination: float) -> Table:
+    """Return the same of single spectra of a larger night: purity and recall of clean stars by S/N."""
+    clean = night.is_star & (night.neighbours_light <= most_contamination)
+    rows: list[list[Value]] = []
+    for low, high in _SNR:
+        inside = clean & (night.truth["snr"] >= low) & (night.truth["snr"] < high)
+        name = f"{low:g} to {high:g}" if np.isfinite(high) else f"{low:g} and more"
+        rows.append([name, *_curve(night.p_cemp[inside], night.truth[inside])])
+    columns = ("S/N per Å", "purity at recall 0.6", "effective negatives", "recall at purity 0.88")
+    return Table("Clean stars, single spectra of the night for purity, natural prior", columns, rows)
 
 
 def _curve(p: Array, truth: Array) -> list[Value]:
@@ -113,7 +126,7 @@ def survey_section(night: SurveyNight, tables: Sequence[Table], sample: str) -> 
         f"{len(truth):,} sources, {int(truth['is_cemp'].sum())} of them CEMP stars, that stand for "
         f"{truth['weight'].sum():,.0f} in the natural mix, {sample}, each observed again and again; every "
         "spectrum was scored and folded by the functions of the stream (`processors.stars`), without Kafka. "
-        "The sum of a clean star has no more of a neighbour's light than the policy allows. "
+        "No spectrum of a clean star has more of a neighbour's light than the policy allows. "
         "Intervals are 95 %; the lower end of a purity counts one more false alarm."
     )
     return Section("survey", "Stars seen again", lead, tables)

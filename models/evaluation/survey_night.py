@@ -39,7 +39,7 @@ class SurveyNight:
         Of the sum, by number of visits and of gratings; 0 where it was not scored; shape
         ``(n, n_visits, 2)``.
     light
-        Largest share of a neighbour's light in a carbon band of the sum, same shape.
+        Largest share of a neighbour's light in a carbon band among the spectra added, same shape.
     """
 
     truth: Array = field(repr=False)
@@ -118,6 +118,7 @@ def _fold_block(
 ) -> SurveyNight:
     n = len(block[0])
     seen = [_observations(batch, chain, policy) for batch in block]
+    mixed = np.array([[neighbours_light(s) for s in batch.spectra()] for batch in block])
     snr2 = np.cumsum([batch.truth["snr"].astype(np.float64) ** 2 for batch in block[::n_gratings]], axis=0)
     shape = (n, len(visits), 2)
     p_cemp, snr, light = np.zeros(shape), np.zeros(shape), np.zeros(shape)
@@ -127,6 +128,7 @@ def _fold_block(
     for k, n_visits in enumerate(visits):
         every = range(n_visits * n_gratings)
         for bands, chosen in enumerate((every[::n_gratings], every)):
+            light[:, k, bands] = mixed[list(chosen)].max(axis=0)
             for row in range(n):
                 group = [one for j in chosen if (one := seen[j][row]) is not None]
                 if group:
@@ -139,7 +141,6 @@ def _fold_block(
         if result is not None:
             p_cemp[place], snr[place] = result.p_cemp, result.snr
             is_candidate[place] = result.decision.is_candidate
-            light[place] = neighbours_light(result.spectrum)
     return SurveyNight(
         truth=block[0].truth,
         visits=np.array(visits),
