@@ -118,7 +118,7 @@ class Size:
 
 
 FULL = Size()
-QUICK = Size(natural=30_000, stars=24, trees=60_000, pilot=2_000, purity=2_000, survey=32)
+QUICK = Size(natural=30_000, stars=24, trees=60_000, pilot=2_000, purity=6_000, survey=32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from scipy.stats import chi2
 
 from cempstream.models.bundle import CARD_FILE, write_manifest
 from cempstream.models.card import Card, PurityBinCard, PurityCard, PurityPointCard
-from cempstream.models.evaluation.report import Section, Table, Value
+from cempstream.models.evaluation.report import NoInput, Section, Table, Value
 from cempstream.models.evaluation.scored import Scored
 from cempstream.models.statistics import CONFIDENCE, Measured, effective_negatives, share
 from cempstream.processors.grid import Array
@@ -96,6 +96,11 @@ def measure_purity(
     ----------
     most_contamination
         Largest share of a neighbour's light with which a source may be a candidate.
+
+    Raises
+    ------
+    NoInput
+        The night is too small for any bin.
     """
     night = Scored.joined(parts)
     snr_per_aa = float(np.median(night.snr[night.is_star] / night.truth["snr"][night.is_star]))
@@ -117,6 +122,8 @@ def measure_purity(
             if point is not None and point.false_rate > 0 and point.low > points[-1].purity:
                 points.append(point)
         bins.append(PurityBinCard(snr_from=low, points=tuple(points)))
+    if not bins:
+        raise NoInput(f"a larger night: no bin of S/N holds {_FEWEST} CEMP stars")
     natural = float(night.truth["weight"].sum())
     return PurityCard(
         prior=prior,
