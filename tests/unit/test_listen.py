@@ -164,8 +164,7 @@ def test_an_alert_unlike_the_training_shows_no_parameters() -> None:
 def test_the_panel_of_an_alert_says_each_fact_in_its_place() -> None:
     panel: Any = alert_panel(decode_alert(sample(Kind.ALERT)))
     assert panel.renderable.plain.splitlines() == [
-        "10:45:08.24 +41:23:45.6   G 14.8  BP 15.2  RP 14.2   S/N 40   of such alerts 93 % right   "
-        "RV -122 km/s",
+        "10:45:08.24 +41:23:45.6   G 14.8  BP 15.2  RP 14.2   S/N 40   purity 93 %   RV -122 km/s",
         "[Fe/H] -2.41 (-2.53 … -2.28)   [C/Fe] +1.52 (+1.38 … +1.67), corr. +1.61",
         "Teff 4810 K   log g 1.6   A(C) 7.54   [Ba/Fe] –",
         "C2 5165 40 %, CH G 30 %, C2 4737 20 %   novelty 0.12",
