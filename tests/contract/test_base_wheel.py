@@ -27,8 +27,8 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.install, pytest.mark.timeout(600)]
 
 
-#: A subscriber's download may not grow beyond this; without models and reports it is 650 kB.
-MOST_BYTES = 1_000_000
+#: A subscriber's download may not grow beyond this; without models and reports it is 1.07 MB.
+MOST_BYTES = 1_300_000
 
 
 def build(folder: Path, *projects: Path, **variables: str) -> list[Path]:

@@ -130,6 +130,7 @@ def test_a_night_on_one_machine_is_watched_as_the_deployed_one() -> None:
     assert targets == {
         "cempstream": [f"127.0.0.1:{Settings().metrics.port}"],
         "cempstream-exposures": [f"127.0.0.1:{EXPOSURES_PORT}"],
+        "cempstream-stars": [f"127.0.0.1:{STARS_PORT}"],
     }
 
 
