@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from cempstream.processors.outcome import Classification
+from cempstream.processors.spectrum import Flag
 from cempstream.processors.stars.combine import combine
 from cempstream.processors.stars.life import Sent, growth, is_candidate_after
 from cempstream.processors.stars.observation import GroupKey, Observation, Said, SeriesKey
@@ -104,7 +105,7 @@ class Star:
             if together is not None
         }
         chosen = combine(latest)
-        return tuple(o for o in self.observations if o.group == chosen)
+        return _clean(o for o in self.observations if o.group == chosen)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -197,9 +198,19 @@ def _plan(star: Star, observations: Iterable[Observation], bundles: frozenset[st
         return _Plan(star, united, len(united), [])
     n_known = _n_known(star, united, bundles)
     groups = [
-        tuple(o for o in united[: i + 1] if o.group == united[i].group) for i in range(n_known, len(united))
+        _clean(o for o in united[: i + 1] if o.group == united[i].group) for i in range(n_known, len(united))
     ]
     return _Plan(star, united, n_known, groups)
+
+
+def _clean(group: Iterable[Observation]) -> tuple[Observation, ...]:
+    """Return the observations without a neighbour's light; all of them where there is no such.
+
+    One of mixed light would spoil the sum of all: in slitless spectra the neighbours that fall on a star
+    differ from visit to visit and from grating to grating.
+    """
+    every = tuple(group)
+    return tuple(o for o in every if Flag.CONTAMINATED not in o.said.flags) or every
 
 
 def _union(known: Sequence[Observation], new: Observation) -> tuple[Observation, ...]:

@@ -164,12 +164,15 @@ def test_gratings_are_added_up_each_for_itself_and_joined(tmp_path: Path) -> Non
     result = invoke(tmp_path / "night.npz", "--out", tmp_path / "out.csv")
     assert result.exit_code == 0, result.stderr
     whole = [row for row in rows_of(tmp_path / "out.csv") if row["n_observations"] == "4"]
-    assert len(whole) > 4
     for row in whole:
         assert row["gratings"] == "GI;GV"
-        assert row["grating"] == "GV+GI"
-        assert row["n_coadded"] == "4"
         assert row["bundle"].startswith("low-")
+    joined = [row for row in whole if row["n_coadded"] == "4"]
+    parts = [row for row in whole if row["n_coadded"] != "4"]
+    assert len(joined) > 2
+    assert {row["grating"] for row in joined} == {"GV+GI"}
+    assert parts, "neighbours fall on some"
+    assert not [row for row in parts if "contaminated" in row["flags"]], "what is left out has their light"
 
 
 @pytest.mark.parametrize("suffix", [".ecsv", ".fits", ".vot", ".jsonl", ".parquet"])

@@ -14,7 +14,7 @@ from cempstream.processors.decide import Policy
 from cempstream.processors.grid import Array, LogGrid
 from cempstream.processors.outcome import PARAMETERS, Classification, Estimate
 from cempstream.processors.rebin import Rebinner
-from cempstream.processors.spectrum import Spectrum
+from cempstream.processors.spectrum import Flag, Spectrum
 from cempstream.processors.stars.coadd import put_together
 from cempstream.processors.stars.observation import Observation, Said
 from cempstream.processors.velocity import VelocityFinder
@@ -47,6 +47,7 @@ def visit(
     grating: str = "GV",
     shift_kms: float = 0.0,
     is_certain: bool = True,
+    is_mixed: bool = False,
 ) -> Observation:
     """Return the spectrum of visit ``number``, an hour after the one before it."""
     flux = line_flux(shift_kms) if flux is None else flux
@@ -62,7 +63,8 @@ def visit(
         reduced_at=NIGHT + timedelta(days=reduction),
         grating=grating,
     )
-    said = Said.of(replace(classification(spectrum, p, POLICY), bundle="low-1.0.0", snr=snr))
+    flags = (Flag.CONTAMINATED,) if is_mixed else ()
+    said = Said.of(replace(classification(spectrum, p, POLICY), bundle="low-1.0.0", snr=snr, flags=flags))
     return Observation(spectrum=spectrum, said=said, shift_kms=shift_kms, is_shift_certain=is_certain)
 
 

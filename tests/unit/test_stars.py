@@ -47,6 +47,7 @@ visits = st.builds(
     p=st.sampled_from([0.01, 0.3, 0.4, 0.6, 0.9]),
     snr=st.sampled_from([5.0, 20.0, 60.0]),
     grating=st.sampled_from(["GV", "GI"]),
+    is_mixed=st.booleans(),
 )
 
 
@@ -222,6 +223,27 @@ def test_the_gratings_of_a_survey_speak_together() -> None:
     assert star.said.p_cemp == 0.5
     assert star.gratings == ("GI", "GV")
     assert [o.visit for o in star.speaking()] == [("csst", "v0-GV"), ("csst", "v1-GI")]
+
+
+@pytest.mark.parametrize("grating", ["GV", "GI"], ids=["another visit", "another grating"])
+def test_mixed_light_does_not_spoil_what_is_clean(grating: str) -> None:
+    """In whatever order they come, and whichever was observed first."""
+    for clean, mixed in ((0, 1), (1, 0)):
+        seen = [visit(clean, p=0.9), visit(mixed, p=0.1, grating=grating, is_mixed=True)]
+        for order in itertools.permutations(seen):
+            star, _ = live(list(order))
+            assert star.said is not None
+            assert star.said.p_cemp == 0.9
+            assert [o.visit for o in star.speaking()] == [seen[0].visit]
+            assert star.is_candidate
+
+
+def test_where_all_light_is_mixed_all_is_put_together() -> None:
+    seen = [visit(0, p=0.9, is_mixed=True), visit(1, p=0.1, is_mixed=True)]
+    star = fold_all(EMPTY, seen, JUDGE).star
+    assert star.said is not None
+    assert star.said.p_cemp == 0.5
+    assert len(star.speaking()) == 2
 
 
 def said_of(survey: str, width: float, snr: float = 20.0) -> tuple[GroupKey, Said]:
