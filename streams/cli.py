@@ -136,6 +136,13 @@ VERBS = {
         Verb("bench", "bench:bench_app", "demo", _RUN, "Measure rate, latency and memory."),
         Verb("train", "train:train", "train", _MAKE, "Train and export a model bundle."),
         Verb("evaluate", "evaluate:evaluate", "train", _MAKE, "Report how good a model bundle is."),
+        Verb(
+            "benchmark",
+            "benchmark:benchmark_app",
+            "train",
+            _MAKE,
+            "The open benchmark: its sets and its figures.",
+        ),
         Verb("synth", "synth:synth_app", "train", _MAKE, "Compute synthetic spectra."),
     )
 }

@@ -82,6 +82,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "bench stream": _AWAY,
     "train": ("--bundle", "mid", "--library", "nowhere"),
     "evaluate": ("--bundle", "nosuch"),
+    "benchmark write": ("--only", "nosuch"),
+    "benchmark score": (_FILE, "--truth", _FILE),
     "synth grid": ("--stratum", "nosuch=3"),
     "synth mend": ("nowhere",),
     "synth merge": ("nowhere", "--out", "merged.npz"),
@@ -119,7 +121,7 @@ ENVIRONMENT = (
 )
 
 #: They read no settings, or one variable only.
-WITHOUT_SETTINGS = ("listen", "schema", "synth", "train", "evaluate", "bundle manifest")
+WITHOUT_SETTINGS = ("listen", "schema", "synth", "train", "evaluate", "benchmark", "bundle manifest")
 
 
 @dataclass(frozen=True, eq=False)
