@@ -16,7 +16,7 @@ from cempstream.processors.decide import Policy
 from cempstream.processors.grid import Array
 from cempstream.processors.outcome import Classification
 from cempstream.processors.stars.observation import Observation, observe
-from cempstream.processors.stars.star import Judge
+from cempstream.processors.stars.star import Judge, without_mixed_light
 
 #: After how many visits a star is judged.
 VISITS = (1, 2, 4, 8)
@@ -123,15 +123,16 @@ def _fold_block(
     shape = (n, len(visits), 2)
     p_cemp, snr, light = np.zeros(shape), np.zeros(shape), np.zeros(shape)
     is_candidate = np.zeros(shape, dtype=bool)
-    groups: list[list[Observation]] = []
+    groups: list[tuple[Observation, ...]] = []
     places: list[tuple[int, int, int]] = []
     for k, n_visits in enumerate(visits):
         every = range(n_visits * n_gratings)
         for bands, chosen in enumerate((every[::n_gratings], every)):
             light[:, k, bands] = mixed[list(chosen)].max(axis=0)
             for row in range(n):
-                group = [one for j in chosen if (one := seen[j][row]) is not None]
-                if group:
+                shares = {one: mixed[j, row] for j in chosen if (one := seen[j][row]) is not None}
+                if group := without_mixed_light(shares):
+                    light[row, k, bands] = max(shares[one] for one in group)
                     groups.append(group)
                     places.append((row, k, bands))
     results = (

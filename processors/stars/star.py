@@ -105,7 +105,7 @@ class Star:
             if together is not None
         }
         chosen = combine(latest)
-        return _clean(o for o in self.observations if o.group == chosen)
+        return without_mixed_light(o for o in self.observations if o.group == chosen)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -198,12 +198,13 @@ def _plan(star: Star, observations: Iterable[Observation], bundles: frozenset[st
         return _Plan(star, united, len(united), [])
     n_known = _n_known(star, united, bundles)
     groups = [
-        _clean(o for o in united[: i + 1] if o.group == united[i].group) for i in range(n_known, len(united))
+        without_mixed_light(o for o in united[: i + 1] if o.group == united[i].group)
+        for i in range(n_known, len(united))
     ]
     return _Plan(star, united, n_known, groups)
 
 
-def _clean(group: Iterable[Observation]) -> tuple[Observation, ...]:
+def without_mixed_light(group: Iterable[Observation]) -> tuple[Observation, ...]:
     """Return the observations without a neighbour's light; all of them where there is no such.
 
     One of mixed light would spoil the sum of all: in slitless spectra the neighbours that fall on a star
