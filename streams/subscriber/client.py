@@ -36,7 +36,7 @@ from cempstream.streams.kafka.places import (
     partitions_of,
     place_of,
 )
-from cempstream.streams.subscriber.ending import POLL_S, Callbacks, close_within
+from cempstream.streams.subscriber.ending import Callbacks, close_within
 from cempstream.streams.subscriber.heartbeats import HEARTBEAT_TOPIC, HeartbeatWatch
 from cempstream.streams.subscriber.lag import count_unread
 from cempstream.streams.subscriber.memory import N_REMEMBERED, AlertMemory
@@ -58,7 +58,8 @@ _COMMITTED_TIMEOUT_S = 15.0
 _CLOSE_PATIENCE_S = 10.0
 
 #: A reader that is to end and hears nothing for so long has no answer; joining a group may take most of it.
-_SILENCE_S = 60.0
+#: After 60 s librdkafka itself would say so, in its own words.
+_SILENCE_S = 55.0
 
 
 class AlertStream:
@@ -303,8 +304,10 @@ class AlertStream:
         looked_at_s = time.monotonic()
         waited_s = 0.0
         while not self._is_over():
+            polled_at_s = time.monotonic()
             message = self._callbacks.poll(consumer)
-            waited_s = 0.0 if message is not None else waited_s + POLL_S
+            # Only the waiting here counts: whoever reads may take minutes over an alert.
+            waited_s = 0.0 if message is not None else waited_s + time.monotonic() - polled_at_s
             if waited_s > _SILENCE_S and self._has_passed():
                 raise self._no_answer()
             if message is not None and self._is_wanted(consumer, message):
@@ -321,11 +324,12 @@ class AlertStream:
         unfinished = {place for place, offset in self._points.offsets.items() if offset < ends[place]}
         newest: list[tuple[int, Place, int, Message]] = []
         since: list[Message] = []
-        waited_s = 0.0
-        while unfinished:
+        heard_at_s = time.monotonic()
+        while unfinished:  # without a pause: nothing is handed out meanwhile
             message = self._callbacks.poll(consumer)
-            waited_s = 0.0 if message is not None else waited_s + POLL_S
-            if waited_s > _SILENCE_S:
+            if message is not None:
+                heard_at_s = time.monotonic()
+            elif time.monotonic() - heard_at_s > _SILENCE_S:
                 raise self._no_answer()
             if self._problem is not None:
                 raise StreamError(f"{self._config['bootstrap.servers']}: {self._problem.str()}")

@@ -29,7 +29,8 @@ def topic(bootstrap: str, new_topic: Callable[..., str]) -> str:
 
 
 def command(bootstrap: str, topic: str, *args: str) -> list[str]:
-    return [sys.executable, "-m", "cempstream", "listen", "--bootstrap", bootstrap, "--topic", topic, *args]
+    words = ["listen", "--bootstrap", bootstrap, "--topic", topic, "--heartbeats", ""]
+    return [sys.executable, "-m", "cempstream", *words, *args]
 
 
 def test_a_range_as_json_for_the_next_program(bootstrap: str, topic: str) -> None:
