@@ -421,7 +421,7 @@ def test_a_short_or_empty_or_flat_spectrum_has_no_velocity() -> None:
 
 
 def test_where_a_twentieth_of_the_light_is_left_lines_are_measured_against_that() -> None:
-    """Above it a dark part has a continuum of its own; below it all of it looks like one deep line."""
+    """Above it a dark part has a separate continuum; below it all of it looks like one deep line."""
     wave = 3840.0 + 0.6 * np.arange(8300)
     good = np.ones(wave.size, dtype=bool)
     lit = listed_lines(wave)
