@@ -80,3 +80,16 @@ def parse_start(start: str | int | datetime) -> Start:
             f"{str(start)!r} is not a place to start; write earliest, latest, -100 for the last hundred "
             f"messages, or a time: {TIME_FORMS}"
         ) from None
+
+
+def parse_until(until: str | datetime | None) -> datetime | Literal["now"] | None:
+    """Read when to end: a time, ``now`` for where a topic ends, or None for never.
+
+    Raises
+    ------
+    TimeError
+        It is none of these.
+    """
+    if until is None or until == "now":
+        return until  # type: ignore[return-value] # "now" is what it equals
+    return parse_time(until)

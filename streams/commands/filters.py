@@ -27,7 +27,7 @@ from cempstream.streams.subscriber.alert_file import AlertFile
 from cempstream.streams.subscriber.clauses import Trial, split_clauses, try_filter
 from cempstream.streams.subscriber.client import AlertStream
 from cempstream.streams.subscriber.sieve import TENSES, Undecodable
-from cempstream.streams.times import TIME_FORMS, parse_start, parse_time
+from cempstream.streams.times import TIME_FORMS, parse_start, parse_until
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def try_on_night(
         raise typer.BadParameter("give the night's alerts: --night FILE or --from-topic TOPIC, one of them")
     check("--where", lambda: split_clauses(where))
     check("--start", lambda: parse_start(start))
-    check("--end", lambda: end == "now" or parse_time(end))
+    check("--end", lambda: parse_until(end))
     bad: list[Undecodable] = []
 
     def note(undecodable: Undecodable) -> None:

@@ -34,7 +34,7 @@ from cempstream.streams.subscriber.heartbeats import HEARTBEAT_TOPIC, HeartbeatW
 from cempstream.streams.subscriber.sieve import TENSES, Undecodable
 from cempstream.streams.subscriber.start import consumer_config
 from cempstream.streams.subscriber.where import compile_where
-from cempstream.streams.times import TIME_FORMS, parse_start, parse_time
+from cempstream.streams.times import TIME_FORMS, parse_start, parse_until
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ def listen(
         bad.append(undecodable)
 
     check("--start", lambda: start and parse_start(start))
-    check("--until", lambda: until in (None, "now") or parse_time(until))
+    check("--until", lambda: parse_until(until))
     check("--where", lambda: where and compile_where(where))
     tenses = tuple(tense or TENSES)
     alerts: AlertFile | AlertStream

@@ -12,7 +12,6 @@ file.
 
 from __future__ import annotations
 
-import heapq
 import logging
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
@@ -40,10 +39,11 @@ from cempstream.streams.subscriber.ending import Callbacks, close_within
 from cempstream.streams.subscriber.heartbeats import HEARTBEAT_TOPIC, HeartbeatWatch
 from cempstream.streams.subscriber.lag import count_unread
 from cempstream.streams.subscriber.memory import N_REMEMBERED, AlertMemory
+from cempstream.streams.subscriber.newest import Newest
 from cempstream.streams.subscriber.partition import Partition
 from cempstream.streams.subscriber.sieve import TENSES, AlertSieve, OnError, UndecodableError
 from cempstream.streams.subscriber.start import StartingPoints, consumer_config, starting_points
-from cempstream.streams.times import parse_start, parse_time
+from cempstream.streams.times import parse_start, parse_until
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ class AlertStream:
     ) -> None:
         self.topics = (topics,) if isinstance(topics, str) else tuple(topics)
         self._start = parse_start(start)
-        self._until = _parse_until(until)
+        self._until = parse_until(until)
         self._group = group
         self._sieve = AlertSieve(where, tenses, on_error)
         self._acknowledged = AlertMemory(state, n_remembered)
@@ -192,7 +192,7 @@ class AlertStream:
         if self._consumer is None or not self._has_assignment:
             return None
         read_to = {place: partition.read_to for place, partition in self._partitions.items()}
-        return sum(count_unread(self._consumer, read_to).values())
+        return self._count_unread(self._consumer, read_to)
 
     def heartbeat_age(self) -> float | None:
         """Return how many seconds ago a worker was last heard; None if none ever was.
@@ -303,7 +303,7 @@ class AlertStream:
             yield from self._last_messages(consumer, -self._start)
         looked_at_s = time.monotonic()
         waited_s = 0.0
-        while not self._is_over():
+        while not self._is_over(consumer):
             polled_at_s = time.monotonic()
             message = self._callbacks.poll(consumer)
             # Only the waiting here counts: whoever reads may take minutes over an alert.
@@ -320,12 +320,9 @@ class AlertStream:
 
     def _last_messages(self, consumer: Consumer, n_last: int) -> Iterator[Message]:
         """Yield the newest `n_last` of all partitions in the order of their times, then newer ones."""
-        ends = self._points.ends
-        unfinished = {place for place, offset in self._points.offsets.items() if offset < ends[place]}
-        newest: list[tuple[int, Place, int, Message]] = []
-        since: list[Message] = []
+        newest = Newest(self._points, n_last)
         heard_at_s = time.monotonic()
-        while unfinished:  # without a pause: nothing is handed out meanwhile
+        while not newest.is_complete:  # without a pause: nothing is handed out meanwhile
             message = self._callbacks.poll(consumer)
             if message is not None:
                 heard_at_s = time.monotonic()
@@ -333,19 +330,9 @@ class AlertStream:
                 raise self._no_answer()
             if self._problem is not None:
                 raise StreamError(f"{self._config['bootstrap.servers']}: {self._problem.str()}")
-            if message is None or not self._is_wanted(consumer, message):
-                continue
-            place, offset = place_of(message)
-            if offset >= ends[place]:
-                since.append(message)
-            else:
-                heapq.heappush(newest, (message.timestamp()[1], place, offset, message))
-                if len(newest) > n_last:
-                    heapq.heappop(newest)
-            if offset >= ends[place] - 1:
-                unfinished.discard(place)
-        yield from (message for *_, message in sorted(newest))
-        yield from since
+            if message is not None and self._is_wanted(consumer, message):
+                newest.take(message)
+        yield from newest
 
     def _no_answer(self) -> NoAnswer:
         waiting = [place for place, partition in self._partitions.items() if not partition.is_at_end]
@@ -371,7 +358,7 @@ class AlertStream:
             return False
         return time_ms >= partition.not_before_ms
 
-    def _is_over(self) -> bool:
+    def _is_over(self, consumer: Consumer) -> bool:
         if self._until is None or not self._has_assignment:
             return False
         has_passed = self._has_passed()
@@ -379,8 +366,8 @@ class AlertStream:
             partition.is_over |= partition.is_at_end and has_passed
         if not all(partition.is_over for partition in self._partitions.values()):
             return False
-        if self._until != "now":
-            self._ask_whether_it_lives()
+        if self._until != "now":  # a partition says once that it has no more, and then nothing: does it live?
+            self._count_unread(consumer, dict.fromkeys(self._partitions, 0))
         return True
 
     def _has_passed(self) -> bool:
@@ -388,24 +375,11 @@ class AlertStream:
             return False
         return self._until == "now" or datetime.now(UTC) > self._until + _GRACE
 
-    def _ask_whether_it_lives(self) -> None:
-        """Make sure that there was no more: a partition says once that it has none, and then nothing.
-
-        Raises
-        ------
-        NoAnswer
-            A partition's broker does not answer.
-        """
-        assert self._consumer is not None, "open while it is read"
-        for place in self._partitions:
-            try:
-                self._consumer.get_watermark_offsets(TopicPartition(*place), timeout=_COMMITTED_TIMEOUT_S)
-            except KafkaException as error:
-                raise NoAnswer(
-                    f"whether {name_places([place])} has more",
-                    str(self._config["bootstrap.servers"]),
-                    error.args[0].str(),
-                ) from error
+    def _count_unread(self, consumer: Consumer, read_to: Mapping[Place, int]) -> int:
+        try:
+            return sum(count_unread(consumer, read_to).values())
+        except NoAnswer as error:
+            raise error.at(str(self._config["bootstrap.servers"])) from error
 
     def _take_new_partitions(self, consumer: Consumer) -> None:
         try:
@@ -427,9 +401,3 @@ class AlertStream:
             self._problem = error
         else:
             logger.warning("%s", error.str())
-
-
-def _parse_until(until: str | datetime | None) -> datetime | Literal["now"] | None:
-    if until is None or until == "now":
-        return until  # type: ignore[return-value] # "now" is what it equals
-    return parse_time(until)

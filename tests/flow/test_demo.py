@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from subprocess import PIPE
+from subprocess import PIPE, CompletedProcess
 
 import numpy as np
 import pytest
@@ -27,6 +27,22 @@ def facts_of(output: str) -> dict[str, str]:
             re.split(r"(?<=\S) {2,}", line.strip(), maxsplit=1) for line in output.strip().splitlines()
         )
     }
+
+
+def listen_to(command: list[str], said: Path, how: str) -> tuple[dict[str, str], CompletedProcess[str]]:
+    """Run a demo that stays up, and in it the `listen` that it prints, in some way; end it by Ctrl-C."""
+    with said.open("w") as stderr, subprocess.Popen(command, stdout=PIPE, stderr=stderr, text=True) as demo:
+        assert demo.stdout is not None
+        try:
+            facts = facts_of("".join(itertools.takewhile(lambda line: "stays up" not in line, demo.stdout)))
+            listen = f"{demo.stdout.readline().strip()} {how}"
+            listened = subprocess.run(listen, shell=True, capture_output=True, text=True, timeout=120)
+            demo.send_signal(signal.SIGINT)
+            demo.wait(60)
+        finally:
+            demo.kill()
+    assert demo.returncode == 0, said.read_text()
+    return facts, listened
 
 
 def test_a_night_ends_with_true_alerts_balanced_accounts_and_a_stream_to_subscribe_to(tmp_path: Path) -> None:
@@ -48,17 +64,7 @@ def test_a_night_ends_with_true_alerts_balanced_accounts_and_a_stream_to_subscri
     options = ["--n", "160", "--rate", "40", "--seed", "3", "--files", str(tmp_path / "own.npz")]
     said = tmp_path / "said"
     command = [*COMMAND, "demo", *options, "--out", str(out), "--stay"]
-    with said.open("w") as stderr, subprocess.Popen(command, stdout=PIPE, stderr=stderr, text=True) as demo:
-        assert demo.stdout is not None
-        try:
-            facts = facts_of("".join(itertools.takewhile(lambda line: "stays up" not in line, demo.stdout)))
-            listen = f"{demo.stdout.readline().strip()} -n 1 --json"
-            listened = subprocess.run(listen, shell=True, capture_output=True, text=True, timeout=120)
-            demo.send_signal(signal.SIGINT)
-            demo.wait(60)
-        finally:
-            demo.kill()
-    assert demo.returncode == 0, said.read_text()
+    facts, listened = listen_to(command, said, "-n 1 --json")
     assert json.loads(listened.stdout)["spectrum_id"].startswith("sim-3-"), listened.stderr
     assert facts["in"].startswith("162 spectra, 160 of them simulated")
     assert facts["scored"] == "161"
@@ -81,17 +87,7 @@ def test_a_night_of_followed_stars_tells_the_life_of_each_and_listen_shows_it(tm
     out, said = tmp_path / "night", tmp_path / "said"
     options = ["--stars", "--survey", "sdss", "--n", "180", "--rate", "60", "--out", str(out), "--stay"]
     command = [*COMMAND, "demo", *options]
-    with said.open("w") as stderr, subprocess.Popen(command, stdout=PIPE, stderr=stderr, text=True) as demo:
-        assert demo.stdout is not None
-        try:
-            facts = facts_of("".join(itertools.takewhile(lambda line: "stays up" not in line, demo.stdout)))
-            listen = f"{demo.stdout.readline().strip()} --until now --json"
-            listened = subprocess.run(listen, shell=True, capture_output=True, text=True, timeout=120)
-            demo.send_signal(signal.SIGINT)
-            demo.wait(60)
-        finally:
-            demo.kill()
-    assert demo.returncode == 0, said.read_text()
+    facts, listened = listen_to(command, said, "--until now --json")
     assert facts["scored"] == "180"
     n_stars, _, words = facts["stars"].partition(" ")
     assert words == "alerted of, 0 faults in their lives"

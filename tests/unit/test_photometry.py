@@ -12,22 +12,13 @@ from cempstream.processors.photometry import (
     FEH_ERROR,
     MASS,
     MASS_ERROR,
-    PhotometricParameters,
     StarPhotometry,
     bolometric_correction_g,
     colour_teff,
     photometric_parameters,
     surface_gravity,
 )
-
-
-def one(value: float) -> np.ndarray:
-    return np.array([value])
-
-
-def star(**known: float) -> PhotometricParameters:
-    return photometric_parameters(StarPhotometry.of(1, **{name: one(value) for name, value in known.items()}))
-
+from tests.support.photometric_star import one, star
 
 #: Dereddened colour, log g, [Fe/H] and Teff by Casagrande et al. (2021, MNRAS 507, 2684) for Gaia DR3.
 CASAGRANDE = {

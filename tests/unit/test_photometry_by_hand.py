@@ -10,22 +10,12 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from cempstream.processors.photometry import (
-    PhotometricParameters,
     StarPhotometry,
     bolometric_correction_g,
     colour_teff,
-    photometric_parameters,
     surface_gravity,
 )
-
-
-def one(value: float) -> np.ndarray:
-    return np.array([value])
-
-
-def star(**known: float) -> PhotometricParameters:
-    return photometric_parameters(StarPhotometry.of(1, **{name: one(value) for name, value in known.items()}))
-
+from tests.support.photometric_star import one, star
 
 #: All that is known of one star on the border of dwarfs and giants, as well as anything can be.
 BORDER = {
