@@ -11,7 +11,7 @@ import numpy as np
 
 from cempstream.processors.grid import Array, air_to_vacuum
 from cempstream.processors.outcome import Classification, Decision, Estimate
-from cempstream.processors.spectrum import Spectrum
+from cempstream.processors.spectrum import Flag, Spectrum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,12 @@ class Observation:
         return self.said.rv_error_kms is not None
 
     @property
-    def rank(self) -> tuple[datetime, str, tuple[int, ...], float, float, bytes, bytes]:
+    def is_mixed(self) -> bool:
+        """Whether its light is in part a neighbour's."""
+        return Flag.CONTAMINATED in self.said.flags
+
+    @property
+    def rank(self) -> tuple[datetime, str, tuple[int, ...], float, float, bool, bytes, bytes]:
         """The order of two reductions of one spectrum; the greater one is kept.
 
         Scored twice, a spectrum can differ in the last digit, by the batch that it was scored in: the
@@ -124,6 +129,7 @@ class Observation:
             _numbers(said.bundle),
             said.p_cemp,
             self.shift_kms,
+            self.is_mixed,
             spectrum.flux.tobytes(),
             spectrum.ivar.tobytes(),
         )

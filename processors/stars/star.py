@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from cempstream.processors.outcome import Classification
-from cempstream.processors.spectrum import Flag
 from cempstream.processors.stars.combine import combine
 from cempstream.processors.stars.life import Sent, growth, is_candidate_after
 from cempstream.processors.stars.observation import GroupKey, Observation, Said, SeriesKey
@@ -211,7 +210,7 @@ def without_mixed_light(group: Iterable[Observation]) -> tuple[Observation, ...]
     differ from visit to visit and from grating to grating.
     """
     every = tuple(group)
-    return tuple(o for o in every if Flag.CONTAMINATED not in o.said.flags) or every
+    return tuple(o for o in every if not o.is_mixed) or every
 
 
 def _union(known: Sequence[Observation], new: Observation) -> tuple[Observation, ...]:

@@ -238,6 +238,15 @@ def test_mixed_light_does_not_spoil_what_is_clean(grating: str) -> None:
             assert star.is_candidate
 
 
+def test_of_two_packets_of_one_reduction_that_differ_in_their_light_the_same_one_is_kept() -> None:
+    other = visit(1, p=0.1)
+    ends = set()
+    for order in itertools.permutations([visit(0, p=0.9), visit(0, p=0.9, is_mixed=True), other]):
+        star, _ = live(list(order))
+        ends.add((tuple(o.is_mixed for o in star.observations), star.is_candidate))
+    assert len(ends) == 1, "whatever the order of arrival"
+
+
 def test_where_all_light_is_mixed_all_is_put_together() -> None:
     seen = [visit(0, p=0.9, is_mixed=True), visit(1, p=0.1, is_mixed=True)]
     star = fold_all(EMPTY, seen, JUDGE).star
