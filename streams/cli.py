@@ -19,7 +19,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from cempstream.errors import fixable_errors, in_one_line, install_hint
-from cempstream.streams.interrupts import INTERRUPTED, end_in_order
+from cempstream.streams.interrupts import INTERRUPTED, came, end_in_order
 from cempstream.streams.telemetry.logs import LogFormat, LogLevel, configure_logging
 
 
@@ -186,6 +186,16 @@ class _Verbs(TyperGroup):
         return super().parse_args(ctx, _log_options_first(args))
 
     def invoke(self, ctx: Any) -> Any:
+        try:
+            return self._invoke(ctx)
+        except typer.Exit:
+            raise
+        except Exception as error:
+            if came():
+                raise _Refused("interrupted", INTERRUPTED) from error
+            raise
+
+    def _invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Self, TypeAlias
 
@@ -86,7 +86,7 @@ class Observation:
     """
 
     spectrum: Spectrum
-    said: Said
+    said: Said = field(repr=False)
     shift_kms: float
     is_shift_certain: bool
 

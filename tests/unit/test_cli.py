@@ -1,15 +1,19 @@
 """The command line: quick help, one line for what a person can fix, and nothing beyond the base install."""
 
+import contextlib
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 from typer.testing import CliRunner
 
+from cempstream.streams import interrupts
 from cempstream.streams.cli import VERBS, app
+from cempstream.streams.rehearsal.worker_process import WorkerFailed
 from cempstream.streams.telemetry.logs import (
     JsonFormatter,
     KeyValueFormatter,
@@ -131,6 +135,35 @@ def test_no_character_ends_a_command(encoding: str, words: list[str], status: in
     assert result.returncode == status, result.stderr
     assert said in result.stdout + result.stderr
     assert b"Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "other",
+    [AttributeError("'ExitStack' object has no attribute '_push_cm_exit'"), WorkerFailed("it is gone")],
+)
+def test_what_ctrl_c_turned_into_is_still_ctrl_c(monkeypatch: pytest.MonkeyPatch, other: Exception) -> None:
+    def versions(_: object) -> None:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise other
+
+    monkeypatch.setattr("cempstream.streams.commands.schema.versions", versions)
+    monkeypatch.setattr("cempstream.streams.interrupts._came", False)
+    interrupts.end_at_once()
+    try:
+        result = CliRunner().invoke(app, ["schema", "list"])
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert (result.exit_code, result.stderr) == (130, "cempstream: interrupted\n")
+
+
+def test_without_ctrl_c_an_error_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def versions(_: object) -> None:
+        raise WorkerFailed("it is gone")
+
+    monkeypatch.setattr("cempstream.streams.commands.schema.versions", versions)
+    result = CliRunner().invoke(app, ["schema", "list"])
+    assert (result.exit_code, result.stderr) == (1, "cempstream: it is gone\n")
 
 
 def test_an_impossible_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
