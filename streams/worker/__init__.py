@@ -1,6 +1,6 @@
 """The worker: the Faust agent, its batches, breaker, progress and shadow, and the fixes for Faust.
 
-Imports scoring, kafka and telemetry; only here is Faust imported.
+Imports scoring, kafka, telemetry and observing; only here is Faust imported.
 """
 
 from cempstream.streams.worker.private_names import check_private_names

@@ -28,8 +28,9 @@ STREAMS: dict[str, tuple[str, ...]] = {
     "scoring": ("pictures",),  # a result draws itself
     "telemetry": (),
     "pictures": (),
-    "subscriber": ("kafka.places",),
-    "worker": ("scoring", "kafka", "telemetry"),
+    "observing": (),
+    "subscriber": ("kafka.places", "observing"),
+    "worker": ("scoring", "kafka", "telemetry", "observing"),
     "stars": ("scoring", "kafka", "telemetry", "worker"),
     "operations": ("scoring", "kafka", "telemetry"),
     "rehearsal": ("kafka", "scoring", "telemetry", "pictures", "subscriber", "worker", "operations", "stars"),
@@ -77,7 +78,10 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
 }
 
 #: What a subscriber runs: it may need nothing beyond the base install.
-BASE = ("streams/subscriber/", "streams/kafka/places.py", "schemas/")
+BASE = (
+    *("streams/subscriber/", "streams/kafka/places.py", "schemas/"),
+    *("streams/observing/crossmatch.py", "streams/observing/known_stars.py"),
+)
 
 
 def base_distributions() -> set[str]:
@@ -188,6 +192,7 @@ def test_an_offence_is_found(path: str, code: str) -> None:
         ("streams/subscriber/x.py", "from cempstream.streams.kafka import publisher"),
         ("streams/subscriber/x.py", "import astropy.units"),
         ("streams/kafka/places.py", "import pydantic_settings"),
+        ("streams/observing/known_stars.py", "def f():\n    import astropy.table"),
         ("streams/telemetry/x.py", "from cempstream.streams.worker.lag import LagMeter"),
         ("streams/operations/x.py", "import cempstream.streams.subscriber.client"),
         ("streams/pictures/x.py", "from cempstream.streams.scoring.files import classify"),
