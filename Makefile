@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit kafka-test monitor-test night chaos fuzz mutants train-test install-test versions-test report-forward line-depths report docs docs-test deploy-check train-setup wheel sbom audit lock clean
+.PHONY: help demo test lint format types unit kafka-test monitor-test browser-test night chaos fuzz mutants train-test install-test versions-test report-forward line-depths report docs docs-test deploy-check train-setup wheel sbom audit lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -38,8 +38,8 @@ types: $(VENV)/.project ## mypy --strict
 # Most of these tests wait for processes they start, so five at a time keep two cores busy.
 JOBS ?= 5
 unit: $(VENV)/.project
-	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not kafka and not chaos and not train and not docs and not install" \
-		--ignore tests/chaos --ignore tests/train $(ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not kafka and not chaos and not browser and not train and not docs and not install" \
+		--ignore tests/chaos --ignore tests/browser --ignore tests/train $(ARGS)
 
 kafka-test: $(VENV)/.project ## Tests on Apache Kafka (needs Java 17 and, once, Maven)
 	tests/broker/install_kafka.sh
@@ -49,6 +49,10 @@ kafka-test: $(VENV)/.project ## Tests on Apache Kafka (needs Java 17 and, once, 
 monitor-test: $(VENV)/.project ## Prometheus on a worker on Apache Kafka, and the cases of every alert
 	tests/broker/install_kafka.sh
 	$(BIN)/pytest tests/monitor -m "kafka" $(ARGS)
+
+browser-test: $(VENV)/.project ## The candidates' page in Chromium, on Apache Kafka (needs chromium and chromedriver)
+	tests/broker/install_kafka.sh
+	$(BIN)/pytest tests/browser -m "browser" $(ARGS)
 
 night: $(VENV)/.project ## A simulated night under Prometheus, on one picture (needs prometheus on the PATH)
 	$(BIN)/cempstream night $(ARGS)

@@ -83,6 +83,7 @@ VERBS = {
             "Say why the spectra of a file score as they do.",
         ),
         Verb("listen", "listen:listen", None, _USE, "Subscribe to alerts."),
+        Verb("page", "page:page", "page", _USE, "The night's candidates in a browser, as they come."),
         Verb("filter", "filters:filter_app", None, _USE, "Try a filter of alerts on a night."),
         Verb("lag", "lag:lag", None, _USE, "Say how much waits for a group."),
         Verb(

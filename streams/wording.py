@@ -144,9 +144,14 @@ def _power(p: float) -> str:
     return f"{digit}e{int(exponent)}"
 
 
+def is_on_sky(ra: float, dec: float) -> bool:
+    """Say whether two numbers are a position, in degrees; a packet may hold any."""
+    return math.isfinite(ra) and abs(dec) <= 90.0
+
+
 def sexagesimal(ra: float | None, dec: float | None) -> str:
     """Return a position as telescopes take it, ``10:45:08.24 +41:23:45.6``; ``ra`` and ``dec`` in degrees."""
-    if ra is None or dec is None:
+    if ra is None or dec is None or not is_on_sky(ra, dec):
         return "no position"
     # Rounded once and as an integer: 59.996 s must become the next minute, not 60.00 s.
     hundredths = round(ra % 360.0 * 24_000.0) % 8_640_000
@@ -158,7 +163,7 @@ def sexagesimal(ra: float | None, dec: float | None) -> str:
 
 def sky_links(ra: float | None, dec: float | None) -> tuple[tuple[str, str], ...]:
     """Return name and address of catalogue pages at a position; ``ra`` and ``dec`` in degrees, ICRS."""
-    if ra is None or dec is None:
+    if ra is None or dec is None or not is_on_sky(ra, dec):
         return ()
     place = quote(f"{ra:.6f} {dec:+.6f}")
     return (
@@ -172,4 +177,8 @@ def sky_links(ra: float | None, dec: float | None) -> tuple[tuple[str, str], ...
             f"https://vizier.cds.unistra.fr/viz-bin/VizieR-4?-source=I/355/gaiadr3&-c={place}&-c.rs=5",
         ),
         ("Aladin", f"https://aladin.cds.unistra.fr/AladinLite/?target={place}&fov=0.05"),
+        (
+            "Legacy Surveys",
+            f"https://www.legacysurvey.org/viewer?ra={ra:.6f}&dec={dec:.6f}&layer=ls-dr10&zoom=16",
+        ),
     )

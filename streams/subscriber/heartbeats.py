@@ -163,6 +163,21 @@ class HeartbeatWatch:
         with self._lock:
             return self._roll.age_s(time.monotonic())
 
+    def signs(self) -> dict[Topics, Sign] | None:
+        """Return how it stands now, by the topics that are read; None before that is known. Never waits.
+
+        Raises
+        ------
+        StreamError
+            As `age_s`, but for a broker that does not answer.
+        """
+        if not self._has_caught_up.is_set():
+            return None
+        if self._refusal is not None:
+            raise self._refusal
+        with self._lock:
+            return self._roll.judge(time.monotonic())
+
     def _run(self) -> None:
         try:
             self._follow()
@@ -234,11 +249,12 @@ class _Told:
         for topics, sign in signs.items():
             before = self._lives.get(topics, Life.SILENT if self._has_missed_all else Life.ALIVE)
             if sign.life is not before:
-                self._on_change(_line(topics, sign, problem))
+                self._on_change(describe_sign(topics, sign, problem))
             self._lives[topics] = sign.life
 
 
-def _line(topics: Topics, sign: Sign, problem: KafkaError | None) -> str:
+def describe_sign(topics: Topics, sign: Sign, problem: KafkaError | None = None) -> str:
+    """Say in one line how it stands with the processes that read some topics."""
     who = f"the worker of {', '.join(map(shown, topics))}" if topics else "the worker"
     match sign.life:
         case Life.ALIVE:

@@ -49,6 +49,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "classify": ("nowhere.fits",),
     "explain": ("nowhere.fits",),
     "listen": (*_AWAY, "--until", "now"),
+    "page": (*_AWAY, "--port", "0"),
     "filter test": ("--where", "snr > 20", "--from-topic", "cemp.alerts.v1", *_AWAY),
     "lag": ("--group", "someone", *_AWAY),
     "verify": ("00000000-0000-0000-0000-000000000000", *_AWAY),
@@ -121,7 +122,7 @@ ENVIRONMENT = (
 )
 
 #: They read no settings, or one variable only.
-WITHOUT_SETTINGS = ("listen", "schema", "synth", "train", "evaluate", "benchmark", "bundle manifest")
+WITHOUT_SETTINGS = ("listen", "page", "schema", "synth", "train", "evaluate", "benchmark", "bundle manifest")
 
 
 @dataclass(frozen=True, eq=False)

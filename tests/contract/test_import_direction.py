@@ -30,6 +30,7 @@ STREAMS: dict[str, tuple[str, ...]] = {
     "pictures": (),
     "observing": (),
     "subscriber": ("kafka.places", "observing"),
+    "page": ("kafka.places", "observing", "pictures", "subscriber"),
     "worker": ("scoring", "kafka", "telemetry", "observing"),
     "stars": ("scoring", "kafka", "telemetry", "worker"),
     "operations": ("scoring", "kafka", "telemetry"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -59,10 +60,17 @@ def test_every_flag_and_every_index_has_its_words() -> None:
     assert index_text("unheard of") == ("unheard of", "")
 
 
+@pytest.mark.parametrize(("ra", "dec"), [(None, 3.0), (math.nan, 3.0), (3.0, math.inf), (3.0, 90.1)])
+def test_what_is_not_on_the_sky_is_no_position(ra: float | None, dec: float) -> None:
+    assert sexagesimal(ra, dec) == "no position"
+    assert sky_links(ra, dec) == ()
+
+
 def test_links_carry_the_position() -> None:
-    assert sky_links(None, 3.0) == ()
     links = dict(sky_links(10.5, -3.25))
-    assert list(links) == ["SIMBAD", "Gaia DR3", "Aladin"]
+    assert list(links) == ["SIMBAD", "Gaia DR3", "Aladin", "Legacy Surveys"]
     assert parse_qs(urlsplit(links["SIMBAD"]).query)["Coord"] == ["10.500000 -3.250000"]
     assert parse_qs(urlsplit(links["Gaia DR3"]).query)["-c"] == ["10.500000 -3.250000"]
     assert parse_qs(urlsplit(links["Aladin"]).query)["target"] == ["10.500000 -3.250000"]
+    legacy = parse_qs(urlsplit(links["Legacy Surveys"]).query)
+    assert (legacy["ra"], legacy["dec"]) == (["10.500000"], ["-3.250000"])
