@@ -1,4 +1,4 @@
 """A web page of the night's candidates, that grows by itself.
 
-Imports ``subscriber`` and ``pictures`` of the other rooms; Starlette serves it.
+Imports ``subscriber``, ``observing`` and ``pictures`` of the other rooms; Starlette serves it.
 """
