@@ -41,8 +41,9 @@ unit: $(VENV)/.project
 	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not kafka and not chaos and not browser and not train and not docs and not install" \
 		--ignore tests/chaos --ignore tests/browser --ignore tests/train $(ARGS)
 
-kafka-test: $(VENV)/.project ## Tests on Apache Kafka (needs Java 17 and, once, Maven)
+kafka-test: $(VENV)/.project ## Tests on Apache Kafka and a schema registry (needs Java 17 and, once, Maven)
 	tests/broker/install_kafka.sh
+	tests/broker/install_registry.sh
 	$(BIN)/pytest -n $(JOBS) --dist loadfile tests/broker tests/flow tests/contract \
 		-m "kafka and not chaos and not install" $(ARGS)
 
@@ -125,8 +126,8 @@ lock: $(VENV)/.project ## Renew the lock files from pyproject.toml
 	$(call lock,requirements-mutants.lock,--extra dev --extra mutants)
 	$(call lock,requirements-docs.lock,--extra dev --extra docs)
 	printf 'cyclonedx-bom\npip-audit\n' | $(call compile,requirements-audit.lock,--constraint requirements.lock -)
-	$(call compile,deploy/requirements-cpu.lock,--extra cpu --constraint requirements.lock pyproject.toml)
-	$(call compile,deploy/requirements-gpu.lock,--extra gpu --constraint requirements.lock pyproject.toml)
+	$(call compile,deploy/requirements-cpu.lock,--extra cpu --extra registry --constraint requirements.lock pyproject.toml)
+	$(call compile,deploy/requirements-gpu.lock,--extra gpu --extra registry --constraint requirements.lock pyproject.toml)
 	echo hatchling | $(call compile,deploy/requirements-build.lock,--constraint requirements.lock -)
 
 clean: ## Remove the environment and what was built

@@ -7,7 +7,8 @@
     │                      SynthesisError, UnfitLibrary
     ├── the installation   NoSpecutils
     ├── the stream         AddressInUse, CannotListen, CredentialsRefused, CredentialsRenewed, DeliveryFailed,
-    │                      NoAnswer, NoBroker, NoSuchStar, NoSuchTopic, NotReady, StreamError, UnfitTopics
+    │                      NoAnswer, NoBroker, NoSuchStar, NoSuchTopic, NotReady, RegistryError, StreamError,
+    │                      UnfitTopics
     └── a rehearsal        BrokerError, MonitorError, Unaccounted, WorkerFailed
 
 Each is defined in the module that raises it and keeps its builtin base (``ValueError`` and so on). Every

@@ -91,8 +91,9 @@ def schemas() -> str:
     parts = [
         "# Topics and schemas",
         "Every packet is Avro with a short header. The schemas travel with the package, so no schema "
-        "registry is needed. A published version never changes: a new minor version adds optional fields, "
-        "a new major version gets a new topic. `cempstream schema show KIND` prints a schema, and "
+        "registry is needed; where there is one, `cempstream schema register` fills it. A published version "
+        "never changes: a new minor version adds optional fields, a new major version gets a new topic. "
+        "`cempstream schema show KIND` prints a schema, and "
         "`cempstream schema diff KIND OLDER` what changed since.",
     ]
     topics = TopicSettings.model_fields.values()

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal, Self, TypeAlias
 
 from cempstream.schemas.avro_reader import AvroError, Reader, compile_reader
-from cempstream.schemas.packets import HEADER_BYTES, LIMITS, MAX_PACKET_BYTES, pack, unpack
+from cempstream.schemas.packets import HEADER_BYTES, LIMITS, MAX_PACKET_BYTES, own_id, pack, unpack
 from cempstream.schemas.registry import Kind, schema, schema_id, versions
 from cempstream.schemas.results import Packet
 from cempstream.schemas.stamp import exposure_event_id
@@ -123,7 +123,7 @@ _HEAD_READERS = _head_readers()
 
 def peek_exposure(packet: bytes) -> ExposureOfPacket | None:
     """Return the exposure of a packet that could not be scored; None where its first bytes do not say."""
-    read = _HEAD_READERS.get(int.from_bytes(packet[1:HEADER_BYTES], "big"))
+    read = _HEAD_READERS.get(own_id(Kind.SPECTRUM, int.from_bytes(packet[1:HEADER_BYTES], "big")))
     if packet[:1] != b"\0" or read is None:
         return None
     try:

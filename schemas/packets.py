@@ -4,10 +4,14 @@ Packets have Confluent's format: a zero byte, the schema's id in four bytes, big
 Every known version is read. No field of an unknown minor version can be read safely, because Avro's bytes
 mean nothing without the schema they were written with; such a packet is refused as ``unsupported_version``
 with a message that names the known versions. The JSON topic has no such limit.
+
+The ids are ours (`cempstream.schemas.registry.schema_id`), so that no schema registry is needed. Where there
+is one, a process takes its ids at its start (`take_ids`).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, TypeAlias
@@ -63,11 +67,79 @@ class PacketError(ValueError):
         self.detail = detail
 
 
+#: The readers of a registry's ids, the id that stands in what is written, and our own ids for those of our
+#: schemas; empty without a registry.
+_registered: dict[Kind, Mapping[int, Reader]] = {}
+_written: dict[Kind, int] = {}
+_own: dict[tuple[Kind, int], int] = {}
+_when_unknown: Callable[[Kind], object] | None = None
+
+
+def take_ids(kind: Kind, schemas: Mapping[int, Schema], *, writes: bool = True) -> list[str]:
+    """Write packets of a kind with the id of a registry from now on, and read its ids beside ours.
+
+    It holds for the whole process: which ids stand in packets is a matter of its Kafka, as the address is.
+
+    Parameters
+    ----------
+    schemas
+        What the registry holds of the kind, by id: our versions, and what else a survey has registered.
+    writes
+        Whether packets of the kind are written too.
+
+    Returns
+    -------
+    list of str
+        What of it cannot be read as ours, and why.
+
+    Raises
+    ------
+    SchemaError
+        The version that is written is not among them.
+    """
+    ours = {json.dumps(schema(kind, version), sort_keys=True): version for version in versions(kind)}
+    readers: dict[int, Reader] = {}
+    problems = []
+    written = None
+    for number, theirs in schemas.items():
+        version = ours.get(json.dumps(theirs, sort_keys=True))
+        if version is not None:
+            own = _own[kind, number] = schema_id(kind, version)
+            readers[number] = _readers(kind)[own]
+            written = number if version == latest(kind) else written
+            continue
+        try:
+            readers[number] = _reader_of(number, theirs, kind)
+        except SchemaError as error:
+            problems.append(str(error))
+    if writes:
+        if written is None:
+            raise SchemaError(f"{kind} {latest(kind)}, which is written, is not among them")
+        _written[kind] = written
+        _frame.cache_clear()
+    _registered[kind] = readers
+    return problems
+
+
+def when_unknown(ask: Callable[[Kind], object] | None) -> None:
+    """Have a function called before a packet is refused for its id: the registry may know it by now."""
+    global _when_unknown
+    _when_unknown = ask
+
+
+def use_own_ids() -> None:
+    """Undo `take_ids` and `when_unknown`."""
+    for ids in (_registered, _written, _own):
+        ids.clear()
+    _frame.cache_clear()
+    when_unknown(None)
+
+
 @cache
 def _frame(kind: Kind) -> tuple[bytes, Writer]:
     version = latest(kind)
-    header = b"\0" + schema_id(kind, version).to_bytes(4, "big")
-    return header, compile_writer(schema(kind, version))
+    number = _written.get(kind, schema_id(kind, version))
+    return b"\0" + number.to_bytes(4, "big"), compile_writer(schema(kind, version))
 
 
 def pack(kind: Kind, record: Mapping[str, Any]) -> bytes:
@@ -84,6 +156,15 @@ def _readers(kind: Kind) -> Mapping[int, Reader]:
         schema_id(kind, version): compile_reader(schema(kind, version), LIMITS[kind])
         for version in versions(kind)
     }
+
+
+def own_id(kind: Kind, number: int) -> int:
+    """Return our id of a schema of ours that a registry knows by another; any other id as it is."""
+    return _own.get((kind, number), number)
+
+
+def _reader(kind: Kind, number: int) -> Reader | None:
+    return _registered.get(kind, {}).get(number) or _readers(kind).get(number)
 
 
 def unpack(
@@ -105,9 +186,10 @@ def unpack(
             Reason.TOO_LARGE, f"the packet has {len(packet)} bytes; at most {max_packet_bytes} are read"
         )
     number = _schema_number(packet)
-    read = resolver(number) if resolver else None
-    if read is None:
-        read = _readers(kind).get(number)
+    read = (resolver(number) if resolver else None) or _reader(kind, number)
+    if read is None and _when_unknown is not None:
+        _when_unknown(kind)
+        read = _reader(kind, number)
     if read is None:
         raise PacketError(Reason.UNSUPPORTED_VERSION, _unsupported(kind, number))
     try:
@@ -163,18 +245,19 @@ def survey_resolver(schemas: Mapping[int, Schema], kind: Kind = Kind.SPECTRUM) -
     SchemaError
         A packet of such a schema could not be read as ours; the message says for which field.
     """
+    return {number: _reader_of(number, theirs, kind) for number, theirs in schemas.items()}.get
+
+
+def _reader_of(number: int, theirs: Schema, kind: Kind) -> Reader:
     ours = schema(kind)
-    names = frozenset(field["name"] for field in ours["fields"])
-    readers: dict[int, Reader] = {}
-    for number, theirs in schemas.items():
-        try:
-            readers[number] = _projected(compile_reader(theirs, LIMITS[kind]), names)
-            problems = unreadable(theirs, ours)
-        except (KeyError, TypeError) as error:
-            raise SchemaError(f"schema {number} is not an Avro schema: {error!r}") from error
-        if problems:
-            raise SchemaError(f"schema {number} cannot be read as {kind}: {'; '.join(problems)}")
-    return readers.get
+    try:
+        read = compile_reader(theirs, LIMITS[kind])
+        problems = unreadable(theirs, ours)
+    except (KeyError, TypeError) as error:
+        raise SchemaError(f"schema {number} is not an Avro schema: {error!r}") from error
+    if problems:
+        raise SchemaError(f"schema {number} cannot be read as {kind}: {'; '.join(problems)}")
+    return _projected(read, frozenset(field["name"] for field in ours["fields"]))
 
 
 def _projected(read: Reader, names: frozenset[str]) -> Reader:

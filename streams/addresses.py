@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 
 from cempstream.errors import FixableError
@@ -31,3 +32,11 @@ def is_address(text: str) -> bool:
     """Say whether a text is a host, with or without a port from 1 to 65535."""
     found = _ADDRESS.fullmatch(text)
     return found is not None and (found[1] is None or 0 < int(found[1]) < 65536)
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine, by its name or address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

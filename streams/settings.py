@@ -200,6 +200,35 @@ class TopicSettings(Group):
         )
 
 
+class SchemaSettings(Group):
+    """The schema registry of the survey's Kafka, where it has one."""
+
+    registry: str | None = Field(
+        default=None,
+        description="its address, `https://host/path`; packets then carry its ids instead of ours",
+    )
+    username: str | None = Field(default=None, description="name, where it asks for one")
+    password: SecretStr | None = Field(default=None, repr=False, description="password; better in a file")
+    password_file: Path | None = Field(default=None, description="file that holds the password")
+    ca_file: Path | None = Field(default=None, description="certificates of its authority (PEM)")
+
+    _empty_is_none = field_validator("registry")(lambda text: text or None)
+
+    def client_config(self) -> dict[str, str]:
+        """Return the configuration of its client."""
+        config = {"url": self.registry or ""}
+        if self.username is not None:
+            config["basic.auth.user.info"] = f"{self.username}:{self._secret()}"
+        if self.ca_file is not None:
+            config["ssl.ca.location"] = str(self.ca_file)
+        return config
+
+    def _secret(self) -> str:
+        if self.password is not None:
+            return self.password.get_secret_value()
+        return self.password_file.read_text().strip() if self.password_file else ""
+
+
 class BatchSettings(Group):
     """How packets are gathered."""
 
@@ -259,6 +288,7 @@ class Settings(BaseSettings):
 
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
+    schemas: SchemaSettings = SchemaSettings()
     batch: BatchSettings = BatchSettings()
     limits: LimitSettings = LimitSettings()
     models: ModelSettings = ModelSettings()

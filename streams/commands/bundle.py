@@ -21,6 +21,7 @@ from cempstream.models.promotion import promote as promote_version
 from cempstream.models.promotion import rollback as roll_back_version
 from cempstream.schemas.score import decode_score
 from cempstream.streams.commands.options import Bootstrap, time_option
+from cempstream.streams.kafka.schema_registry import use_registry
 from cempstream.streams.kafka.topic_reader import read_topic
 from cempstream.streams.operations.compare import ComparedSpectrum, Comparer, print_comparison, read_score
 from cempstream.streams.settings import KafkaSettings, read_settings
@@ -94,6 +95,7 @@ def compare(
 ) -> None:
     """Compare a night's scores with those of the shadow bundle, spectrum by spectrum."""
     settings = read_settings(kafka={"bootstrap": bootstrap})
+    use_registry(settings)
     shadow, new = _read_scores(settings.kafka, settings.topics.scores_shadow, since)
     if not shadow:
         typer.echo(f"nothing in {settings.topics.scores_shadow}: has a worker run with --shadow?", err=True)

@@ -17,6 +17,7 @@ from cempstream.plain import shown
 from cempstream.schemas.exposure import Exposure
 from cempstream.streams.commands.options import Bootstrap, time_option
 from cempstream.streams.kafka.credentials import CredentialsWatch
+from cempstream.streams.kafka.schema_registry import use_registry
 from cempstream.streams.operations.exposure_watch import STALL_S, ExposureWatch, read_exposures
 from cempstream.streams.settings import Settings, read_settings
 from cempstream.streams.telemetry import notices
@@ -52,6 +53,7 @@ def watch(
 ) -> None:
     """Read every outcome and publish an event per exposure; one process serves any number of workers."""
     settings = read_settings(kafka={"bootstrap": bootstrap})
+    use_registry(settings)
     asyncio.run(_watch(settings, timeout_s, lookback_s, reads_spectra, host, port))
 
 
@@ -66,6 +68,7 @@ def list_(
 ) -> None:
     """List the reported exposures, each with its last report."""
     settings = read_settings(kafka={"bootstrap": bootstrap})
+    use_registry(settings)
     last: dict[tuple[str, str, str], Exposure] = {}
     for event in read_exposures(settings.kafka, settings.topics.exposures, since):
         key = (event.survey, event.exposure_id, event.reduction_version)

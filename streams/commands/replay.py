@@ -35,6 +35,7 @@ from cempstream.streams.commands.replay_topic import RecordedNight, replay_night
 from cempstream.streams.kafka.feed import feed_publisher, send_at_rate, spectrum_message
 from cempstream.streams.kafka.messages import OutMessage
 from cempstream.streams.kafka.publisher import Publisher
+from cempstream.streams.kafka.schema_registry import use_registry
 from cempstream.streams.kafka.topics import TopicAdmin
 from cempstream.streams.settings import read_settings
 
@@ -121,6 +122,7 @@ def _replay_files(
         raise typer.BadParameter(
             f"there is no topic {target!r}; `cempstream topics create --topic {target}` makes it"
         )
+    use_registry(settings)
     publisher = feed_publisher(settings.kafka)
     paths = expand_paths(files)
     tally = ReplayTally()

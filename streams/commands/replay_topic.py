@@ -16,6 +16,7 @@ from rich.console import Console
 from cempstream.schemas.stamp import Tense
 from cempstream.streams.kafka.outputs import MessageWriter
 from cempstream.streams.kafka.publisher import Publisher
+from cempstream.streams.kafka.schema_registry import use_registry
 from cempstream.streams.kafka.topic_reader import read_topic
 from cempstream.streams.kafka.topics import TopicAdmin
 from cempstream.streams.operations.compare import Comparer, print_comparison
@@ -93,9 +94,11 @@ def replay_night(
 
 
 def _settings(bootstrap: str | None, bundles: Sequence[str] | None) -> Settings:
-    return read_settings(
+    settings = read_settings(
         kafka={"bootstrap": bootstrap}, models={"bundles": tuple(bundles) if bundles else None}
     )
+    use_registry(settings)
+    return settings
 
 
 def _name(pipeline: Pipeline) -> str:

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from cempstream.errors import install_hint
 from cempstream.schemas.json_schema import json_schema
 from cempstream.schemas.registry import Kind, Version, diff, latest, schema_text, versions
+from cempstream.streams.kafka.schema_registry import RegistryError, SchemaRegistry, kinds_of_topics
 
 schema_app = typer.Typer(help="Show and compare packet schemas.", no_args_is_help=True)
 
@@ -39,6 +41,35 @@ def show(
         typer.echo(json.dumps(json_schema(kind), indent=2, ensure_ascii=False))
         return
     typer.echo(schema_text(kind, Version.parse(version) if version else latest(kind)).rstrip("\n"))
+
+
+@schema_app.command()
+def register(
+    registry: Annotated[
+        str | None, typer.Option(help="Address of the schema registry. [CEMP_SCHEMAS__REGISTRY]")
+    ] = None,
+    topic: Annotated[list[str] | None, typer.Option(help="Topic of spectra; may be given again.")] = None,
+) -> None:
+    """Register every schema under its topics in a schema registry; a worker that is given it takes its ids.
+
+    Topics, name and password come from the environment: CEMP_TOPICS__..., CEMP_SCHEMAS__....
+    """
+    try:  # the other verbs of a schema are of the base install
+        from cempstream.streams.settings import read_settings
+    except ModuleNotFoundError as error:
+        hint = install_hint("cpu,registry")
+        raise RegistryError(f"it needs {error.name}, which is not installed: {hint}") from None
+
+    settings = read_settings(
+        schemas={"registry": registry}, topics={"spectra": tuple(topic) if topic else None}
+    )
+    if settings.schemas.registry is None:
+        raise typer.BadParameter(
+            "give the registry's address, or set CEMP_SCHEMAS__REGISTRY", param_hint="'--registry'"
+        )
+    with SchemaRegistry(settings.schemas.client_config()) as client:
+        for subject, version, number in client.register(kinds_of_topics(settings.topics)):
+            typer.echo(f"{subject}: {version} is {number}")
 
 
 @schema_app.command("diff")

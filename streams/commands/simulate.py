@@ -23,6 +23,7 @@ from cempstream.streams.commands.options import Bootstrap, progress_bar
 from cempstream.streams.kafka.feed import feed_publisher, send_at_rate, spectrum_message
 from cempstream.streams.kafka.messages import OutMessage
 from cempstream.streams.kafka.publisher import Publisher
+from cempstream.streams.kafka.schema_registry import use_registry
 from cempstream.streams.kafka.topics import TopicAdmin
 from cempstream.streams.settings import read_settings
 
@@ -123,6 +124,7 @@ def _to_kafka(
     settings = read_settings(kafka={"bootstrap": bootstrap})
     if topic not in TopicAdmin(settings.kafka).metadata().topics:
         raise typer.BadParameter(f"there is no topic {topic!r}; `cempstream topics create` makes ours")
+    use_registry(settings)
     publisher = feed_publisher(settings.kafka)
     began_s = time.monotonic()
     with progress_bar() as progress, TruthFile(truth_path) as truth_file:

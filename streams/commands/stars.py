@@ -17,6 +17,7 @@ from cempstream.schemas.star import StarPacket
 from cempstream.streams.commands.options import Bootstrap
 from cempstream.streams.commands.worker import require_topics
 from cempstream.streams.kafka.changelog import require_changelog
+from cempstream.streams.kafka.schema_registry import use_registry
 from cempstream.streams.pictures.pages import unique_stem
 from cempstream.streams.pictures.star_picture import SUFFIXES, save_star
 from cempstream.streams.settings import read_settings
@@ -86,6 +87,7 @@ def show(
         if not plot.parent.is_dir():
             raise typer.BadParameter(f"{plot}: there is no folder {plot.parent}")
     settings = read_settings(kafka={"bootstrap": bootstrap})
+    use_registry(settings)
     topic = settings.topics.stars
     found = find_stars(settings.kafka, topic, object_id, survey)
     if not found:

@@ -17,6 +17,7 @@ from cempstream.plain import shown
 from cempstream.schemas.alert import Alert, decode_alert
 from cempstream.schemas.packets import PacketError
 from cempstream.streams.commands.options import Bootstrap, time_option
+from cempstream.streams.kafka.schema_registry import use_registry
 from cempstream.streams.kafka.topic_reader import read_topic
 from cempstream.streams.operations.compare import plain_json
 from cempstream.streams.operations.verify import Verdict, Verification, Verifier
@@ -47,6 +48,7 @@ def verify(
     missing or different, or it carries no spectrum).
     """
     settings = read_settings(kafka={"bootstrap": bootstrap}, models={"provider": provider})
+    use_registry(settings)
     if Path(alert).is_file():
         alerts = _from_file(Path(alert))
     elif _is_id(alert):

@@ -20,10 +20,12 @@ from cempstream.models.bundle import BundleError
 from cempstream.models.pinned import open_bundle
 from cempstream.models.sessions import ProviderUnavailable
 from cempstream.processors.graph import ModelError
+from cempstream.schemas.packets import use_own_ids
 from cempstream.streams.kafka.changelog import UnfitTopics, require_changelog
 from cempstream.streams.kafka.gaps import Extent, GapReason, ask_committed, ask_extents, find_gaps
 from cempstream.streams.kafka.places import NoAnswer, NoBroker, Place, name_places
 from cempstream.streams.kafka.retention import RETENTION, RETENTION_BYTES, ask_when_sent, seconds_kept
+from cempstream.streams.kafka.schema_registry import RegistryError, kinds_of_topics, use_registry
 from cempstream.streams.kafka.topics import (
     IN_SYNC,
     SIZE,
@@ -121,6 +123,23 @@ def check_all(settings: Settings) -> Iterator[CheckResult]:
         yield check_changelog(settings)
     yield from check_places(settings, admin)
     yield check_clock(settings.kafka, admin)
+    if settings.schemas.registry is not None:
+        yield check_registry(settings)
+
+
+def check_registry(settings: Settings) -> CheckResult:
+    """Check that the registry knows every schema that is written."""
+    kinds = kinds_of_topics(settings.topics)
+    said = f"{settings.schemas.registry} knows the schemas of {len(kinds)} topics"
+    try:
+        use_registry(settings)
+    except RegistryError as error:
+        return CheckResult(
+            Status.FAIL, "schemas", str(error), "look at CEMP_SCHEMAS__REGISTRY; `cempstream schema register`"
+        )
+    finally:
+        use_own_ids()
+    return CheckResult(Status.OK, "schemas", said)
 
 
 def check_models(models: ModelSettings) -> Iterator[CheckResult]:

@@ -138,6 +138,7 @@ class LocalStream:
                 **topic_environment(self.topics),
                 "CEMP_KAFKA__BOOTSTRAP": bootstrap,
                 "CEMP_KAFKA__GROUP": self.source,
+                "CEMP_SCHEMAS__REGISTRY": "",  # it does not know these topics
                 "CEMP_STARS__ENABLED": str(self._follows_stars).lower(),
                 "CEMP_STARS__GROUP": self.topics.observations,
             }

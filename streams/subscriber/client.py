@@ -24,6 +24,7 @@ from typing import Any, Self
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from cempstream.schemas.alert import Alert
+from cempstream.schemas.registry import Kind
 from cempstream.streams.kafka.places import (
     HOPELESS,
     NoAnswer,
@@ -35,6 +36,7 @@ from cempstream.streams.kafka.places import (
     partitions_of,
     place_of,
 )
+from cempstream.streams.kafka.schema_registry import take_registry
 from cempstream.streams.subscriber.ending import Callbacks, close_within
 from cempstream.streams.subscriber.heartbeats import HEARTBEAT_TOPIC, HeartbeatWatch
 from cempstream.streams.subscriber.lag import count_unread
@@ -42,7 +44,12 @@ from cempstream.streams.subscriber.memory import N_REMEMBERED, AlertMemory
 from cempstream.streams.subscriber.newest import Newest
 from cempstream.streams.subscriber.partition import Partition
 from cempstream.streams.subscriber.sieve import TENSES, AlertSieve, OnError, UndecodableError
-from cempstream.streams.subscriber.start import StartingPoints, consumer_config, starting_points
+from cempstream.streams.subscriber.start import (
+    StartingPoints,
+    consumer_config,
+    registry_config,
+    starting_points,
+)
 from cempstream.streams.times import parse_start, parse_until
 
 logger = logging.getLogger(__name__)
@@ -92,7 +99,9 @@ class AlertStream:
         File that remembers which alerts were acknowledged, so that repeats are also dropped after a restart;
         created if absent. Readers of one group may share it.
     config
-        More of librdkafka's configuration: ``security.protocol``, ``sasl.username`` and so on.
+        More of librdkafka's configuration: ``security.protocol``, ``sasl.username`` and so on; and of the
+        survey's schema registry, where it has one: ``schema.registry.url``,
+        ``schema.registry.basic.auth.user.info`` and so on.
     heartbeats
         Topic where workers say that they live, for `heartbeat_age`.
 
@@ -131,6 +140,7 @@ class AlertStream:
         #: Without a group or a file nothing keeps an acknowledgement: an alert handed out is done.
         self._is_handing_out_enough = group is None and state is None
         self._config = consumer_config(bootstrap, group, config or {})
+        self._registry = registry_config(config or {})
         self._consumer: Consumer | None = None
         self._messages: Iterator[Message] = iter(())
         self._points = StartingPoints({}, {})
@@ -146,6 +156,9 @@ class AlertStream:
         """Connect and find where to start; iterating and ``with`` call this."""
         if self._consumer is not None or self._is_closed:
             return
+        if self._registry:
+            held = {**dict.fromkeys(self.topics, Kind.ALERT), self._heartbeat_topic: Kind.HEARTBEAT}
+            take_registry(self._registry, held, writes=False)
         self._points = starting_points(self._config, self.topics, self._start)
         self._consumer = Consumer(
             {**self._config, "error_cb": self._callbacks.keep(self._note)},

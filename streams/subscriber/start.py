@@ -39,6 +39,9 @@ _TIMEOUT_S = 15.0
 _POLL_S = 0.2
 
 
+#: What of a configuration is of the schema registry, as Confluent's own tools name it.
+REGISTRY_PREFIX = "schema.registry."
+
 #: What a caller may not set, because acknowledging depends on it.
 _OURS = (
     "bootstrap.servers",
@@ -156,11 +159,20 @@ def consumer_config(bootstrap: str, group: str | None, more: Mapping[str, Any]) 
     return {
         "auto.offset.reset": "earliest",  # if the broker has deleted that offset meanwhile
         "auto.commit.interval.ms": 1000,
-        **more,
+        **{name: value for name, value in more.items() if not name.startswith(REGISTRY_PREFIX)},
         "bootstrap.servers": bootstrap,
         # Without a group librdkafka still needs a name; a broker's refusal of it is ignored.
         "group.id": group or f"cempstream-{uuid4()}",
         "enable.auto.commit": group is not None,
         "enable.auto.offset.store": False,
         "enable.partition.eof": True,
+    }
+
+
+def registry_config(more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a subscriber's configuration is of the schema registry, as its client wants it."""
+    return {
+        name.removeprefix(REGISTRY_PREFIX): value
+        for name, value in more.items()
+        if name.startswith(REGISTRY_PREFIX)
     }

@@ -18,6 +18,7 @@ from cempstream.streams.kafka.credentials import CredentialsWatch
 from cempstream.streams.kafka.gaps import Gap
 from cempstream.streams.kafka.outputs import MessageWriter
 from cempstream.streams.kafka.publisher import Publisher
+from cempstream.streams.kafka.schema_registry import use_registry
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.pipeline import Pipeline
 from cempstream.streams.settings import Settings
@@ -69,7 +70,12 @@ def app_of(settings: Settings, group: str, topics: Sequence[str], start: Callabl
         broker_request_timeout=kafka.request_timeout_s,
         consumer_metadata_max_age_ms=round(kafka.metadata_max_age_s * 1000),
     )
-    agent = cache(start)  # one agent: made by the app's preparation, before Faust runs anything below
+
+    @cache  # one agent: made by the app's preparation, before Faust runs anything below
+    def agent() -> Agent:
+        use_registry(settings)
+        return start()
+
     app.preparation = agent
     app.kafka = kafka
 

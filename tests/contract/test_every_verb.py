@@ -56,6 +56,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "schema list": ("unasked",),
     "schema show": ("alert", "9.9"),
     "schema diff": ("alert", "9.9"),
+    "schema register": ("--registry", "http://127.0.0.1:1/"),
     "worker": _AWAY,
     "stars show": ("HD 1", *_AWAY),
     "stars run": (*_AWAY, "--metrics-port", "0"),
@@ -122,7 +123,18 @@ ENVIRONMENT = (
 )
 
 #: They read no settings, or one variable only.
-WITHOUT_SETTINGS = ("listen", "page", "schema", "synth", "train", "evaluate", "benchmark", "bundle manifest")
+WITHOUT_SETTINGS = (
+    "listen",
+    "page",
+    "schema list",
+    "schema show",
+    "schema diff",
+    "synth",
+    "train",
+    "evaluate",
+    "benchmark",
+    "bundle manifest",
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -29,7 +29,7 @@ STREAMS: dict[str, tuple[str, ...]] = {
     "telemetry": (),
     "pictures": (),
     "observing": (),
-    "subscriber": ("kafka.places", "observing"),
+    "subscriber": ("kafka.places", "kafka.schema_registry", "observing"),
     "page": ("kafka.places", "observing", "pictures", "subscriber"),
     "worker": ("scoring", "kafka", "telemetry", "observing"),
     "stars": ("scoring", "kafka", "telemetry", "worker"),
