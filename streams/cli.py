@@ -85,6 +85,13 @@ VERBS = {
         Verb("listen", "listen:listen", None, _USE, "Subscribe to alerts."),
         Verb("page", "page:page", "page", _USE, "The night's candidates in a browser, as they come."),
         Verb("filter", "filters:filter_app", None, _USE, "Try a filter of alerts on a night."),
+        Verb(
+            "targets",
+            "targets:targets",
+            "observing",
+            _USE,
+            "Choose the stars to observe tonight.",
+        ),
         Verb("lag", "lag:lag", None, _USE, "Say how much waits for a group."),
         Verb(
             "verify",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,12 +12,11 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, Protocol, TextIO, TypeAlias
 
-from cempstream.plain import shown
+from cempstream.plain import csv_cell
 from cempstream.processors.outcome import Outcome
 from cempstream.streams.scoring.result_table import (
     COLUMN_INFO,
     Column,
-    ResultCell,
     ResultRow,
     quantity_table,
     table_metadata,
@@ -39,10 +37,6 @@ class Tabled(Protocol):
 
 WriteResult: TypeAlias = Callable[[Tabled], None]
 Columns: TypeAlias = Sequence[Column]
-
-#: A spreadsheet takes a cell that begins with one of these for a formula, unless it is a number.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_NUMBER = re.compile(r"[+-]?\d{1,40}(\.\d{0,40})?", re.ASCII)
 
 _ROWS_PER_GROUP = 4096
 
@@ -103,19 +97,6 @@ def _csv(stream: TextIO, columns: Columns) -> Iterator[WriteResult]:
 
     yield lambda result: writer.writerow({name: csv_cell(value) for name, value in result.row.items()})
     stream.flush()
-
-
-def csv_cell(value: ResultCell) -> ResultCell:
-    """Return a value for a CSV file, as text that no spreadsheet runs and no terminal obeys.
-
-    Text that begins like a formula is given an apostrophe, as OWASP advises; numbers stay as they are.
-    """
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if not isinstance(value, str):
-        return value
-    is_formula = value.startswith(_FORMULA_STARTS) and not _NUMBER.fullmatch(value)
-    return f"'{shown(value)}" if is_formula else shown(value)
 
 
 @contextmanager

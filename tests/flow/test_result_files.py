@@ -18,12 +18,13 @@ from astropy.io.votable.ucd import parse_ucd
 from astropy.table import QTable
 from rich.console import Console
 
+from cempstream.plain import csv_cell
 from cempstream.processors.decide import Policy
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.spectrum import Flag, Reason
 from cempstream.streams.scoring import result_files as module
 from cempstream.streams.scoring.result import Result, Results
-from cempstream.streams.scoring.result_files import SUFFIXES, check_table_name, csv_cell, open_table
+from cempstream.streams.scoring.result_files import SUFFIXES, check_table_name, open_table
 from cempstream.streams.scoring.result_table import COLUMN_INFO, COLUMNS, ResultCell
 from cempstream.streams.scoring.result_text import HEADINGS, short_cells, terminal_table
 from tests.support.fakes import classification, make_spectrum

@@ -15,7 +15,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from cempstream.errors import in_one_line
-from cempstream.plain import shown
+from cempstream.plain import csv_cell, shown
 from cempstream.processors.outcome import Rejected
 from cempstream.processors.readers import UnreadableFile, read_spectra
 from cempstream.processors.spectrum import Reason, Spectrum
@@ -27,7 +27,7 @@ from cempstream.streams.pictures.finding import finding_of_classification
 from cempstream.streams.pictures.pages import unique_stem
 from cempstream.streams.pictures.picture import draw_finding, save_picture
 from cempstream.streams.scoring.result import Result
-from cempstream.streams.scoring.result_files import csv_cell, open_table
+from cempstream.streams.scoring.result_files import open_table
 from cempstream.streams.subscriber.alert_view import alert_panel
 from cempstream.streams.telemetry.logs import KeyValueFormatter
 from tests.support.alerts import alert_packet
