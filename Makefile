@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit kafka-test monitor-test browser-test night chaos fuzz mutants train-test install-test versions-test report-forward line-depths report docs docs-test deploy-check train-setup wheel sbom audit lock clean
+.PHONY: help demo test lint format types unit kafka-test monitor-test browser-test night chaos fuzz mutants train-test install-test versions-test report-forward line-depths target-yield report docs docs-test deploy-check train-setup wheel sbom audit lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -88,6 +88,15 @@ report-forward: $(VENV)/.project ## Compare computed with observed spectra (REAL
 
 line-depths: $(VENV)/.project ## Measure strong lines of real stars against the emulator (REAL=folder) into runs/line-depths
 	$(BIN)/python -m cempstream.models.evaluation.line_depths --real $(REAL) --out runs/line-depths $(ARGS)
+
+YIELD_N ?= 80000
+EACH ?= 60
+target-yield: $(VENV)/.project ## Compare plans of four hours with other ways, EACH alerts a night, from YIELD_N spectra
+	$(BIN)/python -m cempstream.streams.rehearsal.alert_pool --n $(YIELD_N) --out runs/yield
+	$(BIN)/cempstream targets --from runs/yield/alerts.jsonl --tense test --compare runs/yield/truth.csv --each $(EACH) \
+		--site "Mauna Kea" --night 2027-01-10 --hours 4 --instrument echelle-8m --question ba $(ARGS)
+	$(BIN)/cempstream targets --from runs/yield/alerts.jsonl --tense test --compare runs/yield/truth.csv --each $(EACH) \
+		--site "Cerro Pachon" --night 2027-01-10 --hours 4 --instrument goodman-soar --question cfe $(ARGS)
 
 BUNDLE ?= mid
 report: $(VENV)/.train ## Evaluate BUNDLE on simulated nights and the real sky (REAL=folder), a page in runs/report

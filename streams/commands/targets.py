@@ -30,7 +30,7 @@ from cempstream.streams.subscriber.sieve import TENSES
 from cempstream.streams.subscriber.where import compile_where
 from cempstream.streams.times import TimeError
 
-_LONGEST_NAME = 28
+_LONGEST_NAME = 22
 
 
 def targets(
@@ -148,27 +148,25 @@ def _refuse_past(end: datetime, night: str | None) -> None:
 
 def _show_plan(plan: TargetList, hours: float) -> None:
     console = Console(highlight=False)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     for heading in ("", "UTC", "star"):
-        table.add_column(heading)
-    for heading in ("mag", "exposures", "S/N", "X", "Moon", "p", "[Fe/H]", "[C/Fe]", "value"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("mag", "expose", "S/N", "X", "p", "[Fe/H]", "[C/Fe]", "value"):
         table.add_column(heading, justify="right", no_wrap=True)
     for order, target in enumerate(plan.targets, start=1):
         star = target.star
         table.add_row(
             str(order),
-            f"{target.begin:%H:%M}–{target.end:%H:%M}",
+            f"{target.begin:%H:%M}",
             shown(star.name, longest=_LONGEST_NAME),
             f"{star.band} {star.magnitude:.1f}",
-            f"{target.n_exposures}×{target.exposure_s:.0f} s",
+            f"{target.n_exposures}×{target.exposure_s:.0f}s",
             f"{target.snr:.0f}",
             f"{target.airmass:.2f}",
-            f"{target.moon_distance_deg:.0f}°",
             f"{star.p_cemp:.3f}",
             _number(star.parameters["feh"].value),
             _number(star.parameters["cfe"].value),
             f"{target.worth.value:.2f}",
-            end_section=False,
         )
     if plan.targets:
         console.print(table)

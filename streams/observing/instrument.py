@@ -178,7 +178,8 @@ def _no_such(name: str) -> str:
 
 
 def _fault(error: ValidationError) -> str:
-    first: Any = error.errors()[0]
+    # A misspelt entry is also a missing one; its own name says more.
+    first: Any = min(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
     place = ".".join(map(str, first["loc"]))
     if first["type"] == "extra_forbidden":
         near = get_close_matches(str(first["loc"][-1]), [*Instrument.model_fields, *Limits.model_fields], n=1)

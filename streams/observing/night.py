@@ -143,7 +143,7 @@ def plan_night(
     n_slot = int(length_s / slot_s + 1e-6)
     if n_slot < 1:
         raise NoNight(
-            f"{length_s / 60:.0f} minutes of darkness at {site.name} in the night of {day} are less than one "
+            f"{length_s / 60:.0f} minutes in the dark at {site.name} in the night of {day} are less than one "
             f"slot of {slot_s / 60:g} minutes; give more --hours, an earlier --begin or shorter slots"
         )
     return Night(site, day, dark_from, dark_until, start, slot_s, n_slot)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import coo_array, vstack
+from scipy.sparse import coo_array
 
 from cempstream.errors import FixableError
 from cempstream.processors.grid import Array
@@ -50,7 +50,9 @@ class Plan:
     gap: float | None = None
 
 
-def best_plan(cost: Array, value: Array, *, longest_s: float = _LONGEST_S) -> Plan:
+def best_plan(
+    cost: Array, value: Array, seconds: Array | None = None, *, longest_s: float = _LONGEST_S
+) -> Plan:
     """Return the plan with the largest sum of values.
 
     Parameters
@@ -59,6 +61,9 @@ def best_plan(cost: Array, value: Array, *, longest_s: float = _LONGEST_S) -> Pl
         Slots, integer, shape ``(n_star, n_slot)``; 0 where a star cannot be begun.
     value
         Shape ``(n_star,)``.
+    seconds
+        As `cost`, not rounded: the same stars are then observed when they take the shortest time, which is
+        where they stand high. None: whenever they fit.
     longest_s
         The solver ends then, with the best plan that it has.
 
@@ -70,29 +75,51 @@ def best_plan(cost: Array, value: Array, *, longest_s: float = _LONGEST_S) -> Pl
     star, slot = np.nonzero((cost > 0) & (value > 0.0)[:, None])
     if star.size == 0:
         return Plan((), 0.0)
+    chosen, gap = _solve(-value[star], star, slot, cost, 0.0, longest_s)
+    if seconds is not None and chosen.any():
+        among = np.isin(star, star[chosen])
+        star, slot = star[among], slot[among]
+        chosen, _ = _solve(seconds[star, slot], star, slot, cost, 1.0, longest_s)
+    star, slot = star[chosen], slot[chosen]
+    order = np.argsort(slot)
+    visits = (Visit(int(i), int(s), int(cost[i, s])) for i, s in zip(star[order], slot[order], strict=True))
+    return Plan(tuple(visits), gap)
+
+
+def _solve(
+    loss: Array, star: Array, slot: Array, cost: Array, least: float, longest_s: float
+) -> tuple[Array, float]:
+    """Choose beginnings with the smallest sum of losses: of each star at least `least` and at most one.
+
+    Returns
+    -------
+    tuple
+        Whether each beginning is chosen, bool, shape as `loss`, and the gap.
+    """
     length = cost[star, slot].astype(np.int64)
     columns = np.arange(star.size)
-    once = coo_array((np.ones(star.size), (star, columns)), shape=(cost.shape[0], star.size))
-    # A column of slots' rows: ones in the slots that this beginning takes.
+    stars, row = np.unique(star, return_inverse=True)
+    once = coo_array((np.ones(star.size), (row, columns)), shape=(stars.size, star.size))
+    # One row for each slot: the beginnings that take it.
     taken = np.repeat(slot - np.concatenate([[0], np.cumsum(length)[:-1]]), length) + np.arange(length.sum())
     alone = coo_array(
         (np.ones(taken.size), (taken, np.repeat(columns, length))), shape=(cost.shape[1], star.size)
     )
     found = milp(
-        -value[star],
+        loss,
         integrality=np.ones(star.size, dtype=np.int64),
         bounds=Bounds(0.0, 1.0),
-        constraints=LinearConstraint(vstack([once, alone]).tocsr(), -np.inf, 1.0),
+        constraints=[
+            LinearConstraint(once.tocsr(), least, 1.0),
+            LinearConstraint(alone.tocsr(), -np.inf, 1.0),
+        ],
         options={"time_limit": longest_s, "mip_rel_gap": _GAP},
     )
     if found.x is None:
         raise PlanFailed(
             f"no plan was found in {longest_s:g} s: {found.message}; give fewer alerts or longer slots"
         )
-    chosen = np.flatnonzero(found.x > 0.5)
-    chosen = chosen[np.argsort(slot[chosen])]
-    visits = tuple(Visit(int(star[i]), int(slot[i]), int(length[i])) for i in chosen)
-    return Plan(visits, float(found.mip_gap))
+    return np.asarray(found.x > 0.5), float(found.mip_gap or 0.0)
 
 
 def walk(cost: Array, order: Sequence[int] | Array) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,12 +54,15 @@ COLUMNS: Mapping[str, tuple[Any, str]] = {
     "simbad": (None, "What is known there"),
 }
 
+#: Digits after the point; 3 otherwise.
+_DIGITS = {"ra": 7, "dec": 7, "p_cemp": 5, "teff": 0, "exposure": 0, "snr": 1, "moon_distance": 1, "epoch": 4}
+
 
 def target_row(order: int, target: Target) -> dict[str, Any]:
     """Return a target under the names of `COLUMNS`; None where a value is not known."""
     star, parameters = target.star, target.star.parameters
     feh, cfe = parameters["feh"], parameters["cfe"]
-    return {
+    row = {
         "order": order,
         "name": star.name,
         "survey": star.survey,
@@ -88,6 +92,14 @@ def target_row(order: int, target: Target) -> dict[str, Any]:
         "moon_distance": target.moon_distance_deg,
         **finding_links(star.ra_deg, star.dec_deg),
     }
+    return {name: _rounded(name, value) for name, value in row.items()}
+
+
+def _rounded(name: str, value: Any) -> Any:
+    """Round a number to what is known of it; None where it is not a number."""
+    if not isinstance(value, float):
+        return value
+    return round(value, _DIGITS.get(name, 3)) if math.isfinite(value) else None
 
 
 def write_targets(plan: TargetList, folder: Path) -> list[Path]:

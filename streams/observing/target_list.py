@@ -143,7 +143,7 @@ def make_target_list(
     stars, left = candidates_of(alerts, question)
     costs = night_costs(stars, night, instrument, question, snr=snr)
     worths = [worth(star, question.name, weights) for star in stars]
-    plan = best_plan(costs.slots, np.array([one.value for one in worths]))
+    plan = best_plan(costs.slots, np.array([one.value for one in worths]), costs.total_s)
     targets = [_target(visit, stars, worths, costs, night, instrument, question) for visit in plan.visits]
     left += _not_planned(stars, costs, plan)
     rows = [visit.star for visit in plan.visits]
@@ -218,10 +218,10 @@ def _detail(why: Why | None, i: int, star: Candidate, costs: Costs) -> str:
         case Why.TOO_FAINT | Why.TOO_BRIGHT:
             return f"{star.band} {star.magnitude:.2f}"
         case Why.NEVER_UP:
-            return f"{costs.view.altitude_deg[i].max():.0f}° at its highest"
+            return f"altitude at most {costs.view.altitude_deg[i].max():.0f}°"
         case Why.NEAR_MOON:
             return f"{costs.view.moon_distance_deg[i].min():.0f}° from the Moon"
         case None:
-            return f"{costs.slots[i][costs.slots[i] > 0].min():d} slots"
+            return f"would take {np.min(costs.total_s[i]) / 60.0:.0f} min"
         case _:
             return ""

@@ -47,6 +47,8 @@ COUNTS = {
 
 _N_RESAMPLES = 4000
 _YEAR_DAYS = 365
+#: Dates that are drawn before the site is said to have no such nights.
+_TRIES = 40
 
 
 class TruthError(FixableError, ValueError):
@@ -128,7 +130,8 @@ def read_truth(path: Path) -> dict[str, Truth]:
                     "the truth is a CSV file as `cempstream simulate` writes it"
                 )
             for row in rows:
-                truth[row["object_id"]] = Truth(row["is_cemp"].lower() in ("true", "1"), float(row["feh"]))
+                feh = float(row["feh"] or "nan")  # a galaxy has none
+                truth[row["object_id"]] = Truth(row["is_cemp"].lower() in ("true", "1"), feh)
     except (UnicodeDecodeError, csv.Error, ValueError, AttributeError, TypeError) as error:
         if isinstance(error, TruthError):
             raise
@@ -198,7 +201,7 @@ def _some_night(
     site: Site, first_day: date, hours: float, twilight_deg: float, slot_s: float, rng: np.random.Generator
 ) -> Night:
     """Return a night within a year on which it is dark for as long as asked for."""
-    for _ in range(_YEAR_DAYS):
+    for _ in range(_TRIES):
         day = first_day + timedelta(days=int(rng.integers(_YEAR_DAYS)))
         try:
             night = plan_night(site, day, hours, twilight_deg=twilight_deg, slot_s=slot_s)
@@ -206,7 +209,9 @@ def _some_night(
             continue
         if night.hours > hours - 2 * slot_s / 3600.0:
             return night
-    raise NoNight(f"no night of {hours:g} dark hours was found at {site.name} within a year of {first_day}")
+    raise NoNight(
+        f"no night of {hours:g} dark hours was found at {site.name} in {_TRIES} dates of a year; give fewer"
+    )
 
 
 def _plans(
