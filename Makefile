@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit kafka-test monitor-test browser-test night chaos fuzz mutants train-test install-test versions-test report-forward line-depths target-yield report docs docs-test deploy-check train-setup wheel sbom audit lock clean
+.PHONY: help demo test lint format types unit kafka-test monitor-test browser-test page-picture night chaos fuzz mutants train-test install-test versions-test report-forward line-depths target-yield report docs docs-test deploy-check train-setup wheel sbom audit lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -54,6 +54,10 @@ monitor-test: $(VENV)/.project ## Prometheus on a worker on Apache Kafka, and th
 browser-test: $(VENV)/.project ## The candidates' page in Chromium, on Apache Kafka (needs chromium and chromedriver)
 	tests/broker/install_kafka.sh
 	$(BIN)/pytest tests/browser -m "browser" $(ARGS)
+
+NIGHT ?= night.jsonl
+page-picture: $(VENV)/.project ## Draw docs/images/page.png from a saved night (NIGHT=file; needs chromium and chromedriver)
+	$(BIN)/python -m tests.browser.picture $(NIGHT) docs/images/page.png
 
 night: $(VENV)/.project ## A simulated night under Prometheus, on one picture (needs prometheus on the PATH)
 	$(BIN)/cempstream night $(ARGS)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -90,35 +91,43 @@ class Browser:
         return [entry["message"] for entry in self.driver.get_log("browser")]  # type: ignore[no-untyped-call]
 
 
+@contextmanager
+def new_chromium() -> Iterator[Chrome]:
+    """Start Chromium with an empty profile; nothing is downloaded, and no name is resolved."""
+    os.environ |= {"SE_OFFLINE": "true", "SE_AVOID_STATS": "true"}
+    options = ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    with TemporaryDirectory(prefix="cempstream-chromium-", ignore_cleanup_errors=True) as profile:
+        for argument in (
+            "--headless=new",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--hide-scrollbars",
+            "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+            f"--user-data-dir={profile}",
+            *(("--no-sandbox",) if sys.platform == "linux" and os.geteuid() == 0 else ()),
+        ):
+            options.add_argument(argument)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
+        driver.set_page_load_timeout(PATIENCE_S)
+        driver.set_script_timeout(PATIENCE_S)
+        try:
+            yield driver
+        finally:
+            driver.quit()
+
+
 @pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    """Start Chromium once; nothing is downloaded and nothing outside this machine is found."""
+def chromium() -> Iterator[Chrome]:
+    """Start Chromium once for all tests."""
     if (problem := why_no_browser()) is not None:
         if os.environ.get("CI"):
             pytest.fail(problem)
         pytest.skip(problem)
-    os.environ |= {"SE_OFFLINE": "true", "SE_AVOID_STATS": "true"}
-    options = ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    for argument in (
-        "--headless=new",
-        "--disable-gpu",
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--hide-scrollbars",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-        *(("--no-sandbox",) if sys.platform == "linux" and os.geteuid() == 0 else ()),
-    ):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = Chrome(options=options, service=Service(shutil.which("chromedriver")))
-    driver.set_page_load_timeout(PATIENCE_S)
-    driver.set_script_timeout(PATIENCE_S)
-    try:
+    with new_chromium() as driver:
         yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture
