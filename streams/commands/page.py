@@ -23,11 +23,13 @@ from cempstream.streams.commands.subscriber_options import (
     refuse_misspelt,
 )
 from cempstream.streams.interrupts import INTERRUPTED, end_on_sigterm_too
+from cempstream.streams.observing.sites import parse_site
 from cempstream.streams.page.app import create_app
 from cempstream.streams.page.candidates import Candidates
 from cempstream.streams.page.guard import Names, is_loopback
 from cempstream.streams.page.night import Night
 from cempstream.streams.page.server import PageServer
+from cempstream.streams.page.tonight import Tonight
 from cempstream.streams.subscriber.alert_file import AlertFile
 from cempstream.streams.subscriber.client import ALERTS_TOPIC, AlertStream
 from cempstream.streams.subscriber.heartbeats import HEARTBEAT_TOPIC, HeartbeatWatch
@@ -66,6 +68,10 @@ def page(
     heartbeats: Annotated[
         str, typer.Option(help="Topic where workers say that they live; empty: do not listen to it.")
     ] = HEARTBEAT_TOPIC,
+    site: Annotated[
+        str | None,
+        typer.Option(help="Where the telescope is, for the airmass: La Palma, or latitude,longitude,metres."),
+    ] = None,
     host: Annotated[
         str,
         typer.Option(help="Address to listen on. Any but this machine's own lets others see the page."),
@@ -84,6 +90,7 @@ def page(
     check("--start", lambda: start and parse_start(start))
     check("--until", lambda: parse_until(until))
     check("--where", lambda: where and compile_where(where))
+    check("--site", lambda: site and parse_site(site))
     passes = compile_where(where) if where else lambda alert: True
     candidates = Candidates(keep, passes)
     topics = topic or [ALERTS_TOPIC]
@@ -116,7 +123,8 @@ def page(
                 )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    night = Night(candidates, watch, file.name if file is not None else ", ".join(topics))
+    source = file.name if file is not None else ", ".join(topics)
+    night = Night(candidates, watch, source, Tonight(parse_site(site)) if site else None)
     end_on_sigterm_too()
     try:
         with ExitStack() as opened:

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
@@ -21,15 +22,18 @@ from starlette.staticfiles import StaticFiles
 from cempstream.streams.page.guard import Guard, Names
 from cempstream.streams.page.night import Night
 from cempstream.streams.page.painter import Busy, Painter
+from cempstream.streams.page.row import Row
 from cempstream.streams.page.sky import HEIGHT, WIDTH, sky_map
 from cempstream.streams.page.view import View
 from cempstream.streams.subscriber.where import FIELDS, FilterError
 
 _HERE = Path(__file__).parent
 
-#: How often a browser's view is compared with what is held, and how many of these make a look at the health.
+#: How often a browser's view is compared with what is held, and how many of these make a look at the health
+#: and at how the stars stand.
 _TICK_S = 0.25
 _TICKS_OF_HEALTH = 4
+_TICKS_OF_STANDINGS = 240
 
 #: A browser that takes nothing for so long is given up; it connects again by itself.
 _SEND_TIMEOUT_S = 20.0
@@ -62,6 +66,7 @@ def create_app(night: Night, names: Names, where: str | None = None) -> Starlett
                 width=WIDTH,
                 height=HEIGHT,
                 fields=sorted(FIELDS),
+                has_site=night.tonight is not None,
             )
         )
 
@@ -96,7 +101,7 @@ async def follow(night: Night, where: str | None) -> AsyncIterator[ServerSentEve
     """Yield the events of one browser until the server ends.
 
     The first is ``candidates`` with everything, or ``refused`` with what is wrong with the filter; then come
-    ``changes``, and every second ``health``.
+    ``changes``, every second ``health``, and where there is a site ``standings``.
     """
     try:
         view = View(night.candidates, where)
@@ -105,9 +110,14 @@ async def follow(night: Night, where: str | None) -> AsyncIterator[ServerSentEve
         return
     name, tick = "candidates", 0
     while not night.is_over:
+        rows: tuple[Row, ...] = view.rows if tick % _TICKS_OF_STANDINGS == 0 else ()
         if (changes := view.changes()) is not None:
             yield _event(name, asdict(changes))
-            name = "changes"
+            name, rows = "changes", rows or changes.rows
+        if night.tonight is not None and rows:
+            standings = await run_in_threadpool(night.tonight.standings, rows)
+            stars = {number: asdict(standing) for number, standing in standings.items()}
+            yield _event("standings", {"darkness": night.tonight.darkness(), "stars": stars})
         if tick % _TICKS_OF_HEALTH == 0:
             yield _event("health", asdict(night.health()))
         tick += 1

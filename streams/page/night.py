@@ -11,6 +11,7 @@ from cempstream.plain import shown
 from cempstream.schemas.alert import Alert
 from cempstream.streams.kafka.places import StreamError
 from cempstream.streams.page.candidates import Candidates
+from cempstream.streams.page.tonight import Tonight
 from cempstream.streams.subscriber.heartbeats import HeartbeatWatch, Life, describe_sign
 
 _LONGEST_TEXT = 300
@@ -47,10 +48,19 @@ class Night:
         Heartbeats, once started; None where no worker is listened to.
     source
         What is read, for a person: a file's name, or topics.
+    tonight
+        How stars stand at a site; None where no site was named.
     """
 
-    def __init__(self, candidates: Candidates, watch: HeartbeatWatch | None, source: str) -> None:
+    def __init__(
+        self,
+        candidates: Candidates,
+        watch: HeartbeatWatch | None,
+        source: str,
+        tonight: Tonight | None = None,
+    ) -> None:
         self.candidates = candidates
+        self.tonight = tonight
         self.source = shown(source, longest=_LONGEST_TEXT)
         self.n_unreadable = 0
         self._watch = watch
@@ -96,7 +106,8 @@ class Night:
         if not signs:
             return self._say(False, "no worker was ever heard: alerts may never come")
         bad = [topics for topics, sign in signs.items() if sign.life is not Life.ALIVE]
-        lines = [describe_sign(topics, signs[topics]) for topics in bad or signs]
+        problem = self._watch.problem
+        lines = [describe_sign(topics, signs[topics], problem, with_age=False) for topics in bad or signs]
         running = [sign.age_s for sign in signs.values() if sign.life is not Life.STOPPED]
         age_s = max(running, default=min(sign.age_s for sign in signs.values()))
         return self._say(not bad, "; ".join(lines), age_s)

@@ -48,7 +48,7 @@ class Row:
         When the last alert was published, in seconds since 1970.
     p
         What the table is sorted by; None if it is not a number.
-    kind
+    kinds
         What the last alert is, where that is not the first of a star seen now: ``update 2``, ``archival``.
     facts, flags, links
         Name and text; a flag and its meaning; name and address.
@@ -65,7 +65,7 @@ class Row:
     place: tuple[float, float] | None
     published_s: float
     time: str
-    kind: str
+    kinds: tuple[str, ...]
     is_retracted: bool
     p: float | None
     p_text: str
@@ -103,7 +103,7 @@ def candidate_row(alert: Alert, number: int, change: int) -> Row:
         place=place_on_map(alert.ra, alert.dec),
         published_s=alert.published_at.timestamp(),
         time=f"{alert.published_at:%H:%M:%S}",
-        kind=_kind(alert),
+        kinds=_kinds(alert),
         is_retracted=alert.alert_type == "retraction",
         p=_finite(alert.p_cemp),
         p_text=probability_text(alert.p_cemp),
@@ -118,14 +118,11 @@ def candidate_row(alert: Alert, number: int, change: int) -> Row:
     )
 
 
-def _kind(alert: Alert) -> str:
+def _kinds(alert: Alert) -> tuple[str, ...]:
     """Return what an alert is beyond the first of a star that was observed now."""
-    parts = []
-    if alert.alert_type not in ("initial", "retraction"):
-        parts.append(f"{alert.alert_type} {alert.revision}")
-    if alert.alert_tense != "current":
-        parts.append(alert.alert_tense)
-    return _short(", ".join(parts))
+    later = alert.alert_type not in ("initial", "retraction")
+    kinds = [f"{alert.alert_type} {alert.revision}"] if later else []
+    return tuple(map(_short, [*kinds, *([alert.alert_tense] if alert.alert_tense != "current" else [])]))
 
 
 def _facts(alert: Alert, is_familiar: bool) -> tuple[tuple[str, str], ...]:

@@ -45,23 +45,28 @@ class View:
     def __init__(self, candidates: Candidates, where: str | None = None) -> None:
         self._candidates = candidates
         self._passes = compile_where(where) if where else lambda alert: True
-        self._shown: frozenset[int] = frozenset()
+        self._shown: dict[int, Row] = {}
         self._seen = -1
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """All rows that are shown now."""
+        return tuple(self._shown.values())
 
     def changes(self) -> Changes | None:
         """Return what has changed since the last call, at first everything; None where nothing has."""
         held = self._candidates.held()
         if held.change == self._seen:
             return None
-        rows, wanted = [], set()
+        rows, wanted = [], {}
         for one in held.candidates:
             number = one.row.number
             if one.change <= self._seen:
                 if number in self._shown:
-                    wanted.add(number)
+                    wanted[number] = one.row
             elif self._passes(one.standing):
-                wanted.add(number)
+                wanted[number] = one.row
                 rows.append(one.row)
-        gone = tuple(sorted(self._shown - wanted))
-        self._shown, self._seen = frozenset(wanted), held.change
+        gone = tuple(sorted(self._shown.keys() - wanted.keys()))
+        self._shown, self._seen = wanted, held.change
         return Changes(tuple(rows), gone, len(held.candidates), held.n_dropped)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from math import inf
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -60,6 +61,9 @@ ALERTS_TOPIC = "cemp.alerts.v1"
 _GRACE = timedelta(seconds=2)
 _NEW_PARTITIONS_EVERY_S = 60.0
 _COMMITTED_TIMEOUT_S = 15.0
+
+#: A warning of the same kind is not repeated sooner.
+_WARN_AGAIN_S = 60.0
 
 #: The broker's answer to the last commit is waited for so long; librdkafka would wait a minute.
 _CLOSE_PATIENCE_S = 10.0
@@ -148,6 +152,7 @@ class AlertStream:
         self._has_assignment = False
         self._is_closed = False
         self._problem: KafkaError | None = None
+        self._warned_s: dict[int, float] = {}
         self._callbacks = Callbacks()
         self._heartbeat_topic = heartbeats
         self._heartbeats: HeartbeatWatch | None = None
@@ -412,5 +417,6 @@ class AlertStream:
             return
         if error.fatal() or error.code() in HOPELESS:
             self._problem = error
-        else:
+        elif time.monotonic() - self._warned_s.get(error.code(), -inf) > _WARN_AGAIN_S:
+            self._warned_s[error.code()] = time.monotonic()  # it tries to connect many times a second
             logger.warning("%s", error.str())

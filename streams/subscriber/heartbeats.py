@@ -163,6 +163,11 @@ class HeartbeatWatch:
         with self._lock:
             return self._roll.age_s(time.monotonic())
 
+    @property
+    def problem(self) -> KafkaError | None:
+        """What keeps heartbeats from being heard at the moment, if anything."""
+        return self._problem
+
     def signs(self) -> dict[Topics, Sign] | None:
         """Return how it stands now, by the topics that are read; None before that is known. Never waits.
 
@@ -253,8 +258,18 @@ class _Told:
             self._lives[topics] = sign.life
 
 
-def describe_sign(topics: Topics, sign: Sign, problem: KafkaError | None = None) -> str:
-    """Say in one line how it stands with the processes that read some topics."""
+def describe_sign(
+    topics: Topics, sign: Sign, problem: KafkaError | None = None, *, with_age: bool = True
+) -> str:
+    """Say in one line how it stands with the processes that read some topics.
+
+    Parameters
+    ----------
+    problem
+        What keeps us from hearing them, if anything.
+    with_age
+        Whether to say for how long one was not heard, which is another text every time.
+    """
     who = f"the worker of {', '.join(map(shown, topics))}" if topics else "the worker"
     match sign.life:
         case Life.ALIVE:
@@ -264,4 +279,5 @@ def describe_sign(topics: Topics, sign: Sign, problem: KafkaError | None = None)
         case Life.STOPPED:
             return f"{who} has stopped: no alerts come until it runs again"
     why = f" ({problem.str()})" if problem is not None else ""
-    return f"{who} has not been heard for {sign.age_s:.1f} s{why}: no alerts come until it runs again"
+    silent = f"has not been heard for {sign.age_s:.1f} s" if with_age else "is silent"
+    return f"{who} {silent}{why}: no alerts come until it runs again"

@@ -23,7 +23,7 @@ from cempstream.streams.page.candidates import Candidates
 from cempstream.streams.page.guard import Names
 from cempstream.streams.page.night import Health, Night
 from cempstream.streams.page.server import PageServer
-from cempstream.streams.subscriber.where import compile_where
+from cempstream.streams.page.tonight import Tonight
 from tests.support.alerts import alert_packet
 
 #: The machine that runs these tests may have more to do than cores.
@@ -167,11 +167,10 @@ class Served:
 
 
 @contextmanager
-def serve(n_kept: int = 500, where: str | None = None, port: int = 0) -> Iterator[Served]:
+def serve(n_kept: int = 500, tonight: Tonight | None = None, port: int = 0) -> Iterator[Served]:
     """Serve a page without alerts yet."""
-    candidates = Candidates(n_kept, compile_where(where) if where else lambda alert: True)
-    night = RecordedNight(candidates, None, "cemp.alerts.v1")
-    with PageServer(create_app(night, Names("127.0.0.1"), where), "127.0.0.1", port) as server:
+    night = RecordedNight(Candidates(n_kept), None, "cemp.alerts.v1", tonight)
+    with PageServer(create_app(night, Names("127.0.0.1")), "127.0.0.1", port) as server:
         try:
             yield Served(server.url, night)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import axe_core_python
@@ -10,7 +11,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from cempstream.processors.spectrum import Flag
+from cempstream.streams.observing.sites import parse_site
 from cempstream.streams.page.night import Health
+from cempstream.streams.page.tonight import Tonight
 from tests.browser.conftest import DESKTOP, LIGHTS, PHONE, Browser, Served, serve
 
 pytestmark = pytest.mark.timeout(240)
@@ -145,6 +148,26 @@ def test_a_hostile_name_stays_text(browser: Browser, page: Served, name: str) ->
         assert link.get_attribute("rel") == "noopener noreferrer"
 
 
+def test_a_site_says_how_high_stars_stand(browser: Browser) -> None:
+    tonight = Tonight(parse_site("La Palma"), lambda: datetime(2026, 11, 28, 3, tzinfo=UTC))
+    with serve(tonight=tonight) as page:
+        for minutes, (name, place) in enumerate(
+            (("up", (130.0, 28.0)), ("low", (170.0, 28.0)), ("no", None))
+        ):
+            page.take(name, place=place, minutes=minutes)
+        browser.open(page.url)
+        browser.wait("airmass", lambda: "rising" in browser.text("tbody tr:nth-child(2) .standing"))
+        assert browser.text("#darkness") == "Dark at La Palma from 19:38 to 06:21 UTC."
+        browser.click("#order input[value=highest]")
+        assert browser.rows() == ["star up", "star low", "star no"]
+        page.take("south", place=(130.0, -85.0), minutes=4)
+        browser.wait("place", lambda: browser.rows() == ["star up", "star low", "star south", "star no"])
+        browser.wait("down", lambda: browser.text("tbody tr:nth-child(3) .standing") == "down")
+        browser.click("button.name")
+        assert "in the dark below airmass 2" in browser.text("#facts")
+        assert problems(browser) == []
+
+
 def test_older_ones_that_were_dropped_are_counted(browser: Browser) -> None:
     with serve(n_kept=3) as page:
         for i in range(4):
@@ -159,7 +182,7 @@ def test_older_ones_that_were_dropped_are_counted(browser: Browser) -> None:
 def test_a_dead_worker_is_said_and_one_that_lives_again(browser: Browser, page: Served) -> None:
     browser.open(page.url)
     well = "return document.querySelector('#health').dataset.well"
-    dead = "the worker of s.v1 has not been heard for 4.1 s: no alerts come until it runs again"
+    dead = "the worker of s.v1 is silent: no alerts come until it runs again"
     page.night.said = Health(False, dead, 4.1, 2)
     browser.wait("warning", lambda: browser.run(well) == "false")
     assert browser.text("#state") == (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,13 @@ from astropy.coordinates import SkyCoord
 from cempstream.processors.spectrum import Flag
 from cempstream.schemas.alert import Alert, decode_alert
 from cempstream.streams.kafka.places import StreamError
+from cempstream.streams.observing.sites import parse_site
 from cempstream.streams.page.app import follow
 from cempstream.streams.page.candidates import Candidates
 from cempstream.streams.page.night import Night
 from cempstream.streams.page.row import candidate_row
 from cempstream.streams.page.sky import HEIGHT, WIDTH, place_on_map, project, sky_map
+from cempstream.streams.page.tonight import Standing, Tonight
 from cempstream.streams.page.view import Changes, View
 from cempstream.streams.subscriber.heartbeats import HeartbeatWatch, Life, Sign, Topics
 from cempstream.streams.subscriber.where import FilterError, compile_where
@@ -51,7 +54,7 @@ def test_a_later_alert_takes_the_row_of_its_star() -> None:
     assert held(candidates) == ["star b", "star a"], "in the order of the last alert"
     b, a = candidates.held().candidates
     assert (a.row.number, b.row.number) == (1, 2)
-    assert (a.row.p, a.row.kind, a.row.picture) == (0.6, "update 1", "picture/1?after=3")
+    assert (a.row.p, a.row.kinds, a.row.picture) == (0.6, ("update 1",), "picture/1?after=3")
 
 
 def test_an_alert_that_comes_late_changes_nothing() -> None:
@@ -210,7 +213,7 @@ def test_a_row_says_what_decides_a_follow_up() -> None:
     assert (row.number, row.picture) == (7, "picture/7?after=9")
     assert (row.position, row.time) == ("10:45:08.24 +41:23:45.6", "03:00:00")
     assert (row.p_text, row.feh, row.cfe) == ("0.970", "−2.41", "+1.52")
-    assert (row.subclass, row.snr, row.magnitude, row.kind) == ("CEMP-s", "40", "G 14.8", "")
+    assert (row.subclass, row.snr, row.magnitude, row.kinds) == ("CEMP-s", "40", "G 14.8", ())
     facts = dict(row.facts)
     assert facts["[Fe/H]"] == "−2.41 +0.13 −0.12"
     assert "[Ba/Fe]" not in facts, "the spectrum cannot tell"
@@ -226,9 +229,9 @@ def test_a_star_unlike_all_of_the_training_has_no_parameters() -> None:
     assert not {"[Fe/H]", "Teff", "[C/Fe], corrected for evolution"} & dict(row.facts).keys()
 
 
-@pytest.mark.parametrize(("tense", "said"), [("archival", "archival"), ("injection", "injection")])
-def test_what_was_not_observed_now_says_so(tense: Any, said: str) -> None:
-    assert candidate_row(alert("a", tense=tense), 1, 1).kind == said
+@pytest.mark.parametrize("tense", ["archival", "injection", "test"])
+def test_what_was_not_observed_now_says_so(tense: Any) -> None:
+    assert candidate_row(alert("a", tense=tense), 1, 1).kinds == (tense,)
 
 
 def test_a_row_is_short_and_printable_whatever_the_packet_holds() -> None:
@@ -317,7 +320,7 @@ class Watch(HeartbeatWatch):
         (
             {("s.v1",): Sign(Life.ALIVE, 0.4), ("o.v1",): Sign(Life.SILENT, 4.0)},
             False,
-            "the worker of o.v1 has not been heard for 4.0 s: no alerts come until it runs again",
+            "the worker of o.v1 is silent: no alerts come until it runs again",
             4.0,
         ),
         (
@@ -360,3 +363,83 @@ def test_messages_that_could_not_be_read_are_counted() -> None:
     night.n_unreadable = 3
     assert night.health().n_unreadable == 3
     assert replace(night.health(), n_unreadable=0).is_well
+
+
+# ---- from a site ----
+
+LA_PALMA = parse_site("La Palma")
+
+
+def standing(place: tuple[float, float], at: str) -> Standing:
+    tonight = Tonight(LA_PALMA, lambda: datetime.fromisoformat(at).replace(tzinfo=UTC))
+    return tonight.standings([candidate_row(alert("a", place=place), 7, 1)])[7]
+
+
+def test_how_a_star_stands_is_what_geometry_says() -> None:
+    """Polaris stands at the latitude, and another star where its hour angle says."""
+    polaris = standing((37.95, 89.26), "2026-11-27T22:00")
+    assert polaris.altitude == pytest.approx(LA_PALMA.lat_deg, abs=0.8)
+    assert float(polaris.text.split()[0]) == pytest.approx(2.06, abs=0.1)
+    assert dict(polaris.facts)["in the dark below airmass 2"].endswith(" h")
+    days = (datetime(2026, 11, 28, 2, 30, tzinfo=UTC) - datetime(2000, 1, 1, 12, tzinfo=UTC)) / timedelta(
+        days=1
+    )
+    hour_angle = 280.46061837 + 360.98564736629 * days + LA_PALMA.lon_deg - 150.0  # Meeus 1998, chapter 12
+    latitude, dec = np.radians([LA_PALMA.lat_deg, 20.0])
+    sine = np.sin(latitude) * np.sin(dec) + np.cos(latitude) * np.cos(dec) * np.cos(np.radians(hour_angle))
+    altitude = np.degrees(np.arcsin(sine))
+    star = standing((150.0, 20.0), "2026-11-28T02:30")
+    assert star.altitude == pytest.approx(altitude, abs=0.5), "26 years of precession are left out here"
+    assert star.text.endswith(" rising")
+    assert standing((150.0, 20.0), "2026-11-28T09:30").text.endswith(" setting")
+
+
+def test_a_star_that_is_down_says_when_it_comes_up() -> None:
+    down = standing((150.0, 20.0), "2026-11-27T20:00")
+    assert down.altitude < 0
+    assert down.text == "up at 00:06"
+    assert standing((150.0, 20.0), "2026-11-28T00:00").altitude < 0.5
+    assert standing((150.0, 20.0), "2026-11-28T00:12").altitude > 0
+    never = standing((150.0, -80.0), "2026-11-27T20:00")
+    assert never.text == "down"
+    assert dict(never.facts)["in the dark below airmass 2"] == "0.0 h"
+    assert "best in the dark" not in dict(never.facts)
+
+
+def test_a_star_without_a_position_stands_nowhere() -> None:
+    rows = [candidate_row(alert("a", place=None), 1, 1), candidate_row(alert("b", place=(0.0, 0.0)), 2, 2)]
+    assert set(Tonight(LA_PALMA).standings(rows)) == {2}, "zero degrees is a place"
+
+
+def test_darkness_is_that_of_the_night_that_is_meant() -> None:
+    """In the evening, after midnight and in the morning it is one night; after noon it is the next."""
+    said = {
+        at: Tonight(LA_PALMA, lambda at=at: datetime.fromisoformat(at).replace(tzinfo=UTC)).darkness()
+        for at in ("2026-11-27T20:00", "2026-11-28T03:00", "2026-11-28T11:00")
+    }
+    assert set(said.values()) == {"Dark at La Palma from 19:38 to 06:21 UTC."}
+    midsummer = Tonight(parse_site("80,15,0"), lambda: datetime(2026, 6, 21, 22, tzinfo=UTC))
+    assert midsummer.darkness() == "It does not get dark at 80,15 tonight."
+    facts = dict(midsummer.standings([candidate_row(alert("a"), 1, 1)])[1].facts)
+    assert "best in the dark" not in facts
+
+
+def test_a_page_that_runs_for_days_goes_on_with_the_next_night() -> None:
+    now = [datetime(2026, 11, 27, 20, tzinfo=UTC)]
+    tonight = Tonight(LA_PALMA, lambda: now[0])
+    row = candidate_row(alert("a"), 1, 1)
+    first = tonight.standings([row])[1]
+    now[0] = datetime(2026, 12, 27, 20, tzinfo=UTC)
+    assert tonight.standings([row])[1].altitude > first.altitude + 5, "a month later it is two hours ahead"
+
+
+async def test_a_browser_is_told_how_stars_stand() -> None:
+    night = Night(Candidates(10), None, "x", Tonight(LA_PALMA))
+    night.candidates.take(alert("a"))
+    events = follow(night, None)
+    first, standings = await anext(events), await anext(events)
+    assert (first.event, standings.event) == ("candidates", "standings")
+    told = json.loads(standings.data)
+    assert told["darkness"].startswith("Dark at La Palma from ")
+    assert set(told["stars"]) == {"1"}
+    night.end()

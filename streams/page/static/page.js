@@ -10,7 +10,7 @@ const SVG = "http://www.w3.org/2000/svg";
 const SILENT_MS = 5000;
 const AGAIN_MS = 3000;
 
-/** Every row on the page: number -> { row, tr, dot }. */
+/** Every row on the page: number -> { row, tr, cells, dot, standing }. */
 const shown = new Map();
 let source = null;
 let applied = "";
@@ -51,6 +51,7 @@ function connect(where, problem = "") {
     replaceAll(JSON.parse(event.data));
   });
   next.addEventListener("changes", (event) => source === next && change(JSON.parse(event.data)));
+  next.addEventListener("standings", (event) => source === next && showStandings(JSON.parse(event.data)));
   next.addEventListener("health", (event) => {
     if (source !== next) return;
     heardAt = performance.now();
@@ -68,8 +69,7 @@ function showHealth(health) {
   byId("mark").textContent = health.is_well ? "●" : "▲";
   const unread = health.n_unreadable;
   const also = unread ? ` ${unread} ${unread === 1 ? "message" : "messages"} could not be read as alerts.` : "";
-  // Seconds that count up would be read out every second.
-  setText(byId("state"), `${sentence(health.text.replace(/ has not been heard for [0-9.]+ s/, " is silent"))}${also}`);
+  setText(byId("state"), `${sentence(health.text)}${also}`);
   byId("age").textContent = health.age_s === null ? "" : `Last heard ${health.age_s.toFixed(0)} s ago.`;
 }
 
@@ -140,26 +140,29 @@ function finish(changes) {
 const orders = {
   newest: (a, b) => b.published_s - a.published_s || b.number - a.number,
   likely: (a, b) => a.is_retracted - b.is_retracted || (b.p ?? -1) - (a.p ?? -1) || orders.newest(a, b),
+  highest: (a, b) => a.is_retracted - b.is_retracted || altitude(b) - altitude(a) || orders.newest(a, b),
 };
+
+const altitude = (row) => shown.get(row.number)?.standing?.altitude ?? -90;
 
 const compare = (a, b) => orders[document.querySelector("#order input:checked").value](a, b);
 
 function add(row) {
-  const one = { row, tr: element("tr"), dot: null };
+  const one = { row, tr: element("tr"), cells: {}, dot: null, standing: null };
   one.tr.dataset.number = row.number;
   one.tr.setAttribute("role", "row");
   for (const head of table.tHead.rows[0].cells) {
-    const cell = element("td", "", head.className);
+    const cell = element("td", undefined, head.className);
     cell.setAttribute("role", "cell");
     cell.dataset.label = head.textContent;
+    cell.classList.add(head.dataset.of);
+    one.cells[head.dataset.of] = cell;
     one.tr.append(cell);
   }
   const button = element("button", "", "name");
   button.type = "button";
   button.addEventListener("click", () => openDialog(one.row.number));
-  const star = one.tr.cells[1];
-  star.classList.add("star");
-  star.append(button, element("span", "", "position soft"));
+  one.cells.star.append(button, element("span", "", "position soft"));
   one.tr.addEventListener("pointerenter", () => one.dot?.classList.add("near"));
   one.tr.addEventListener("pointerleave", () => one.dot?.classList.remove("near"));
   shown.set(row.number, one);
@@ -169,21 +172,30 @@ function add(row) {
 
 function fill(one, row) {
   one.row = row;
-  const cells = one.tr.cells;
+  const { cells } = one;
   one.tr.classList.toggle("retracted", row.is_retracted);
-  const [button, position] = cells[1].children;
+  const [button, position] = cells.star.children;
   button.replaceChildren(element(row.is_retracted ? "s" : "span", row.name));
   position.textContent = row.position;
-  const texts = [row.time, null, row.p_text, row.feh, row.cfe, row.subclass, row.snr, row.magnitude];
-  texts.forEach((text, i) => {
-    if (text !== null) cells[i].textContent = text;
-  });
+  for (const of of ["time", "p_text", "feh", "cfe", "subclass", "snr", "magnitude"]) cells[of].textContent = row[of];
   const remarks = [];
   if (row.is_retracted) remarks.push(element("strong", "retracted", "badge"));
-  if (row.kind) remarks.push(element("span", row.kind, "badge"));
+  for (const kind of row.kinds) remarks.push(element("span", kind, "badge"));
   for (const [flag] of row.flags) remarks.push(element("span", flag, "flag"));
-  cells[8].replaceChildren(...remarks);
+  cells.remarks.replaceChildren(...remarks);
   drawDot(one);
+}
+
+function showStandings({ darkness, stars }) {
+  setText(byId("darkness"), darkness);
+  for (const [number, standing] of Object.entries(stars)) {
+    const one = shown.get(Number(number));
+    if (!one) continue;
+    one.standing = standing;
+    one.cells.standing.textContent = standing.text;
+  }
+  if (document.querySelector("#order input:checked").value === "highest") sortAll();
+  if (openStar !== null) fillDialog();
 }
 
 function drawDot(one) {
@@ -250,7 +262,7 @@ function fillDialog() {
       return link;
     }),
   );
-  const facts = [...row.facts, ...row.flags.map(([flag, meaning]) => [`flag: ${flag}`, meaning || "—"])];
+  const facts = [...(shown.get(openStar).standing?.facts ?? []), ...row.facts, ...row.flags.map(([flag, meaning]) => [`flag: ${flag}`, meaning || "—"])];
   byId("facts").replaceChildren(
     ...facts.map(([name, text]) => {
       const pair = element("div");
