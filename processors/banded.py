@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from cempstream.processors.grid import Array
 
@@ -38,13 +37,19 @@ class BandedMatrix:
 
     def __init__(self, rows: Array, columns: Array, weight: Array, shape: tuple[int, int]) -> None:
         self.shape = shape
-        sparse = csr_array((weight.astype(np.float32), (rows, columns)), shape=shape)
-        sparse.sum_duplicates()
+        order = np.argsort(rows, kind="stable")
+        rows, columns, weight = rows[order], columns[order], weight[order].astype(np.float32)
         n_fine = max(1, round(shape[1] / shape[0]))
         step = int(np.clip(_BLOCK_COLUMNS // n_fine, _MIN_BLOCK_ROWS, _BLOCK_ROWS))
-        self._blocks = [
-            _cut(sparse, slice(first, min(first + step, shape[0]))) for first in range(0, shape[0], step)
-        ]
+        firsts = np.arange(0, shape[0], step)
+        ends = np.searchsorted(rows, np.minimum(firsts + step, shape[0])).tolist()
+        self._blocks = []
+        begin = 0
+        for first, end in zip(firsts.tolist(), ends, strict=True):
+            part = slice(begin, end)
+            block = slice(first, min(first + step, shape[0]))
+            self._blocks.append(_dense(rows[part] - first, columns[part], weight[part], block))
+            begin = end
 
     def __call__(self, values: Array) -> Array:
         """Multiply each row of ``values``, shape ``(n, n_in)``; the result has shape ``(n, n_out)``."""
@@ -66,8 +71,11 @@ class BandedMatrix:
         return sum(block.weight.nbytes for block in self._blocks)
 
 
-def _cut(sparse: csr_array, rows: slice) -> _Block:
-    """Return a block of rows, cut to the columns that hold weights."""
-    used = sparse.indices[sparse.indptr[rows.start] : sparse.indptr[rows.stop]]
-    columns = slice(int(used.min()), int(used.max()) + 1) if used.size else slice(0, 0)
-    return _Block(rows, columns, np.ascontiguousarray(sparse[rows, columns].toarray().T))
+def _dense(rows: Array, columns: Array, weight: Array, block: slice) -> _Block:
+    """Return a block of rows, cut to the columns that hold weights; ``rows`` count from its first."""
+    if not columns.size:
+        return _Block(block, slice(0, 0), np.zeros((0, block.stop - block.start), dtype=np.float32))
+    used = slice(int(columns.min()), int(columns.max()) + 1)
+    dense = np.zeros((used.stop - used.start, block.stop - block.start), dtype=np.float32)
+    np.add.at(dense, (columns - used.start, rows), weight)
+    return _Block(block, used, dense)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
-from scipy.special import ndtr
 
 from cempstream.processors.grid import Array
 
@@ -242,6 +241,8 @@ def _point(stars: StarPhotometry, far: Array) -> _Point:
     (dwarf_teff, dwarf_sd), (giant_teff, giant_sd) = (
         _mean_teff(bp_rp0, bp_ks0, stars.feh, kind) for kind in ("dwarf", "giant")
     )
+    from scipy.special import ndtr  # SciPy takes a third of a second to import; few runs need this
+
     dwarf = np.full(bp_rp.shape, 0.5)
     nearest = np.maximum(stars.parallax_mas, 0.0) + 2.0 * stars.parallax_mas_error
     parallax = np.where(far, nearest, stars.parallax_mas)
