@@ -52,5 +52,11 @@ def _table() -> tuple[tuple[Array, Array, Array], Array]:
     text = files("cempstream.models").joinpath(TABLE_NAME).read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line and not line.startswith(("#", "logg"))]
     values = np.array([[float(x) for x in row.split(",")] for row in rows])
-    axes = (np.unique(values[:, 0]), np.unique(values[:, 1]), np.unique(values[:, 2]))
+    # Not `np.unique`, with which NumPy imports its masked arrays: a tenth of what one file takes.
+    axes = (_axis(values[:, 0]), _axis(values[:, 1]), _axis(values[:, 2]))
     return axes, values[:, 3].reshape([axis.size for axis in axes])
+
+
+def _axis(column: Array) -> Array:
+    """Return the different values of a column, in order."""
+    return np.array(sorted(set(column.tolist())))

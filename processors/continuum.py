@@ -64,7 +64,7 @@ class Normaliser:
         if is_spike.any():
             spike = np.zeros_like(bad)
             spike[row[is_spike], pixel[is_spike]] = 1.0
-            hit = np.unique(row[is_spike])
+            hit = np.flatnonzero(np.bincount(row[is_spike]))
             bad += spike
             clean = flux[hit] * (1.0 - spike[hit])
             continuum[hit] = _running_mean(clean, bad[hit], kernel)
