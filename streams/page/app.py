@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
@@ -19,13 +20,16 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from cempstream.plain import shown
 from cempstream.streams.page.guard import Guard, Names
 from cempstream.streams.page.night import Night
-from cempstream.streams.page.painter import Busy, Painter
+from cempstream.streams.page.painter import Busy, Painter, Undrawable
 from cempstream.streams.page.row import Row
 from cempstream.streams.page.sky import HEIGHT, WIDTH, sky_map
 from cempstream.streams.page.view import View
 from cempstream.streams.subscriber.where import FIELDS, FilterError
+
+logger = logging.getLogger(__name__)
 
 _HERE = Path(__file__).parent
 
@@ -84,6 +88,9 @@ def create_app(night: Night, names: Names, where: str | None = None) -> Starlett
         except Busy:
             text = "Too many pictures are waited for; ask again in a while.\n"
             return PlainTextResponse(text, 503, {"Retry-After": "10"})
+        except Undrawable as error:
+            logger.warning("alert %s cannot be drawn: %s", shown(candidate.latest.alert_id), error.__cause__)
+            return PlainTextResponse("There is no picture of what this alert says.\n", 422)
         return Response(png, media_type="image/png")
 
     return Starlette(

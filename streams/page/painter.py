@@ -17,6 +17,10 @@ class Busy(Exception):
     """So many pictures are waited for that one more would take too long."""
 
 
+class Undrawable(Exception):
+    """There is no picture of what a packet says; a velocity beyond that of light is one reason."""
+
+
 class Painter:
     """Draw alerts as PNG.
 
@@ -42,6 +46,8 @@ class Painter:
         ------
         Busy
             Too many are waited for.
+        Undrawable
+            There is no picture of its numbers.
         """
         if key not in self._drawn and self._n_waiting >= self._most_waiting:
             raise Busy
@@ -60,5 +66,8 @@ class Painter:
 
 def _draw(alert: Alert) -> bytes:
     png = BytesIO()
-    draw_finding(finding_of_alert(alert)).savefig(png, format="png", pil_kwargs={"compress_level": 2})
+    try:
+        draw_finding(finding_of_alert(alert)).savefig(png, format="png", pil_kwargs={"compress_level": 2})
+    except (ValueError, ArithmeticError) as error:
+        raise Undrawable from error
     return png.getvalue()

@@ -30,6 +30,7 @@ _T = TypeVar("_T")
 
 _LONGEST_NAME = 60
 _LONGEST_TEXT = 120
+_LONGEST_CELL = 20
 #: What the surveys send is far less; a packet may hold anything.
 _MOST_LISTED = 24
 
@@ -107,11 +108,11 @@ def candidate_row(alert: Alert, number: int, change: int) -> Row:
         is_retracted=alert.alert_type == "retraction",
         p=_finite(alert.p_cemp),
         p_text=probability_text(alert.p_cemp),
-        feh=signed(p.feh.value) if is_familiar else MISSING,
-        cfe=signed(p.cfe.value) if is_familiar else MISSING,
-        subclass=_short(subclass_text(alert.subclass)),
-        snr=_number(alert.snr),
-        magnitude=_magnitudes(alert, most=1),
+        feh=_cell(signed(p.feh.value) if is_familiar else MISSING),
+        cfe=_cell(signed(p.cfe.value) if is_familiar else MISSING),
+        subclass=_cell(subclass_text(alert.subclass)),
+        snr=_cell(_number(alert.snr)),
+        magnitude=_cell(_magnitudes(alert, most=1)),
         facts=_facts(alert, is_familiar),
         flags=tuple((_short(flag_text(flag)), FLAG_MEANING.get(flag, "")) for flag in _some(alert.flags)),
         links=sky_links(alert.ra, alert.dec),
@@ -167,6 +168,10 @@ def _number(value: float) -> str:
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
+
+
+def _cell(text: str) -> str:
+    return shown(text, longest=_LONGEST_CELL)
 
 
 def _short(text: str) -> str:

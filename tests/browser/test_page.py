@@ -50,6 +50,7 @@ def fill(page: Served) -> None:
         page.take(f"{i}", minutes=i, p_cemp=0.6 + i / 25, place=(40.0 * i, 20.0 * i - 60.0))
     page.take("flagged", minutes=9, flags=(Flag.LOW_SNR, Flag.OUT_OF_DISTRIBUTION), tense="archival")
     page.take("nowhere", minutes=10, place=None)
+    page.take("x" * 200, minutes=10, snr=1e30)
     page.take("2", minutes=11, kind="update", revision=1)
     page.take("3", minutes=12, kind="retraction", revision=1, p_cemp=0.03)
 
@@ -266,7 +267,7 @@ def test_axe_finds_nothing_and_nothing_is_cut_off(
     browser.open(page.url, size=size, light=light)
     assert problems(browser) == [], "without a candidate"
     fill(page)
-    browser.wait("rows", lambda: len(browser.rows()) == 10)
+    browser.wait("rows", lambda: len(browser.rows()) == 11)
     page.night.said = Health(False, "the worker of s.v1 has stopped: no alerts come", 60.0, 0)
     browser.wait("warning", lambda: "has stopped" in browser.text("#state"))
     browser.driver.find_element(By.ID, "where").send_keys("nonsense", Keys.ENTER)

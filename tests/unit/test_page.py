@@ -257,6 +257,7 @@ def test_a_row_is_short_and_printable_whatever_the_packet_holds() -> None:
     assert "\u202e" not in row.name
     assert len(row.name) == 60
     assert (row.p, row.p_text, row.snr, row.place) == (None, "—", "—", None)
+    assert max(map(len, (row.subclass, row.magnitude, row.feh))) <= 20
 
 
 def test_a_row_without_a_position_says_so_and_has_no_links() -> None:

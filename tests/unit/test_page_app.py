@@ -177,6 +177,14 @@ async def test_a_spectrum_without_a_good_pixel_has_a_picture(night: Night) -> No
         assert (await browser.get("/picture/2")).content.startswith(PNG)
 
 
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+async def test_numbers_that_are_no_picture_are_an_answer(night: Night) -> None:
+    night.candidates.take(alert("odd").model_copy(update={"rv_kms": -1e308}))
+    async with browse(night) as browser:
+        answer = await browser.get("/picture/2")
+    assert (answer.status_code, answer.text) == (422, "There is no picture of what this alert says.\n")
+
+
 # ---- the server in its thread ----
 
 
