@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from cempstream.schemas.alert import Alert
     from cempstream.schemas.codec import decode_spectrum, encode_spectrum
     from cempstream.schemas.score import Score
+    from cempstream.streams.observing.known_stars import KnownStars
     from cempstream.streams.scoring.classifier import Classifier, classify
     from cempstream.streams.scoring.result import Result, Results
     from cempstream.streams.subscriber.alert_file import AlertFile
@@ -47,6 +48,7 @@ __all__ = [
     "AlertStream",
     "BadSpectrum",
     "Classifier",
+    "KnownStars",
     "Result",
     "Results",
     "Score",
@@ -63,6 +65,7 @@ _HOMES = {
     "AlertStream": "streams.subscriber.client",
     "BadSpectrum": "processors.spectrum",
     "Classifier": "streams.scoring.classifier",
+    "KnownStars": "streams.observing.known_stars",
     "Result": "streams.scoring.result",
     "Results": "streams.scoring.result",
     "Score": "schemas.score",

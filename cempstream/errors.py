@@ -1,10 +1,10 @@
 """Errors that a person can fix: a command ends on one with a line and status 1, never with a traceback.
 
     FixableError
-    ├── what was given     AddressError, BadSpectrum, BenchmarkError, FilterError, InstrumentError,
-    │                      MemoryFileError, NoNight, NoQueue, PlanFailed, SchemaError, SettingsError,
-    │                      SiteError, TimeError, TruthError, Unanswerable, UndecodableError,
-    │                      UnreadableFile, WeightError
+    ├── what was given     AddressError, BadSpectrum, BenchmarkError, CatalogueError, FilterError,
+    │                      InstrumentError, MemoryFileError, NoNight, NoQueue, PlanFailed, SchemaError,
+    │                      SettingsError, SiteError, TimeError, TruthError, Unanswerable,
+    │                      UndecodableError, UnreadableFile, WeightError
     ├── the models         BundleError, ModelBroken, NoLooseThreshold, NoPurity, ProviderUnavailable,
     │                      SynthesisError, UnfitLibrary
     ├── the installation   NoSpecutils

@@ -16,7 +16,7 @@ import cempstream
 from cempstream.schemas.registry import Kind, latest, schema_text, versions
 from cempstream.streams.cli import VERBS
 from cempstream.streams.settings import Settings, TopicSettings
-from cempstream.streams.subscriber.where import FIELDS, LINES, PATHS
+from cempstream.streams.subscriber.where import FIELDS, LINES, MEANINGS, PATHS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -151,7 +151,12 @@ def filter_fields() -> str:
     """Return the page of the fields that a subscriber's filter may use."""
     docs = dict(_docs(json.loads(schema_text(Kind.ALERT, latest(Kind.ALERT)))))
     rows = [
-        (f"`{name}`", FIELDS[name].type.removeprefix("a "), _meaning(PATHS[name], docs)) for name in FIELDS
+        (
+            f"`{name}`",
+            FIELDS[name].type.removeprefix("a "),
+            MEANINGS[name] if name in MEANINGS else _meaning(PATHS[name], docs),
+        )
+        for name in FIELDS
     ]
     rows += [
         ("`mag_<band>`", "number", "Magnitude in a band that the survey sends, for example `mag_G`."),

@@ -24,6 +24,9 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 
+#: Smallest S/N per Å of the training spectra of every bundle so far.
+TRAINED_SNR_PER_AA = 3.0
+
 
 class _Part(BaseModel):
     """A frozen part of a card; an unknown field is an error."""
@@ -297,6 +300,11 @@ class Card(_Part):
         if self.purity is not None:
             self.purity.table  # noqa: B018 - checks its order
         return self
+
+    @property
+    def trained_snr(self) -> float:
+        """Return the smallest S/N of the training spectra, per pixel of the grid; 0 where it is not known."""
+        return 0.0 if self.purity is None else TRAINED_SNR_PER_AA * self.purity.snr_per_aa
 
     @property
     def unmeasured(self) -> tuple[str, ...]:

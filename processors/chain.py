@@ -58,6 +58,8 @@ class FlagLimits:
         Above it a spectrum is unlike the training data.
     low_snr, low_coverage
         Below them a result is flagged.
+    trained_snr
+        Smallest S/N per pixel of the training spectra: what is said below it is a guess. 0: not known.
     ranges
         Trained range per parameter name.
     """
@@ -65,6 +67,7 @@ class FlagLimits:
     ood_score: float
     ranges: dict[str, tuple[float, float]]
     low_snr: float = 5.0
+    trained_snr: float = 0.0
     low_coverage: float = 0.7
 
 
@@ -326,6 +329,7 @@ class ProcessorChain:
             Flag.OUT_OF_DISTRIBUTION: scores.ood > self.limits.ood_score,
             Flag.OUT_OF_RANGE: out_of_range,
             **more,
+            Flag.BELOW_TRAINED_SNR: ~(features.snr >= self.limits.trained_snr),
         }
         table = list(zip(*(mark.tolist() for mark in marks.values()), strict=True))
         names = [flag.value for flag in marks]

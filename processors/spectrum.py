@@ -71,6 +71,7 @@ class Flag(StrEnum):
     PHOTOMETRY_DISAGREES = "photometry_disagrees"
     EXTENDED = "extended"
     IMPURE_AT_SNR = "impure_at_snr"
+    BELOW_TRAINED_SNR = "below_trained_snr"
 
 
 class BadSpectrum(FixableError, ValueError):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from pydantic import Field, GetJsonSchemaHandler, InstanceOf, PrivateAttr
 from pydantic_core import CoreSchema
@@ -29,6 +30,7 @@ from cempstream.schemas.results import (
     plain,
     result_record,
 )
+from cempstream.schemas.sky import NOT_LOOKED_UP, Match, Sky
 from cempstream.schemas.stamp import Stamp, alert_id
 
 #: A spectrum that takes more bytes is left out of the alert, which then gives its address.
@@ -135,6 +137,8 @@ class Alert(Packet):
     last_observed_at: datetime | None = None
     visits: tuple[Visit, ...] = ()
     expected_purity: float | None = None
+    matches: tuple[Match, ...] = ()
+    compared_with: tuple[str, ...] = ()
 
     _on_ack: Callable[[], None] | None = PrivateAttr(default=None)
 
@@ -197,15 +201,19 @@ class Alert(Packet):
         return json_schema(Kind.ALERT)
 
 
-def encode_alert(result: Classification, stamp: Stamp, star: Star | None = None) -> bytes:
+def encode_alert(
+    result: Classification, stamp: Stamp, star: Star | None = None, sky: Sky = NOT_LOOKED_UP
+) -> bytes:
     """Return the alert packet of a classification; of a star, where it is that of a star's sum."""
-    return pack(Kind.ALERT, alert_record(result, stamp, star))
+    return pack(Kind.ALERT, alert_record(result, stamp, star, sky))
 
 
-def alert_to_json(result: Classification, stamp: Stamp, star: Star | None = None) -> bytes:
+def alert_to_json(
+    result: Classification, stamp: Stamp, star: Star | None = None, sky: Sky = NOT_LOOKED_UP
+) -> bytes:
     """Return the same alert as one line of JSON."""
     # Encoded and decoded first, so that both topics give the same values to the last digit.
-    return record_to_json(Kind.ALERT, unpack(Kind.ALERT, encode_alert(result, stamp, star)))
+    return record_to_json(Kind.ALERT, unpack(Kind.ALERT, encode_alert(result, stamp, star, sky)))
 
 
 def decode_alert(packet: bytes, *, max_packet_bytes: int = MAX_PACKET_BYTES) -> Alert:
@@ -239,7 +247,9 @@ def _alert_from_record(record: dict[str, Any]) -> Alert:
     return Alert.from_record(record)
 
 
-def alert_record(result: Classification, stamp: Stamp, star: Star | None = None) -> dict[str, Any]:
+def alert_record(
+    result: Classification, stamp: Stamp, star: Star | None = None, sky: Sky = NOT_LOOKED_UP
+) -> dict[str, Any]:
     """Return an alert as the record that its packet holds.
 
     Parameters
@@ -248,6 +258,8 @@ def alert_record(result: Classification, stamp: Stamp, star: Star | None = None)
         Of one spectrum, or of the sum that speaks for a star.
     star
         Whose sum it is; None where the spectrum stands for itself.
+    sky
+        What lies at the position.
     """
     spectrum = result.spectrum
     record = result_record(result, stamp)
@@ -273,10 +285,29 @@ def alert_record(result: Classification, stamp: Stamp, star: Star | None = None)
         "models": plain(result.provenance),
         "code": plain(code_provenance()),
         "spectrum": carried,
-        "spectrum_uri": spectrum.uri,
+        "spectrum_uri": public_address(spectrum.uri),
         "expected_purity": result.expected_purity,
+        "matches": plain(sky.matches),
+        "compared_with": list(sky.compared_with),
         **(_of_one(result) if star is None else _of_star(star)),
     }
+
+
+def public_address(uri: str | None) -> str | None:
+    """Return an address where others can fetch it, else None.
+
+    A file's name and an address of this machine mean nothing to them, and a password in one is not for them.
+    """
+    try:
+        parts = urlsplit(uri or "")
+        is_secret = parts.username is not None or parts.password is not None
+        host = parts.hostname or ""
+    except ValueError:
+        return None
+    # A drive's letter is no scheme: C:\spectra\a.fits.
+    if len(parts.scheme) < 2 or parts.scheme == "file" or is_secret:
+        return None
+    return None if host == "localhost" or host.startswith("127.") or host == "::1" else uri
 
 
 def _of_one(result: Classification) -> dict[str, Any]:

@@ -33,6 +33,7 @@ from cempstream.schemas.observation import observation_record
 from cempstream.schemas.packets import pack
 from cempstream.schemas.registry import Kind, latest, sample_path
 from cempstream.schemas.score import score_record
+from cempstream.schemas.sky import Match, Sky
 from cempstream.schemas.stamp import Stamp
 from cempstream.schemas.star import StarPacket, encode_star
 
@@ -132,6 +133,13 @@ def sample_classification() -> Classification:
     )
 
 
+def sample_sky() -> Sky:
+    """Return an invented catalogue's star at its position."""
+    labels = {"feh": "-2.4", "class": "CEMP-s"}
+    star = Match("known", "sample", "SAMPLE J104508.24+412345.6", 0.4, labels)
+    return Sky((star,), ("sample", "sample watchlist"))
+
+
 def sample_stamp() -> Stamp:
     """Return plausible times, marked as a test."""
     return Stamp(
@@ -220,7 +228,7 @@ def sample_packets() -> dict[Kind, bytes]:
     return {
         Kind.SPECTRUM: encode_spectrum(result.spectrum),
         Kind.SCORE: pack(Kind.SCORE, score_record(result, stamp) | {"code_version": code["version"]}),
-        Kind.ALERT: pack(Kind.ALERT, alert_record(result, stamp) | {"code": code}),
+        Kind.ALERT: pack(Kind.ALERT, alert_record(result, stamp, sky=sample_sky()) | {"code": code}),
         Kind.HEARTBEAT: encode_heartbeat(sample_heartbeat()),
         Kind.EXPOSURE: encode_exposure(sample_exposure()),
         Kind.OBSERVATION: pack(

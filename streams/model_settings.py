@@ -11,6 +11,7 @@ from cempstream.models.sessions import Provider
 from cempstream.models.signature import Keys, read_keys
 from cempstream.processors.decide import Policy
 from cempstream.processors.purity import PurityTable
+from cempstream.schemas.sky import MAX_RADIUS_ARCSEC, RADIUS_ARCSEC
 
 
 class Group(BaseModel):
@@ -121,6 +122,31 @@ class PolicySettings(Group):
             purity=purity,
             least_purity=self.least_purity,
         )
+
+
+class KnownSettings(Group):
+    """What alerts are compared with as they are made: known stars, watchlists and regions of the sky."""
+
+    stars: tuple[Path, ...] = Field(
+        default=(),
+        examples=['["/data/jinabase.csv"]'],
+        description="catalogues of known stars, whose matches stand in alerts; a JSON list of files: CSV, "
+        "ECSV, VOTable, FITS, or JINAbase",
+    )
+    watchlists: tuple[Path, ...] = Field(
+        default=(), examples=['["/data/mine.csv"]'], description="the same with stars that somebody watches"
+    )
+    regions: tuple[Path, ...] = Field(
+        default=(),
+        examples=['["/data/footprint.fits"]'],
+        description="regions of the sky, a JSON list of MOC files",
+    )
+    radius_arcsec: float = Field(
+        default=RADIUS_ARCSEC,
+        gt=0,
+        le=MAX_RADIUS_ARCSEC,
+        description="how far a star may be from the alert's position, at its epoch",
+    )
 
 
 class StarSettings(Group):

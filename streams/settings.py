@@ -26,6 +26,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from cempstream.errors import FixableError
 from cempstream.streams.addresses import parse_brokers
 from cempstream.streams.model_settings import Group as Group
+from cempstream.streams.model_settings import KnownSettings as KnownSettings
 from cempstream.streams.model_settings import ModelSettings as ModelSettings
 from cempstream.streams.model_settings import PolicySettings as PolicySettings
 from cempstream.streams.model_settings import StarSettings as StarSettings
@@ -293,6 +294,7 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     models: ModelSettings = ModelSettings()
     policy: PolicySettings = PolicySettings()
+    known: KnownSettings = KnownSettings()
     stars: StarSettings = StarSettings()
     metrics: MetricsSettings = MetricsSettings()
     breaker: BreakerSettings = BreakerSettings()

@@ -50,6 +50,7 @@ FLAG_MEANING: Mapping[str, str] = {
     Flag.PHOTOMETRY_DISAGREES: "photometry and parallax give another temperature or gravity",
     Flag.EXTENDED: "imaging finds it extended, so it is no candidate",
     Flag.IMPURE_AT_SNR: "at this S/N too few with such a probability are right, so it is no candidate",
+    Flag.BELOW_TRAINED_SNR: "below the S/N of every training spectrum: p and parameters are a guess",
 }
 
 _INDEX_TEXT = {

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from cempstream.models.sessions import Provider
 from cempstream.streams.commands.options import OwnBroker, progress_bar
+from cempstream.streams.rehearsal.bench_known import measure_known
 from cempstream.streams.rehearsal.bench_load import PixelLayout
 from cempstream.streams.rehearsal.bench_pipeline import PipelineReport, measure_pipeline
 from cempstream.streams.rehearsal.bench_stream import StreamReport, Unaccounted, measure_stream
@@ -101,6 +102,36 @@ def bench_stream(
             err=True,
         )
         raise typer.Exit(1)
+
+
+@bench_app.command("known")
+def bench_known(
+    as_json: AsJson = False,
+    stars: Annotated[int, typer.Option(min=1, help="Stars in the catalogue.")] = 1_000_000,
+    alerts: Annotated[int, typer.Option(min=1, help="Alerts that are compared with it.")] = 10_000,
+    strip: Annotated[
+        float | None,
+        typer.Option(min=0.01, max=180, help="All stars in a strip of declination so wide, in degrees."),
+    ] = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Repeats, of which the median is taken.")] = 5,
+) -> None:
+    """Measure how many alerts a second are compared with a catalogue of known stars."""
+    report = measure_known(stars, alerts, strip_deg=strip, repeats=repeats)
+    if as_json:
+        typer.echo(json.dumps(asdict(report)))
+        return
+    console = Console()
+    console.print(
+        f"{report.n_stars:,} stars in {report.layout}, {100 * report.fast_share:.2g} % faster than "
+        f"0.3 arcsec/yr; ready after {report.ready_s:.1f} s",
+        soft_wrap=True,
+    )
+    _print_machine(console, report.machine)
+    table = Table("", "measured")
+    table.add_row("alerts compared, one core", f"{report.rate:,.0f}/s")
+    table.add_row("an alert takes, p50 / p99", f"{report.us_p50:.0f} / {report.us_p99:.0f} µs")
+    table.add_row("stars found", f"{report.n_found:,} of {report.n_alerts:,}")
+    console.print(table)
 
 
 def _print_stream(report: StreamReport) -> None:

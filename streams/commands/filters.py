@@ -14,12 +14,18 @@ from rich.table import Table
 from rich.text import Text
 
 from cempstream.plain import shown
+from cempstream.schemas.sky import RADIUS_ARCSEC
 from cempstream.streams.commands.subscriber_options import (
     DEFAULT_BROKER,
     Broker,
     ConfigFile,
+    KnownFiles,
+    MatchRadius,
+    RegionFiles,
     Tenses,
+    WatchlistFiles,
     check,
+    read_known,
     read_properties,
     refuse_misspelt,
 )
@@ -57,6 +63,10 @@ def try_on_night(
     end: Annotated[str, typer.Option(help=f"When to end: {TIME_FORMS}; now is the topic's end.")] = "now",
     bootstrap: Broker = DEFAULT_BROKER,
     config: ConfigFile = None,
+    known: KnownFiles = None,
+    watchlist: WatchlistFiles = None,
+    region: RegionFiles = None,
+    match_radius: MatchRadius = RADIUS_ARCSEC,
     tense: Tenses = None,
     most: Annotated[
         float, typer.Option(min=0, max=1, help="Warn where a larger share of the night's alerts passes.")
@@ -81,10 +91,11 @@ def try_on_night(
         bad.append(undecodable)
 
     tenses = tuple(tense or TENSES)
+    stars = read_known(known, watchlist, region, match_radius)
     alerts: AlertFile | AlertStream
     try:
         if night is not None:
-            alerts = AlertFile(night, start=start, until=end, tenses=tenses, on_error=note)
+            alerts = AlertFile(night, start=start, until=end, tenses=tenses, on_error=note, known=stars)
         else:
             alerts = AlertStream(
                 bootstrap,
@@ -94,6 +105,7 @@ def try_on_night(
                 tenses=tenses,
                 on_error=note,
                 config=read_properties(config),
+                known=stars,
             )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error

@@ -15,14 +15,20 @@ import typer
 from rich.console import Console
 
 from cempstream.schemas.alert import Alert
+from cempstream.schemas.sky import RADIUS_ARCSEC
 from cempstream.streams.commands.subscriber_options import (
     DEFAULT_BROKER,
     AlertTopics,
     Broker,
     ConfigFile,
+    KnownFiles,
+    MatchRadius,
+    RegionFiles,
     Tenses,
+    WatchlistFiles,
     Where,
     check,
+    read_known,
     read_properties,
     refuse_misspelt,
 )
@@ -74,6 +80,10 @@ def listen(
         Path | None, typer.Option(help="Read a recorded file (JSON lines, also .gz) instead of a broker.")
     ] = None,
     config: ConfigFile = None,
+    known: KnownFiles = None,
+    watchlist: WatchlistFiles = None,
+    region: RegionFiles = None,
+    match_radius: MatchRadius = RADIUS_ARCSEC,
     heartbeats: Annotated[
         str, typer.Option(help="Topic where workers say that they live; empty: do not listen to it.")
     ] = HEARTBEAT_TOPIC,
@@ -90,11 +100,18 @@ def listen(
     check("--until", lambda: parse_until(until))
     check("--where", lambda: where and compile_where(where))
     tenses = tuple(tense or TENSES)
+    stars = read_known(known, watchlist, region, match_radius)
     alerts: AlertFile | AlertStream
     try:
         if file is not None:
             alerts = AlertFile(
-                file, start=start or "earliest", until=until, where=where, tenses=tenses, on_error=note
+                file,
+                start=start or "earliest",
+                until=until,
+                where=where,
+                tenses=tenses,
+                on_error=note,
+                known=stars,
             )
         else:
             alerts = AlertStream(
@@ -108,6 +125,7 @@ def listen(
                 tenses=tenses,
                 on_error=note,
                 config=read_properties(config),
+                known=stars,
             )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error

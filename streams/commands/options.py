@@ -58,6 +58,22 @@ FrameOption = Annotated[Frame | None, typer.Option(help="Of the wavelengths; els
 ResolvingPower = Annotated[float | None, typer.Option(help="λ/FWHM; else the file's or the data's.")]
 Survey = Annotated[str | None, typer.Option(help="Short name of the survey; else the file's.")]
 
+KnownFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--known",
+        help="Catalogue of known stars to look for at each position: CSV, ECSV, VOTable, FITS; may be given "
+        "again.",
+    ),
+]
+WatchlistFiles = Annotated[
+    list[Path] | None,
+    typer.Option("--watchlist", help="The same with stars that you watch; may be given again."),
+]
+RegionFiles = Annotated[
+    list[Path] | None, typer.Option("--region", help="Region of the sky, a MOC file; may be given again.")
+]
+
 WaveUnitOption = Annotated[
     str | None,
     typer.Option(

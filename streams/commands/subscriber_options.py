@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cempstream.schemas.sky import RADIUS_ARCSEC
+from cempstream.streams.commands.options import KnownFiles as KnownFiles
+from cempstream.streams.commands.options import RegionFiles as RegionFiles
+from cempstream.streams.commands.options import WatchlistFiles as WatchlistFiles
 from cempstream.streams.commands.options import broker_option
+from cempstream.streams.observing.known_stars import KnownStars
 from cempstream.streams.subscriber.client import ALERTS_TOPIC
+
+logger = logging.getLogger(__name__)
 
 _VARIABLE = "CEMP_KAFKA__BOOTSTRAP"
 
@@ -26,6 +34,33 @@ ConfigFile = Annotated[
     Path | None,
     typer.Option(help="File of librdkafka properties, name=value: security.protocol and so on."),
 ]
+
+MatchRadius = Annotated[
+    float, typer.Option("--match-radius", help="How far a star may be from the alert, in arcsec.")
+]
+
+
+def read_known(
+    known: Sequence[Path] | None,
+    watchlists: Sequence[Path] | None,
+    regions: Sequence[Path] | None,
+    radius_arcsec: float = RADIUS_ARCSEC,
+) -> KnownStars | None:
+    """Read what alerts are compared with, and say what it is; None where nothing is asked for.
+
+    Raises
+    ------
+    CatalogueError
+        A file cannot be used.
+    OSError
+        A file cannot be read.
+    """
+    if not (known or watchlists or regions):
+        return None
+    stars = KnownStars(known or (), watchlists or (), regions or (), radius_arcsec=radius_arcsec)
+    for line in stars.describe():
+        logger.info("%s", line)
+    return stars
 
 
 def refuse_misspelt(environment: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ import typer
 
 from cempstream.errors import FixableError, fixable_errors, in_one_line
 from cempstream.models.sessions import Provider
-from cempstream.streams.commands.options import Bootstrap
+from cempstream.streams.commands.options import Bootstrap, KnownFiles, RegionFiles, WatchlistFiles
 from cempstream.streams.kafka.topics import TopicAdmin
 from cempstream.streams.settings import KafkaSettings, Settings, read_settings
 from cempstream.streams.telemetry.watchdog import START_S, end_after
@@ -36,6 +36,9 @@ def worker(
         typer.Option(help="Second bundle, scoring to a separate topic, without alerts."),
     ] = None,
     metrics_port: Annotated[int | None, typer.Option(help="Port of /metrics, /live and /ready.")] = None,
+    known: KnownFiles = None,
+    watchlist: WatchlistFiles = None,
+    region: RegionFiles = None,
 ) -> None:
     """Score spectra as they arrive. Other settings come from the environment: CEMP_<GROUP>__<FIELD>."""
     settings = read_settings(
@@ -43,6 +46,7 @@ def worker(
         topics={"spectra": topic or None},
         models={"provider": provider, "bundles": bundle or None, "shadow": shadow},
         metrics={"port": metrics_port},
+        known={"stars": known or None, "watchlists": watchlist or None, "regions": region or None},
     )
     end_after(START_S)  # a start that hangs ends too
     try:

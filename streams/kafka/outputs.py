@@ -12,6 +12,7 @@ from cempstream.processors.stars.star import Star
 from cempstream.schemas.alert import alert_to_json, encode_alert
 from cempstream.schemas.observation import encode_observation
 from cempstream.schemas.score import encode_score
+from cempstream.schemas.sky import NOT_LOOKED_UP, LookUp
 from cempstream.schemas.stamp import Stamp
 from cempstream.schemas.star import star_key
 from cempstream.streams.kafka.dead_letters import write_dead_letter
@@ -53,11 +54,14 @@ class MessageWriter:
         Where they go.
     limits
         How much of a refused packet is kept.
+    look_up
+        Finds what lies at the position of a candidate; None where nothing is looked up.
     """
 
-    def __init__(self, topics: TopicSettings, limits: LimitSettings) -> None:
+    def __init__(self, topics: TopicSettings, limits: LimitSettings, look_up: LookUp | None = None) -> None:
         self.topics = topics
         self.limits = limits
+        self.look_up = look_up
 
     def write(
         self,
@@ -82,7 +86,7 @@ class MessageWriter:
             if is_followed(outcome):
                 messages.append(self._observation(outcome, stamp))
             elif outcome.decision.is_candidate:
-                messages += write_alerts(outcome, stamp, self.topics)
+                messages += write_alerts(outcome, stamp, self.topics, look_up=self.look_up)
         return messages
 
     def _observation(self, outcome: Classification, stamp: Stamp) -> OutMessage:
@@ -94,7 +98,11 @@ class MessageWriter:
 
 
 def write_alerts(
-    result: Classification, stamp: Stamp, topics: TopicSettings, star: Star | None = None
+    result: Classification,
+    stamp: Stamp,
+    topics: TopicSettings,
+    star: Star | None = None,
+    look_up: LookUp | None = None,
 ) -> list[OutMessage]:
     """Write the messages of an alert, of a spectrum or of a star.
 
@@ -102,12 +110,13 @@ def write_alerts(
     subscriber reads.
     """
     key, headers = result.spectrum.key.encode(), _alert_headers(result, stamp)
-    alert = encode_alert(result, stamp, star)
+    sky = NOT_LOOKED_UP if look_up is None else look_up(result.spectrum)
+    alert = encode_alert(result, stamp, star, sky)
     if stamp.tense == "archival":
         return [OutMessage(topics.alerts_archival, key, alert, headers)]
     return [
         OutMessage(topics.alerts, key, alert, headers),
-        OutMessage(topics.alerts_json, key, alert_to_json(result, stamp, star), headers),
+        OutMessage(topics.alerts_json, key, alert_to_json(result, stamp, star, sky), headers),
     ]
 
 

@@ -26,6 +26,7 @@ from cempstream.processors.outcome import (
 from cempstream.processors.rebin import Rebinner, good_pixels
 from cempstream.processors.spectrum import BadSpectrum, Flag, Spectrum
 from cempstream.schemas.alert import Alert
+from cempstream.schemas.sky import Match
 
 #: Pixel of the drawn normalised spectrum, and the width of its running mean, as the `mid` models have them.
 _LOG10_STEP = 1e-4
@@ -87,6 +88,7 @@ class Finding:
     published_at: datetime | None = None
     tense: str | None = None
     expected_purity: float | None = None
+    matches: tuple[Match, ...] = ()
     alert_id: str | None = None
 
     @property
@@ -145,6 +147,7 @@ def finding_of_alert(alert: Alert) -> Finding:
         reduced_at=alert.reduced_at,
         published_at=alert.published_at,
         tense=alert.alert_tense,
+        matches=alert.matches,
         alert_id=alert.alert_id,
     )
 

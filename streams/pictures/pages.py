@@ -18,18 +18,14 @@ from markupsafe import Markup
 from cempstream.schemas.alert import Alert
 from cempstream.schemas.star import StarPacket
 from cempstream.streams.pictures.finding import Finding, named_windows, norm_trace
+from cempstream.streams.pictures.page_tables import Table, life_table, tables_of, warnings_of
 from cempstream.streams.pictures.picture import save_picture
 from cempstream.streams.pictures.star_picture import save_star
 from cempstream.streams.pictures.windows import ORANGE, SKY
 from cempstream.streams.wording import (
-    FLAG_MEANING,
     MISSING,
-    PARAMETER_TEXT,
-    estimate_text,
     flag_text,
-    index_text,
     probability_text,
-    sexagesimal,
     signed,
     sky_links,
     subclass_text,
@@ -76,15 +72,6 @@ class IndexRow:
     links: tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Table:
-    """Rows of a page; ``columns`` is empty where the first cell names the others."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
 #: A star that is followed, and the alerts of it in the order in which they were sent.
 Followed: TypeAlias = tuple[StarPacket, Sequence[Alert]]
 
@@ -94,7 +81,7 @@ class _Life:
     """A followed star on its page: its picture, PNG in base64, and its alerts."""
 
     picture: str
-    alerts: _Table
+    alerts: Table
 
 
 def write_star(folder: Path, stem: str, finding: Finding, followed: Followed | None = None) -> str:
@@ -112,7 +99,7 @@ def write_star(folder: Path, stem: str, finding: Finding, followed: Followed | N
         drawn = folder / f"{stem}.life.png"
         state, alerts = followed
         save_star(state.star, state.survey, alerts, drawn)
-        life = _Life(b64encode(drawn.read_bytes()).decode(), _life_table(alerts))
+        life = _Life(b64encode(drawn.read_bytes()).decode(), life_table(alerts))
     write_explanation(page, finding, picture.read_bytes(), index=INDEX, life=life)
     return page.name
 
@@ -206,16 +193,13 @@ def write_explanation(
         lead=f"{'A candidate' if decision.is_candidate else 'No candidate'} at the threshold "
         f"{decision.threshold:.3g} (prior {decision.prior:.3g}, policy {decision.policy_version}). "
         f"{finding.survey}, {finding.spectrum_id}, S/N {finding.snr:.0f} a pixel{_expected(finding)}.",
-        warning=None
-        if finding.is_familiar
-        else "This spectrum is unlike every star of the training. "
-        "Its parameters mean nothing and are not shown.",
+        warnings=warnings_of(finding),
         links=sky_links(finding.ra, finding.dec),
         index=index,
         alt=f"Spectrum of {finding.name} with the evidence over wavelength, named bands and parameters",
         picture=b64encode(picture).decode(),
         life=life,
-        tables=_tables(finding),
+        tables=tables_of(finding),
         style=_style(),
         footer=f"Models {finding.bundle}. Indices are measured on the raw spectrum in the rest frame; "
         "parameters are 1D LTE on the solar scale of Asplund et al. 2009, intervals 68 %.",
@@ -316,79 +300,6 @@ def _expected(finding: Finding) -> str:
     if finding.expected_purity is None:
         return ""
     return f"; of all alerts of this S/N {100 * finding.expected_purity:.0f} % are right by the bundle's card"
-
-
-def _tables(finding: Finding) -> tuple[_Table, ...]:
-    return (
-        *((_parameter_table(finding),) if finding.is_familiar else ()),
-        _Table("Observation", (), _observation(finding)),
-        _Table(
-            "Subclass",
-            ("", "probability"),
-            tuple((subclass_text(name), f"{100 * p:.1f} %") for name, p in finding.subclass_p.items()),
-        ),
-        _Table(
-            "Evidence by band",
-            ("band", "share"),
-            tuple((band.name, f"{100 * band.weight:.1f} %") for band in finding.telling_bands)
-            or (("none", "more than by chance"),),
-        ),
-        _Table(
-            "Line indices",
-            ("index", "value", "1σ"),
-            tuple(
-                (f"{label} / {unit}" if unit else label, signed(value, "{:.3f}"), f"{error:.3f}")
-                for (label, unit), value, error in (
-                    (index_text(name), value, error) for name, (value, error) in finding.lines.items()
-                )
-                if math.isfinite(value)
-            ),
-        ),
-        _Table(
-            "Models",
-            ("graph", "sha256", "runs on"),
-            tuple((f"{m.name}/{m.version}", m.sha256[:12], m.provider) for m in finding.models),
-        ),
-    )
-
-
-def _life_table(alerts: Sequence[Alert]) -> _Table:
-    rows = (
-        (
-            alert.alert_type,
-            f"{alert.published_at:%H:%M:%S}",
-            str(alert.n_observations),
-            f"{alert.snr:.0f}",
-            probability_text(alert.p_cemp),
-        )
-        for alert in alerts
-    )
-    return _Table("Alerts of this star", ("type", "UTC", "spectra", "S/N", "p(CEMP)"), tuple(rows))
-
-
-def _parameter_table(finding: Finding) -> _Table:
-    rows = [(text, estimate_text(name, finding.parameters[name])) for name, text, *_ in PARAMETER_TEXT]
-    rows += [
-        ("[C/Fe] corrected for evolution", signed(finding.cfe_corrected)),
-        ("p(CEMP) corrected for evolution", probability_text(finding.p_cemp_corrected)),
-    ]
-    return _Table("Parameters", ("", "value, 68 % interval"), tuple(rows))
-
-
-def _observation(finding: Finding) -> tuple[tuple[str, str], ...]:
-    template = finding.template
-    nearest = (
-        f"{template.teff:.0f} K, log g {template.logg:.1f}, [Fe/H] {signed(template.feh, '{:+.1f}')}, "
-        f"[C/Fe] {signed(template.cfe, '{:+.1f}')}; χ² {template.chi2:.2f}"
-    )
-    rows = [
-        ("position", sexagesimal(finding.ra, finding.dec)),
-        ("RV", "not measured" if finding.rv_kms is None else f"{signed(finding.rv_kms, '{:+.0f}')} km/s"),
-        ("nearest template", nearest),
-        ("novelty (0 to 1)", f"{finding.ood_score:.2f}"),
-    ]
-    rows += [(f"flag: {flag_text(flag)}", FLAG_MEANING.get(flag, "")) for flag in finding.flags]
-    return tuple(rows)
 
 
 def _template(name: str) -> Template:

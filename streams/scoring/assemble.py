@@ -109,7 +109,12 @@ def build_chain(bundle: Bundle, provider: Provider, *, threads: int = 0) -> Proc
         regress=Regressor(graphs["regress"], card.intervals.table, corrected_cfe, card.unmeasured),
         name_bands=BandNamer(edges),
         attribution_edges_aa=edges,
-        limits=FlagLimits(ood_score=card.ood.threshold, ranges=card.ranges, low_coverage=card.low_coverage),
+        limits=FlagLimits(
+            ood_score=card.ood.threshold,
+            ranges=card.ranges,
+            low_coverage=card.low_coverage,
+            trained_snr=card.trained_snr,
+        ),
         measures_velocity=card.resolving_power > _LEAST_VELOCITY_POWER,
         fuse=_fuser(card, graphs),
         provenance=(

@@ -18,6 +18,7 @@ from cempstream.processors.spectrum import Reason
 from cempstream.processors.stars.star import Judge
 from cempstream.schemas.observation import decode_observation
 from cempstream.schemas.packets import PacketError
+from cempstream.schemas.sky import LookUp
 from cempstream.schemas.stamp import Stamp
 from cempstream.schemas.star import StarPacket, encode_star
 from cempstream.streams.kafka.dead_letters import write_dead_letter
@@ -45,6 +46,8 @@ class StarAgent(Agent):
     ----------
     judge
         Scores sums of spectra.
+    look_up
+        Finds what lies at a star's position; None where nothing is looked up.
     """
 
     accounts: StarAccounts
@@ -53,6 +56,7 @@ class StarAgent(Agent):
     topics: TopicSettings
     limits: LimitSettings
     stars: StarSettings
+    look_up: LookUp | None = None
     #: One batch after another: what one folds, the next stands on.
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
@@ -137,7 +141,7 @@ class StarAgent(Agent):
             *(newest.tense, newest.ingested_at, inferred_at, datetime.now(UTC)),
             *(sent.alert_type, sent.revision, sent.supersedes),
         )
-        return write_alerts(told.result, stamp, self.topics, told.star)
+        return write_alerts(told.result, stamp, self.topics, told.star, self.look_up)
 
     async def take_over(self, consumer: Consumer) -> None:
         """Read the stars of the partitions that are assigned; where their changelog is gone, make them anew.

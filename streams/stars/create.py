@@ -13,7 +13,14 @@ from cempstream.streams.stars.agent import StarAgent
 from cempstream.streams.stars.store import StarStore
 from cempstream.streams.stars.table import StarTable
 from cempstream.streams.telemetry.star_metrics import StarMetrics
-from cempstream.streams.worker.create import app_of, equip, new_publisher, start_metrics, start_pipeline
+from cempstream.streams.worker.create import (
+    app_of,
+    equip,
+    new_publisher,
+    read_known,
+    start_metrics,
+    start_pipeline,
+)
 from cempstream.streams.worker.faust_app import App
 from cempstream.streams.worker.faust_transport import Consumer
 
@@ -61,4 +68,5 @@ def start_star_agent(settings: Settings) -> StarAgent:
         topics=topics,
         limits=settings.limits,
         stars=settings.stars,
+        look_up=read_known(settings),
     )

@@ -15,7 +15,7 @@ from cempstream.schemas.alert import Alert
 from cempstream.schemas.packets import HEADER_BYTES
 from cempstream.schemas.registry import Kind, kind_and_version
 from cempstream.streams.subscriber.memory import N_REMEMBERED, AlertMemory
-from cempstream.streams.subscriber.sieve import TENSES, AlertSieve, OnError
+from cempstream.streams.subscriber.sieve import TENSES, AlertSieve, Known, OnError
 from cempstream.streams.times import parse_time
 
 
@@ -29,13 +29,13 @@ class AlertFile:
     start, until
         Keep alerts published at or after, and before, these times (ISO 8601 or datetime); ``"earliest"`` and
         ``"now"`` keep all.
-    where, tenses, on_error, n_remembered
+    where, tenses, on_error, n_remembered, known
         As for `AlertStream`.
 
     Raises
     ------
     ValueError
-        `start`, `until` or `where` cannot be understood.
+        `start`, `until`, `where` or `known` cannot be understood.
     OSError
         The file cannot be read; raised while iterating.
     """
@@ -50,11 +50,12 @@ class AlertFile:
         tenses: Iterable[str] = TENSES,
         on_error: OnError = "raise",
         n_remembered: int = N_REMEMBERED,
+        known: Known = None,
     ) -> None:
         self.path = Path(path)
         self._start = None if start == "earliest" else parse_time(start)
         self._until = None if until is None or until == "now" else parse_time(until)
-        self._sieve = AlertSieve(where, tenses, on_error)
+        self._sieve = AlertSieve(where, tenses, on_error, known)
         self._shown = AlertMemory(n_remembered=n_remembered)
         self._file: IO[bytes] | None = None
         self._messages: Iterator[tuple[int, bytes]] = iter(())

@@ -11,6 +11,7 @@ from cempstream.plain import shown
 from cempstream.processors.outcome import Estimate
 from cempstream.processors.spectrum import Flag
 from cempstream.schemas.alert import Alert
+from cempstream.schemas.sky import Match
 from cempstream.streams.wording import flag_text, probability_text, sexagesimal, subclass_text
 
 #: Bands that contribute less are not shown.
@@ -19,6 +20,8 @@ _MISSING = "–"
 _LONGEST_NAME = 60
 #: So many probabilities of a star fit into a line.
 _MOST_VISITS = 6
+_MOST_MATCHES = 4
+_KIND_TEXT = {"known": "known as", "watchlist": "watched:", "region": "in the region"}
 _UNFAMILIAR = "unlike every star of the training: its parameters mean nothing"
 
 _TENSE_STYLES = {"current": "green", "archival": "blue"}
@@ -34,18 +37,20 @@ def alert_panel(alert: Alert) -> Panel:
         _join(where, magnitudes, f"S/N {alert.snr:.0f}", *_expected(alert), velocity),
         *(_parameters(alert) if Flag.OUT_OF_DISTRIBUTION not in alert.flags else (_UNFAMILIAR,)),
         *_growth(alert),
+        *map(_known, alert.matches[:_MOST_MATCHES]),
         _join(bands_text(alert) or "no single band", f"novelty {_number(alert.ood_score, '.2f')}"),
     ]
     if alert.flags:
         lines.append(", ".join(map(flag_text, alert.flags)))
     style = _TENSE_STYLES.get(alert.alert_tense, "magenta")
     name = shown(alert.name, longest=_LONGEST_NAME)
+    nowhere = "" if alert.ra is not None and alert.dec is not None else "NO POSITION   "
     kind = "" if alert.alert_type == "initial" else f"{alert.alert_type} {alert.revision} "
     return Panel(
         # Text, not a string: Rich would take [Fe/H] for a style
         Text("\n".join(map(shown, lines))),
         title=Text(
-            f"{kind}{name}   p {probability_text(alert.p_cemp)}   {_most_probable(alert)}",
+            f"{nowhere}{kind}{name}   p {probability_text(alert.p_cemp)}   {_most_probable(alert)}",
             f"bold {style}",
         ),
         title_align="left",
@@ -81,6 +86,16 @@ def _growth(alert: Alert) -> tuple[str, ...]:
             f"p {before}{' → '.join(ps[-_MOST_VISITS:])}",
         ),
     )
+
+
+def _known(match: Match) -> str:
+    """Return a known star at the position, or a region, in one line."""
+    if match.kind == "region":
+        return f"{_KIND_TEXT['region']} {shown(match.catalogue, longest=_LONGEST_NAME)}"
+    name = shown(match.name, longest=_LONGEST_NAME) or "a star"
+    where = f"({shown(match.catalogue, longest=_LONGEST_NAME)}, {match.separation_arcsec:.1f}″)"
+    labels = shown(", ".join(f"{key} {value}" for key, value in match.labels.items()), longest=_LONGEST_NAME)
+    return _join(f"{_KIND_TEXT.get(match.kind, match.kind)} {name} {where}", labels)
 
 
 def _parameters(alert: Alert) -> tuple[str, str]:

@@ -44,7 +44,7 @@ from cempstream.streams.subscriber.lag import count_unread
 from cempstream.streams.subscriber.memory import N_REMEMBERED, AlertMemory
 from cempstream.streams.subscriber.newest import Newest
 from cempstream.streams.subscriber.partition import Partition
-from cempstream.streams.subscriber.sieve import TENSES, AlertSieve, OnError, UndecodableError
+from cempstream.streams.subscriber.sieve import TENSES, AlertSieve, Known, OnError, UndecodableError
 from cempstream.streams.subscriber.start import (
     StartingPoints,
     consumer_config,
@@ -108,11 +108,14 @@ class AlertStream:
         ``schema.registry.basic.auth.user.info`` and so on.
     heartbeats
         Topic where workers say that they live, for `heartbeat_age`.
+    known
+        Files of known stars, whose matches then stand in the alerts; a `KnownStars` for watchlists, regions
+        and another radius.
 
     Raises
     ------
     ValueError
-        `bootstrap`, `start`, `until`, `where` or `config` cannot be understood.
+        `bootstrap`, `start`, `until`, `where`, `config` or `known` cannot be understood.
     StreamError
         Broker, topic or permission is missing; raised when opening and iterating.
     """
@@ -132,12 +135,13 @@ class AlertStream:
         state: Path | str | None = None,
         config: Mapping[str, Any] | None = None,
         heartbeats: str = HEARTBEAT_TOPIC,
+        known: Known = None,
     ) -> None:
         self.topics = (topics,) if isinstance(topics, str) else tuple(topics)
         self._start = parse_start(start)
         self._until = parse_until(until)
         self._group = group
-        self._sieve = AlertSieve(where, tenses, on_error)
+        self._sieve = AlertSieve(where, tenses, on_error, known)
         self._acknowledged = AlertMemory(state, n_remembered)
         #: Alerts handed out and not acknowledged yet, and where each came from.
         self._handed_out: dict[str, Place] = {}

@@ -10,6 +10,7 @@ from cempstream.errors import FixableError
 from cempstream.processors.spectrum import Reason
 from cempstream.schemas.alert import Alert, alert_from_json, decode_alert
 from cempstream.schemas.packets import PacketError
+from cempstream.streams.observing.known_stars import Catalogues, KnownStars
 from cempstream.streams.subscriber.where import Predicate, compile_where
 
 #: What a subscriber gets unless it asks for more: neither planted spectra nor tests.
@@ -54,6 +55,9 @@ class UndecodableError(FixableError, ValueError):
 #: Raise an `UndecodableError`, or call a function with each `Undecodable`.
 OnError: TypeAlias = Literal["raise"] | Callable[[Undecodable], None]
 
+#: What alerts are compared with: files of known stars, or more than that as a `KnownStars`.
+Known: TypeAlias = KnownStars | Catalogues | None
+
 
 class AlertSieve:
     """Read messages, and keep those of the tenses asked for that pass the filter.
@@ -68,11 +72,15 @@ class AlertSieve:
         Values of ``alert_tense`` that are kept.
     on_error
         What becomes of an `Undecodable`.
+    known
+        What is looked up at the position of every alert, before the filter.
 
     Raises
     ------
     FilterError
         The filter cannot be understood.
+    CatalogueError, OSError
+        A file of known stars cannot be read.
     """
 
     def __init__(
@@ -80,7 +88,9 @@ class AlertSieve:
         where: str | None = None,
         tenses: Iterable[str] = TENSES,
         on_error: OnError = "raise",
+        known: Known = None,
     ) -> None:
+        self._known = known if isinstance(known, KnownStars | None) else KnownStars(known)
         self._passes: Predicate = compile_where(where) if where else lambda alert: True
         self._tenses = frozenset(tenses)
         self._on_error = on_error
@@ -95,4 +105,8 @@ class AlertSieve:
                 raise UndecodableError(bad) from error
             self._on_error(bad)
             return None
-        return alert if alert.alert_tense in self._tenses and self._passes(alert) else None
+        if alert.alert_tense not in self._tenses:
+            return None
+        if self._known is not None:
+            alert = self._known.mark(alert)
+        return alert if self._passes(alert) else None

@@ -77,6 +77,19 @@ PATHS: Mapping[str, str] = {
     "name": "object_id",
     "bands": "bands.name",
     "is_candidate": "decision.is_candidate",
+    "compared_with": "compared_with",
+    "catalogues": "matches.catalogue",
+    "nearest_arcsec": "matches.separation_arcsec",
+}
+
+#: What the names mean that stand for more than a field.
+MEANINGS: Mapping[str, str] = {
+    "has_position": "Whether the alert says where the star is.",
+    "known": "Whether a star of a catalogue of known stars is at the position.",
+    "in_watchlist": "Whether a star of a watchlist is at the position.",
+    "in_region": "Whether the position lies in one of the regions.",
+    "catalogues": "Names of the catalogues and watchlists with a star at the position, and of the regions.",
+    "nearest_arcsec": "Separation from the nearest star of all catalogues and watchlists. Unit: arcsec.",
 }
 
 #: Line indices that alerts hold, as ``line_<index>``.
@@ -90,6 +103,16 @@ FIELDS: Mapping[str, _Term] = {
     "gratings": _Term(_Type.TEXTS, _attribute("gratings")),
     "bands": _Term(_Type.TEXTS, lambda alert: tuple(band.name for band in alert.bands)),
     "is_candidate": _Term(_Type.TRUTH, _attribute("decision.is_candidate")),
+    "has_position": _Term(_Type.TRUTH, lambda alert: alert.ra is not None and alert.dec is not None),
+    "known": _Term(_Type.TRUTH, lambda alert: _has_match(alert, "known")),
+    "in_watchlist": _Term(_Type.TRUTH, lambda alert: _has_match(alert, "watchlist")),
+    "in_region": _Term(_Type.TRUTH, lambda alert: _has_match(alert, "region")),
+    "catalogues": _Term(_Type.TEXTS, lambda alert: tuple(match.catalogue for match in alert.matches)),
+    "compared_with": _Term(_Type.TEXTS, _attribute("compared_with")),
+    "nearest_arcsec": _Term(
+        _Type.NUMBER,
+        lambda alert: next((match.separation_arcsec for match in alert.matches), None),  # they are sorted
+    ),
 }
 
 _ORDERINGS: Mapping[type[ast.cmpop], Callable[[Any, Any], bool]] = {
@@ -207,6 +230,10 @@ def _field(name: str) -> _Term:
         f"did you mean '{near[0]}'?" if near else f"there are {', '.join(FIELDS)}, mag_<band>, line_<index>"
     )
     raise FilterError(f"'{name}' is not a field of an alert; {hint}")
+
+
+def _has_match(alert: Alert, kind: str) -> bool:
+    return any(match.kind == kind for match in alert.matches)
 
 
 def _value_of(table: Mapping[str, Any], key: str, attribute: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import io
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,11 +15,13 @@ from confluent_kafka.admin import AdminClient
 from faust.types import TP
 
 from cempstream.schemas.results import code_provenance
+from cempstream.schemas.sky import LookUp
 from cempstream.streams.kafka.credentials import CredentialsWatch
 from cempstream.streams.kafka.gaps import Gap
 from cempstream.streams.kafka.outputs import MessageWriter
 from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.kafka.schema_registry import use_registry
+from cempstream.streams.observing.known_stars import KnownStars
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.pipeline import Pipeline
 from cempstream.streams.settings import Settings
@@ -38,6 +41,8 @@ from cempstream.streams.worker.lag import LagMeter
 from cempstream.streams.worker.orphans import OrphanWatch
 from cempstream.streams.worker.progress import DELIVERY_TIMEOUT_S, WATCH_INTERVAL_S, Progress
 from cempstream.streams.worker.shadow import Shadow
+
+logger = logging.getLogger(__name__)
 
 #: How often the broker is asked how much waits.
 ASK_INTERVAL_S = 5.0
@@ -139,7 +144,7 @@ def start_agent(settings: Settings) -> Classifier:
     return Classifier(
         settings=settings.batch,
         pipeline=pipeline,
-        writer=MessageWriter(settings.topics, settings.limits),
+        writer=MessageWriter(settings.topics, settings.limits, read_known(settings)),
         publisher=publisher,
         accounts=Accounts(metrics, parts.breakers, settings.topics),
         progress=parts.progress,
@@ -149,6 +154,17 @@ def start_agent(settings: Settings) -> Classifier:
         shadow=shadow,
         bundles=parts.bundles,
     )
+
+
+def read_known(settings: Settings) -> LookUp | None:
+    """Read what alerts are compared with, and log what it is; None where the settings name nothing."""
+    files = settings.known
+    if not (files.stars or files.watchlists or files.regions):
+        return None
+    known = KnownStars(files.stars, files.watchlists, files.regions, radius_arcsec=files.radius_arcsec)
+    for line in known.describe():
+        logger.info("%s", line)
+    return known.of_spectrum
 
 
 def start_metrics() -> Metrics:

@@ -83,6 +83,7 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "night": _AWAY,
     "bench pipeline": ("unasked",),
     "bench stream": _AWAY,
+    "bench known": ("unasked",),
     "train": ("--bundle", "mid", "--library", "nowhere"),
     "evaluate": ("--bundle", "nosuch"),
     "benchmark write": ("--only", "nosuch"),

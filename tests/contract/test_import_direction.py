@@ -34,7 +34,17 @@ STREAMS: dict[str, tuple[str, ...]] = {
     "worker": ("scoring", "kafka", "telemetry", "observing"),
     "stars": ("scoring", "kafka", "telemetry", "worker"),
     "operations": ("scoring", "kafka", "telemetry"),
-    "rehearsal": ("kafka", "scoring", "telemetry", "pictures", "subscriber", "worker", "operations", "stars"),
+    "rehearsal": (
+        "kafka",
+        "scoring",
+        "telemetry",
+        "pictures",
+        "subscriber",
+        "worker",
+        "operations",
+        "stars",
+        "observing",
+    ),
 }
 STREAMS["commands"] = tuple(STREAMS)
 
@@ -81,7 +91,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
 #: What a subscriber runs: it may need nothing beyond the base install.
 BASE = (
     *("streams/subscriber/", "streams/kafka/places.py", "schemas/"),
-    *("streams/observing/crossmatch.py", "streams/observing/known_stars.py"),
+    *("streams/observing/catalogue.py", "streams/observing/catalogue_files.py"),
+    *("streams/observing/crossmatch.py", "streams/observing/jinabase.py", "streams/observing/known_stars.py"),
 )
 
 

@@ -60,6 +60,7 @@ PUBLISHED = {
     ("exposure", "1.1"): ("57872ecdb67b7c31", "dfb7cec445d2656b"),
     ("alert", "1.1"): ("806f5fa0b3881899", "8da59cdb0bcc84d9"),
     ("alert", "1.2"): ("76b7f80020d05bd7", "0636900b522c8dcb"),
+    ("alert", "1.3"): ("34406c9fde3d811f", "3d44afc546f4f84c"),
     ("observation", "1.0"): ("64d09e3ba25b1563", "7d93dd8c68184e86"),
     ("star", "1.0"): ("624e8b2cbc31963d", "bf9843b1fd47ec07"),
 }
