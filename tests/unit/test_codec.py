@@ -150,7 +150,7 @@ SMALL = encode_spectrum(small_spectrum())
             "spectrum 1.2; what is read here is spectrum 1.0, 1.1",
         ),
         (b"\0\0\0\x27\xd8" + SMALL[5:], Reason.UNSUPPORTED_VERSION, "spectrum 2.0"),
-        (sample(Kind.ALERT), Reason.UNSUPPORTED_VERSION, "the packet is alert 1.2"),
+        (sample(Kind.ALERT), Reason.UNSUPPORTED_VERSION, "the packet is alert 1.3"),
         (b"\0\0\0\0\x07" + SMALL[5:], Reason.UNSUPPORTED_VERSION, "schema id 7"),
         (b"\0\xff\xff\xff\xff" + SMALL[5:], Reason.UNSUPPORTED_VERSION, "schema id 4294967295"),
         (b"\0" * (MAX_PACKET_BYTES + 1), Reason.TOO_LARGE, "4194305 bytes"),

@@ -167,6 +167,7 @@ def test_the_panel_of_an_alert_says_each_fact_in_its_place() -> None:
         "10:45:08.24 +41:23:45.6   G 14.8  BP 15.2  RP 14.2   S/N 40   purity 93 %   RV -122 km/s",
         "[Fe/H] -2.41 (-2.53 … -2.28)   [C/Fe] +1.52 (+1.38 … +1.67), corr. +1.61",
         "Teff 4810 K   log g 1.6   A(C) 7.54   [Ba/Fe] –",
+        "known as SAMPLE J104508.24+412345.6 (sample, 0.4″)   feh -2.4, class CEMP-s",
         "C2 5165 40 %, CH G 30 %, C2 4737 20 %   novelty 0.12",
     ]
     assert panel.title.plain == "SAMPLE J104508.24+412345.6   p 0.970   CEMP-s 70 %"

@@ -216,7 +216,7 @@ def test_json_has_the_same_content_and_explains_itself() -> None:
 
     body = json.loads(ALERT_JSON, parse_constant=refuse)
     assert body["schema"] == "io.cempstream.v1.Alert"
-    assert body["version"] == "1.2"
+    assert body["version"] == "1.3"
     assert body["parameters"]["bafe"] == {"value": None, "lo": None, "hi": None}
     assert body["gaia_source_id"] == "4611686018427387905"
     assert body["reduced_at"] == "2026-11-20T03:00:00.250000Z"
