@@ -142,6 +142,21 @@ def test_filters_and_json_topics(bootstrap: str, new_topic: Callable[..., str], 
             assert names(stream) == ["a", "c"]
 
 
+def test_known_stars_are_looked_up_before_the_filter(
+    bootstrap: str, new_topic: Callable[..., str], send: Send, tmp_path: Path
+) -> None:
+    topic = new_topic()
+    send(topic, alert_packet("a"), alert_packet("b", as_json=True), alert_packet("c", p_cemp=0.2))
+    known = tmp_path / "jina.csv"
+    known.write_text("name,ra,dec\nHD 1,161.284333,41.396\n")
+    where = "known and p_cemp > 0.5"
+    with AlertStream(bootstrap, topic, start="earliest", until="now", known=known, where=where) as stream:
+        found = [(alert.spectrum_id, alert.matches[0].name) for alert in stream]
+    assert found == [("a", "HD 1"), ("b", "HD 1")]
+    with AlertStream(bootstrap, topic, start="earliest", until="now", known=known, where="not known") as none:
+        assert names(none) == []
+
+
 def test_a_group_resumes_at_the_first_alert_that_was_not_acknowledged(
     bootstrap: str, new_topic: Callable[..., str], send: Send, group: str
 ) -> None:
