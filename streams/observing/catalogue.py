@@ -138,7 +138,7 @@ class Catalogue:
 
     def describe(self) -> str:
         """Return one line for a person: how many stars, what was left out, what was assumed."""
-        skipped = [f"{n:,} rows left out: {reason}" for reason, n in self.skipped.items()]
+        skipped = [f"{n:,} left out: {reason}" for reason, n in self.skipped.items()]
         return "; ".join((f"{shown(self.name)}: {self.n_stars:,} stars", *skipped, *self.notes))
 
     def labels_of(self, row: int) -> dict[str, str]:

@@ -88,7 +88,7 @@ def test_rows_without_a_usable_position_are_counted_by_the_reason(tmp_path: Path
         "a proper motion that no star has (first: row 7)": 1,
         "an epoch that is no Julian year (first: row 8)": 1,
     }
-    assert "4 rows left out: no position (first: row 2)" in stars.describe()
+    assert "4 left out: no position (first: row 2)" in stars.describe()
 
 
 @pytest.mark.parametrize(
