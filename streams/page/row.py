@@ -30,7 +30,8 @@ _T = TypeVar("_T")
 
 _LONGEST_NAME = 60
 _LONGEST_TEXT = 120
-_LONGEST_CELL = 20
+_LONGEST_CELL = 14
+_LONGEST_NUMBER = 7
 #: What the surveys send is far less; a packet may hold anything.
 _MOST_LISTED = 24
 
@@ -108,11 +109,11 @@ def candidate_row(alert: Alert, number: int, change: int) -> Row:
         is_retracted=alert.alert_type == "retraction",
         p=_finite(alert.p_cemp),
         p_text=probability_text(alert.p_cemp),
-        feh=_cell(signed(p.feh.value) if is_familiar else MISSING),
-        cfe=_cell(signed(p.cfe.value) if is_familiar else MISSING),
-        subclass=_cell(subclass_text(alert.subclass)),
-        snr=_cell(_number(alert.snr)),
-        magnitude=_cell(_magnitudes(alert, most=1)),
+        feh=_number(p.feh.value, "{:+.2f}") if is_familiar else MISSING,
+        cfe=_number(p.cfe.value, "{:+.2f}") if is_familiar else MISSING,
+        subclass=shown(subclass_text(alert.subclass), longest=_LONGEST_CELL),
+        snr=_number(alert.snr),
+        magnitude=shown(_magnitudes(alert, most=1), longest=_LONGEST_CELL),
         facts=_facts(alert, is_familiar),
         flags=tuple((_short(flag_text(flag)), FLAG_MEANING.get(flag, "")) for flag in _some(alert.flags)),
         links=sky_links(alert.ra, alert.dec),
@@ -159,19 +160,19 @@ def _facts(alert: Alert, is_familiar: bool) -> tuple[tuple[str, str], ...]:
 
 def _magnitudes(alert: Alert, most: int) -> str:
     listed = list(alert.photometry.items())[:most]
-    return ", ".join(f"{_short(band)} {m.mag:.1f}" for band, m in listed if math.isfinite(m.mag))
+    return ", ".join(
+        f"{_short(band)} {_number(m.mag, '{:.1f}')}" for band, m in listed if math.isfinite(m.mag)
+    )
 
 
-def _number(value: float) -> str:
-    return f"{value:.0f}" if math.isfinite(value) else MISSING
+def _number(value: float, form: str = "{:.0f}") -> str:
+    """Return a number in a few characters, also one that no star has."""
+    text = signed(value, form)
+    return text if len(text) <= _LONGEST_NUMBER else signed(value, "{:.0e}")
 
 
 def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
-
-
-def _cell(text: str) -> str:
-    return shown(text, longest=_LONGEST_CELL)
 
 
 def _short(text: str) -> str:

@@ -257,7 +257,12 @@ def test_a_row_is_short_and_printable_whatever_the_packet_holds() -> None:
     assert "\u202e" not in row.name
     assert len(row.name) == 60
     assert (row.p, row.p_text, row.snr, row.place) == (None, "—", "—", None)
-    assert max(map(len, (row.subclass, row.magnitude, row.feh))) <= 20
+    assert max(map(len, (row.subclass, row.magnitude))) <= 14
+
+
+@pytest.mark.parametrize(("snr", "text"), [(12.4, "12"), (9_999_999.0, "9999999"), (1e308, "1e+308")])
+def test_a_number_that_no_star_has_is_short_too(snr: float, text: str) -> None:
+    assert candidate_row(alert("a").model_copy(update={"snr": snr}), 1, 1).snr == text
 
 
 def test_a_row_without_a_position_says_so_and_has_no_links() -> None:
