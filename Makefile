@@ -5,11 +5,13 @@ VENV ?= .venv
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
+# What reads alerts, with versions that ours could not live with.
+OTHERS ?= .venv-others
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit kafka-test monitor-test browser-test page-picture night chaos fuzz mutants train-test install-test versions-test report-forward line-depths target-yield report docs docs-test deploy-check train-setup wheel sbom audit lock clean
+.PHONY: help demo test lint format types unit kafka-test monitor-test browser-test page-picture night chaos fuzz mutants train-test others-test install-test versions-test report-forward line-depths target-yield report docs docs-test deploy-check train-setup wheel sbom audit lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -38,7 +40,7 @@ types: $(VENV)/.project ## mypy --strict
 # Most of these tests wait for processes they start, so five at a time keep two cores busy.
 JOBS ?= 5
 unit: $(VENV)/.project
-	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not kafka and not chaos and not browser and not train and not docs and not install" \
+	$(BIN)/pytest -n $(JOBS) --dist worksteal -m "not kafka and not chaos and not browser and not train and not docs and not install and not others" \
 		--ignore tests/chaos --ignore tests/browser --ignore tests/train $(ARGS)
 
 kafka-test: $(VENV)/.project ## Tests on Apache Kafka and a schema registry (needs Java 17 and, once, Maven)
@@ -79,6 +81,9 @@ mutants: $(VENV)/.mutants ## Change MUTANTS lines one at a time; the modules' ow
 
 train-test: $(VENV)/.train ## Tests of training (installs torch)
 	$(BIN)/pytest -m "train" $(ARGS)
+
+others-test: $(VENV)/.project $(OTHERS)/.packages ## Alerts as others read them: a TOM, voevent-parse, GCN's schemas (needs npm)
+	CEMP_OTHERS=$(abspath $(OTHERS)) $(BIN)/pytest tests/others -m "others" $(ARGS)
 
 install-test: $(VENV)/.project ## The wheels in empty environments, a closed network, and kcat
 	$(BIN)/pytest tests/broker tests/contract -m "install" $(ARGS)
@@ -138,13 +143,14 @@ lock: $(VENV)/.project ## Renew the lock files from pyproject.toml
 	$(call lock,requirements-fuzz.lock,--extra dev --extra fuzz)
 	$(call lock,requirements-mutants.lock,--extra dev --extra mutants)
 	$(call lock,requirements-docs.lock,--extra dev --extra docs)
+	$(call compile,requirements-others.lock,pyproject.toml tests/others/requirements.in)
 	printf 'cyclonedx-bom\npip-audit\n' | $(call compile,requirements-audit.lock,--constraint requirements.lock -)
 	$(call compile,deploy/requirements-cpu.lock,--extra cpu --extra registry --constraint requirements.lock pyproject.toml)
 	$(call compile,deploy/requirements-gpu.lock,--extra gpu --extra registry --constraint requirements.lock pyproject.toml)
 	echo hatchling | $(call compile,deploy/requirements-build.lock,--constraint requirements.lock -)
 
 clean: ## Remove the environment and what was built
-	rm -rf $(VENV) dist build site demo-output night-output
+	rm -rf $(VENV) $(OTHERS) dist build site demo-output night-output
 
 # One resolution for every Python from 3.11 on and every platform.
 define compile
@@ -187,4 +193,16 @@ $(VENV)/.docs: $(VENV)/.project requirements-docs.lock
 
 $(VENV)/.audit: $(VENV)/.project requirements-audit.lock
 	$(PIP) install --no-compile --require-hashes --requirement requirements-audit.lock
+	@touch $@
+
+# With the base install's packages and not ours, which tests run from the checkout as a TOM would.
+$(OTHERS)/.packages: $(VENV)/.project requirements-others.lock tests/others/voevent-parse.txt tests/others/gcn/package-lock.json
+	$(BIN)/python -m venv --clear $(OTHERS)
+	$(BIN)/uv pip install --quiet --python $(OTHERS)/bin/python --require-hashes \
+		--build-constraints requirements-others.lock --requirement requirements-others.lock
+	$(OTHERS)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-build-isolation \
+		--require-hashes --requirement tests/others/voevent-parse.txt
+	mkdir -p $(OTHERS)/gcn
+	cp tests/others/gcn/package.json tests/others/gcn/package-lock.json $(OTHERS)/gcn
+	cd $(OTHERS)/gcn && npm ci --ignore-scripts --no-audit --no-fund --silent
 	@touch $@

@@ -1,16 +1,16 @@
 """Errors that a person can fix: a command ends on one with a line and status 1, never with a traceback.
 
     FixableError
-    ├── what was given     AddressError, BadSpectrum, BenchmarkError, CatalogueError, FilterError,
-    │                      InstrumentError, MemoryFileError, NoNight, NoQueue, PlanFailed, SchemaError,
-    │                      SettingsError, SiteError, TimeError, TruthError, Unanswerable,
+    ├── what was given     AddressError, BadSpectrum, BenchmarkError, CatalogueError, ExportError,
+    │                      FilterError, InstrumentError, MemoryFileError, NoNight, NoQueue, PlanFailed,
+    │                      SchemaError, SettingsError, SiteError, TimeError, TruthError, Unanswerable,
     │                      UndecodableError, UnreadableFile, WeightError
     ├── the models         BundleError, ModelBroken, NoLooseThreshold, NoPurity, ProviderUnavailable,
     │                      SynthesisError, UnfitLibrary
     ├── the installation   NoSpecutils
     ├── the stream         AddressInUse, CannotListen, CredentialsRefused, CredentialsRenewed, DeliveryFailed,
-    │                      NoAnswer, NoBroker, NoSuchStar, NoSuchTopic, NotReady, RegistryError, StreamError,
-    │                      UnfitTopics
+    │                      NoAnswer, NoBroker, NoSuchStar, NoSuchTopic, NotDelivered, NotReady, RegistryError,
+    │                      StreamError, UnfitTopics
     └── a rehearsal        BrokerError, MonitorError, Unaccounted, WorkerFailed
 
 Each is defined in the module that raises it and keeps its builtin base (``ValueError`` and so on). Every

@@ -92,6 +92,13 @@ VERBS = {
             _USE,
             "Choose the stars to observe tonight.",
         ),
+        Verb(
+            "export",
+            "export:export",
+            "exporters",
+            _USE,
+            "Write or send alerts as VOEvent, GCN, tables, hop, webhook.",
+        ),
         Verb("lag", "lag:lag", None, _USE, "Say how much waits for a group."),
         Verb(
             "verify",

@@ -1,0 +1,1 @@
+"""Commands of ``manage.py``. Imports Django and the app that they belong to."""
