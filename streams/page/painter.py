@@ -27,7 +27,7 @@ class Painter:
     Parameters
     ----------
     n_kept
-        Pictures that are kept, about 0.2 MB each.
+        Pictures that are kept, about 0.25 MB each.
     most_waiting
         Pictures that may be waited for at once.
     """
