@@ -6,11 +6,16 @@ import math
 from collections.abc import Mapping
 from urllib.parse import quote
 
+from cempstream.plain import shown
 from cempstream.processors.bands import CEMP_BANDS
 from cempstream.processors.outcome import Estimate
 from cempstream.processors.spectrum import Flag
+from cempstream.schemas.sky import Match
 
 MISSING = "—"
+
+_LONGEST_NAME = 60
+_MATCH_TEXT = {"known": "known as", "watchlist": "watched:", "region": "in the region"}
 
 #: Name, how the field writes it, its digits and its unit, in the order in which they are shown.
 PARAMETER_TEXT = (
@@ -106,6 +111,15 @@ def subclass_text(name: str) -> str:
 def flag_text(flag: str) -> str:
     """Return a flag in words: ``low snr``."""
     return flag.replace("_", " ")
+
+
+def match_text(match: Match) -> tuple[str, str]:
+    """Return what a match is and of what: ``known as``, ``HD 1 (jinabase, 0.4″)``."""
+    kind, catalogue = _MATCH_TEXT.get(match.kind, match.kind), shown(match.catalogue, longest=_LONGEST_NAME)
+    if match.kind == "region":
+        return kind, catalogue
+    name = shown(match.name, longest=_LONGEST_NAME) or "a star"
+    return kind, f"{name} ({catalogue}, {match.separation_arcsec:.1f}″)"
 
 
 def index_text(name: str) -> tuple[str, str]:

@@ -11,14 +11,20 @@ from typing import Annotated
 
 import typer
 
+from cempstream.schemas.sky import RADIUS_ARCSEC
 from cempstream.streams.commands.subscriber_options import (
     DEFAULT_BROKER,
     AlertTopics,
     Broker,
     ConfigFile,
+    KnownFiles,
+    MatchRadius,
+    RegionFiles,
     Tenses,
+    WatchlistFiles,
     Where,
     check,
+    read_known,
     read_properties,
     refuse_misspelt,
 )
@@ -65,6 +71,10 @@ def page(
         Path | None, typer.Option(help="Show a recorded file (JSON lines, also .gz) instead of a broker.")
     ] = None,
     config: ConfigFile = None,
+    known: KnownFiles = None,
+    watchlist: WatchlistFiles = None,
+    region: RegionFiles = None,
+    match_radius: MatchRadius = RADIUS_ARCSEC,
     heartbeats: Annotated[
         str, typer.Option(help="Topic where workers say that they live; empty: do not listen to it.")
     ] = HEARTBEAT_TOPIC,
@@ -102,10 +112,13 @@ def page(
     # The filter is not given to the stream: that would leave out that a star is retracted.
     alerts: AlertFile | AlertStream
     tenses = tuple(tense or TENSES)
+    stars = read_known(known, watchlist, region, match_radius)
     watch = None
     try:
         if file is not None:
-            alerts = AlertFile(file, start=start or "earliest", until=until, tenses=tenses, on_error=note)
+            alerts = AlertFile(
+                file, start=start or "earliest", until=until, tenses=tenses, on_error=note, known=stars
+            )
         else:
             properties = read_properties(config)
             alerts = AlertStream(
@@ -116,6 +129,7 @@ def page(
                 tenses=tenses,
                 on_error=note,
                 config=properties,
+                known=stars,
             )
             if heartbeats:
                 watch = HeartbeatWatch(

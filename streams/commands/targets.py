@@ -12,8 +12,18 @@ from rich.console import Console
 from rich.table import Table
 
 from cempstream.plain import shown
+from cempstream.schemas.sky import RADIUS_ARCSEC
 from cempstream.streams.commands.options import progress_bar
-from cempstream.streams.commands.subscriber_options import Tenses, Where, check
+from cempstream.streams.commands.subscriber_options import (
+    KnownFiles,
+    MatchRadius,
+    RegionFiles,
+    Tenses,
+    WatchlistFiles,
+    Where,
+    check,
+    read_known,
+)
 from cempstream.streams.observing.airmass_plot import draw_airmass
 from cempstream.streams.observing.candidates import WHY_TEXT
 from cempstream.streams.observing.exposure_time import QUESTIONS
@@ -58,6 +68,10 @@ def targets(
     ] = None,
     where: Where = None,
     tense: Tenses = None,
+    known_stars: KnownFiles = None,
+    watchlist: WatchlistFiles = None,
+    region: RegionFiles = None,
+    match_radius: MatchRadius = RADIUS_ARCSEC,
     twilight: Annotated[
         float, typer.Option(min=-18.0, max=0.0, help="Darkness begins with the Sun at this altitude.")
     ] = -18.0,
@@ -82,7 +96,8 @@ def targets(
     tool = load_instrument(instrument)
     asked = QUESTIONS[question]
     check_question(asked, tool)
-    found = AlertFile(alerts, where=where, tenses=tuple(tense or TENSES))
+    stars = read_known(known_stars, watchlist, region, match_radius)
+    found = AlertFile(alerts, where=where, tenses=tuple(tense or TENSES), known=stars)
     day = _day(night, place)
     if truth is not None:
         known = read_truth(truth)

@@ -12,7 +12,7 @@ from cempstream.processors.outcome import Estimate
 from cempstream.processors.spectrum import Flag
 from cempstream.schemas.alert import Alert
 from cempstream.schemas.sky import Match
-from cempstream.streams.wording import flag_text, probability_text, sexagesimal, subclass_text
+from cempstream.streams.wording import flag_text, match_text, probability_text, sexagesimal, subclass_text
 
 #: Bands that contribute less are not shown.
 _LEAST_SHARE = 0.05
@@ -21,7 +21,6 @@ _LONGEST_NAME = 60
 #: So many probabilities of a star fit into a line.
 _MOST_VISITS = 6
 _MOST_MATCHES = 4
-_KIND_TEXT = {"known": "known as", "watchlist": "watched:", "region": "in the region"}
 _UNFAMILIAR = "unlike every star of the training: its parameters mean nothing"
 
 _TENSE_STYLES = {"current": "green", "archival": "blue"}
@@ -90,12 +89,8 @@ def _growth(alert: Alert) -> tuple[str, ...]:
 
 def _known(match: Match) -> str:
     """Return a known star at the position, or a region, in one line."""
-    if match.kind == "region":
-        return f"{_KIND_TEXT['region']} {shown(match.catalogue, longest=_LONGEST_NAME)}"
-    name = shown(match.name, longest=_LONGEST_NAME) or "a star"
-    where = f"({shown(match.catalogue, longest=_LONGEST_NAME)}, {match.separation_arcsec:.1f}″)"
     labels = shown(", ".join(f"{key} {value}" for key, value in match.labels.items()), longest=_LONGEST_NAME)
-    return _join(f"{_KIND_TEXT.get(match.kind, match.kind)} {name} {where}", labels)
+    return _join(" ".join(match_text(match)), labels)
 
 
 def _parameters(alert: Alert) -> tuple[str, str]:

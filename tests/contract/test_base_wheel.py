@@ -195,3 +195,20 @@ def test_the_command_and_the_library_work(scripts: Path) -> None:
     printed = run(str(scripts / "cempstream"), "listen", "--json", "--tense", "test", "--file", packet)
     assert json.loads(printed)["survey"] == "sample"
     assert "SAMPLE J104508" in run(str(scripts / "cempstream"), "listen", "--tense", "test", "--file", packet)
+
+
+def test_known_stars_in_csv_need_nothing_else_and_other_tables_say_what_they_need(
+    scripts: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "stars.csv").write_text("name,ra,dec\nHD 1,161.284333,41.396\n")
+    (tmp_path / "stars.ecsv").write_text("# %ECSV 1.0\n# ---\n")
+    listen = (str(scripts / "cempstream"), "listen", "--tense", "test", "--file")
+    folder = run(str(scripts / "python"), "-c", "import cempstream; print(*cempstream.__path__)").strip()
+    packet = f"{folder}/schemas/alert/1.0/sample.bin"
+    assert "known as HD 1 (stars, 0.0″)" in run(*listen, packet, "--known", str(tmp_path / "stars.csv"))
+    refused = subprocess.run(
+        [*listen, packet, "--known", str(tmp_path / "stars.ecsv")],
+        capture_output=True, text=True, timeout=110, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 1
+    assert "ascii.ecsv is read by astropy: pip install 'cempstream[observing]'" in refused.stderr

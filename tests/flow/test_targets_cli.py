@@ -50,6 +50,19 @@ def test_a_list_has_its_tables_picture_and_requests(
     assert "its newest alert withdraws it" in said
 
 
+def test_known_stars_are_left_out(
+    alerts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = tmp_path / "jina.csv"
+    known.write_text("name,ra,dec\nHD 1,60.0,-25.0\n")
+    out = tmp_path / "tonight"
+    words = (*NIGHT, "--from", str(alerts), "--out", str(out), "--known", str(known), "--where", "not known")
+    assert run(monkeypatch, *words) in (0, None)
+    names = set(QTable.read(out / "targets.ecsv", format="ascii.ecsv")["name"])
+    assert names
+    assert "s0" not in names
+
+
 def test_a_comparison_prints_its_tables(
     alerts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -15,6 +15,7 @@ from astropy.coordinates import SkyCoord
 
 from cempstream.processors.spectrum import Flag
 from cempstream.schemas.alert import Alert, decode_alert
+from cempstream.schemas.sky import Match
 from cempstream.streams.kafka.places import StreamError
 from cempstream.streams.observing.sites import parse_site
 from cempstream.streams.page.app import follow
@@ -42,6 +43,13 @@ def held(candidates: Candidates) -> list[str]:
 def names(changes: Changes | None) -> list[str]:
     assert changes is not None
     return [row.name for row in changes.rows]
+
+
+def test_known_stars_are_among_the_facts() -> None:
+    matches = (Match("known", "jina", SCRIPT, 0.4), Match("region", "field", "", math.nan))
+    facts = candidate_row(alert("a").model_copy(update={"matches": matches}), 1, 1).facts
+    assert ("known as", f"{SCRIPT} (jina, 0.4″)") in facts  # the template escapes it
+    assert ("in the region", "field") in facts
 
 
 # ---- what is held ----
