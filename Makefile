@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format types unit kafka-test monitor-test browser-test page-picture night chaos fuzz mutants train-test others-test install-test versions-test report-forward line-depths target-yield report docs docs-test deploy-check train-setup wheel sbom audit lock clean
+.PHONY: help demo test lint format types unit kafka-test monitor-test browser-test page-picture night chaos fuzz mutants train-test others-test observers-night install-test versions-test report-forward line-depths target-yield report docs docs-test deploy-check train-setup wheel sbom audit lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name what; do \
@@ -83,7 +83,11 @@ train-test: $(VENV)/.train ## Tests of training (installs torch)
 	$(BIN)/pytest -m "train" $(ARGS)
 
 others-test: $(VENV)/.project $(OTHERS)/.packages ## Alerts as others read them: a TOM, voevent-parse, GCN's schemas (needs npm)
+	tests/broker/install_kafka.sh
 	CEMP_OTHERS=$(abspath $(OTHERS)) $(BIN)/pytest tests/others -m "others" $(ARGS)
+
+observers-night: $(VENV)/.project $(OTHERS)/.packages ## A night with page, VOEvents, TOM and target list
+	$(BIN)/python -m tests.others.observers_night --others $(OTHERS) $(ARGS)
 
 install-test: $(VENV)/.project ## The wheels in empty environments, a closed network, and kcat
 	$(BIN)/pytest tests/broker tests/contract -m "install" $(ARGS)
@@ -150,7 +154,7 @@ lock: $(VENV)/.project ## Renew the lock files from pyproject.toml
 	echo hatchling | $(call compile,deploy/requirements-build.lock,--constraint requirements.lock -)
 
 clean: ## Remove the environment and what was built
-	rm -rf $(VENV) $(OTHERS) dist build site demo-output night-output
+	rm -rf $(VENV) $(OTHERS) dist build site demo-output night-output observers-night
 
 # One resolution for every Python from 3.11 on and every platform.
 define compile

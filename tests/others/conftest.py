@@ -11,12 +11,9 @@ ROOT = Path(__file__).resolve().parents[2]
 HOME = Path(os.environ.get("CEMP_OTHERS", ROOT / ".venv-others"))
 
 
-@pytest.fixture(scope="session")
-def others() -> Callable[..., str]:
-    """Return a function that runs the other environment's Python in a checkout, and returns its stdout."""
-    python = HOME / "bin" / "python"
-    if not python.exists():
-        pytest.skip(f"there is no {python}: make others-test")
+def runner(home: Path) -> Callable[..., str]:
+    """Return a function that runs an environment's Python in this checkout, and returns its stdout."""
+    python = home / "bin" / "python"
 
     def run(*words: str | Path, **environment: str) -> str:
         done = subprocess.run(
@@ -30,6 +27,14 @@ def others() -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def others() -> Callable[..., str]:
+    """Return the runner of the environment that `make others-test` makes."""
+    if not (HOME / "bin" / "python").exists():
+        pytest.skip(f"there is no {HOME}: make others-test")
+    return runner(HOME)
 
 
 @pytest.fixture(scope="session")

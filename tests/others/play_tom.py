@@ -47,6 +47,11 @@ def produce(topic: str, path: str) -> int:
     return len(lines)
 
 
+def count() -> int:
+    """Return how many targets have a spectrum."""
+    return Target.objects.filter(pk__in=SpectroscopyReducedDatum.objects.values("target")).count()
+
+
 def show(*needles: str) -> dict[str, Any]:
     """Return what the database says, and of each page, 13 MB of plots, which of the texts it has."""
     client = Client()
@@ -85,5 +90,5 @@ def show(*needles: str) -> dict[str, Any]:
 
 if __name__ == "__main__":
     for action, *words in json.loads(sys.argv[1]):
-        given = {"manage": manage, "produce": produce, "show": show}[action](*words)
+        given = {"manage": manage, "produce": produce, "count": count, "show": show}[action](*words)
         print(json.dumps(given), flush=True)
