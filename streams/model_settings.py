@@ -173,6 +173,17 @@ class StarSettings(Group):
     folder: Path | None = Field(
         default=None, description="folder for the stars that are held; by default they are in memory"
     )
+    catalogue: Path | None = Field(
+        default=None,
+        description="the survey's input catalogue: its names are the ids of spectra without `object_id`, "
+        "by position; CSV, ECSV, VOTable or FITS",
+    )
+    radius_arcsec: float = Field(
+        default=RADIUS_ARCSEC,
+        gt=0,
+        le=MAX_RADIUS_ARCSEC,
+        description="how far its star may be from the spectrum's position, at its epoch",
+    )
 
     def silence_of(self, survey: str) -> float:
         """Return the days of silence after which a survey's star is forgotten."""

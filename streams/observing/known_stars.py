@@ -136,7 +136,7 @@ class KnownStars:
 
     def of_spectrum(self, spectrum: Spectrum) -> Sky:
         """Return what lies at the position of a spectrum's star."""
-        epoch = _epoch(spectrum.epoch, spectrum.observed_at, spectrum.reduced_at)
+        epoch = epoch_of(spectrum.epoch, spectrum.observed_at, spectrum.reduced_at)
         return self.at(spectrum.ra, spectrum.dec, epoch)
 
     def mark(self, alert: Alert) -> Alert:
@@ -144,7 +144,7 @@ class KnownStars:
 
         What it was compared with before under the same name is replaced.
         """
-        sky = self.at(alert.ra, alert.dec, _epoch(alert.epoch, alert.observed_at, alert.reduced_at))
+        sky = self.at(alert.ra, alert.dec, epoch_of(alert.epoch, alert.observed_at, alert.reduced_at))
         if not sky.compared_with:
             return alert
         kept = [match for match in alert.matches if match.catalogue not in self.names]
@@ -175,7 +175,7 @@ def _ranges(path: Path) -> Array:
     return read_ranges(path)
 
 
-def _epoch(epoch: float | None, *times: datetime | None) -> float:
+def epoch_of(epoch: float | None, *times: datetime | None) -> float:
     """Return a position's epoch, else the first of the times, as a Julian year."""
     if epoch is not None:
         return epoch

@@ -21,6 +21,8 @@ from cempstream.streams.kafka.gaps import Gap
 from cempstream.streams.kafka.outputs import MessageWriter
 from cempstream.streams.kafka.publisher import Publisher
 from cempstream.streams.kafka.schema_registry import use_registry
+from cempstream.streams.observing.catalogue_files import read_catalogue
+from cempstream.streams.observing.identities import Identities
 from cempstream.streams.observing.known_stars import KnownStars
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.scoring.pipeline import Pipeline
@@ -134,7 +136,7 @@ class Equipment:
 def start_agent(settings: Settings) -> Classifier:
     """Load and warm the models, then open the metrics port: a worker without models is never ready."""
     metrics = start_metrics()
-    pipeline = start_pipeline(settings, metrics)
+    pipeline = identifying(start_pipeline(settings, metrics), settings)
     publisher = new_publisher(settings, metrics)
     shadow = None if settings.models.shadow is None else Shadow(settings, publisher, metrics)
     parts = equip(
@@ -154,6 +156,17 @@ def start_agent(settings: Settings) -> Classifier:
         shadow=shadow,
         bundles=parts.bundles,
     )
+
+
+def identifying(pipeline: Pipeline, settings: Settings) -> Pipeline:
+    """Let a catalogue's names be the ids of spectra that have none, where the settings name one."""
+    stars = settings.stars
+    if stars.catalogue is None:
+        return pipeline
+    catalogue = read_catalogue(stars.catalogue)
+    logger.info("ids by position: %s", catalogue.describe())
+    identities = Identities(catalogue, stars.radius_arcsec)
+    return replace(pipeline, decode=lambda packet: identities.identify(pipeline.decode(packet)))
 
 
 def read_known(settings: Settings) -> LookUp | None:
