@@ -87,7 +87,7 @@ def test_a_topic_that_is_not_there_and_a_broker_that_is_away_are_said(bootstrap:
     assert "there is no such topic" in gone.output
     away = export(bootstrap, topic, "hop", "--no-account", "--to", "kafka://127.0.0.1:1/alerts")
     assert away.exit_code == 1
-    assert "kafka://127.0.0.1:1/alerts" in away.output.splitlines()[-1]
+    assert "kafka://127.0.0.1:1/alerts: " in away.output  # librdkafka may say more after it
 
 
 @on_kafka
