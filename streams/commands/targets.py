@@ -196,6 +196,9 @@ def _show_plan(plan: TargetList, hours: float) -> None:
         "question": f"{plan.question.text}: S/N {plan.snr:.0f} a pixel with {shown(plan.instrument.name)}",
         "Moon": f"{plan.moon_illumination:.0%} lit, {plan.moon_altitude_deg.max():.0f}° at its highest",
         "expected": f"{plan.expected_cemp:.1f} CEMP stars, {plan.expected_emp:.1f} of them with [Fe/H] < −3",
+        "plan": "by value for time: the solver found none in its time"
+        if plan.gap is None
+        else f"no better one by more than {max(plan.gap, 0.002):.1%}",
         "left out": f"{len(plan.left_out)} stars",
     }
     for name, text in lines.items():

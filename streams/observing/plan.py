@@ -15,16 +15,13 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 from scipy.sparse import coo_array
 
-from cempstream.errors import FixableError
 from cempstream.processors.grid import Array
 
 #: A plan this near to the best is good enough; weather changes more.
 _GAP = 0.002
 _LONGEST_S = 60.0
-
-
-class PlanFailed(FixableError, RuntimeError):
-    """The solver gave no plan; the message has its words."""
+#: Beginnings in each slot that are considered: those with most value for their time. More would take hours.
+_MOST_IN_SLOT = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,8 @@ class Plan:
     Attributes
     ----------
     gap
-        By which share of its value a better plan may exceed this one; None where nobody asked.
+        By which share of its value a better plan may exceed this one, of the beginnings that were considered;
+        None where no solver was asked, or it found nothing in its time.
     """
 
     visits: tuple[Visit, ...]
@@ -65,22 +63,26 @@ def best_plan(
         As `cost`, not rounded: the same stars are then observed when they take the shortest time, which is
         where they stand high. None: whenever they fit.
     longest_s
-        The solver ends then, with the best plan that it has.
-
-    Raises
-    ------
-    PlanFailed
-        There is no plan even then.
+        The solver ends then, with the best plan that it has; if it has none, stars are taken in the order of
+        value for their time.
     """
-    star, slot = np.nonzero((cost > 0) & (value > 0.0)[:, None])
+    rate = np.where((cost > 0) & (value > 0.0)[:, None], value[:, None] / np.maximum(cost, 1), 0.0)
+    star, slot = np.nonzero(rate > 0.0)
     if star.size == 0:
         return Plan((), 0.0)
+    if rate.shape[0] > _MOST_IN_SLOT:
+        least = np.partition(rate, -_MOST_IN_SLOT, axis=0)[-_MOST_IN_SLOT]
+        star, slot = np.nonzero((rate > 0.0) & (rate >= least))
     chosen, gap = _solve(-value[star], star, slot, cost, 0.0, longest_s)
-    if seconds is not None and chosen.any():
-        among = np.isin(star, star[chosen])
-        star, slot = star[among], slot[among]
-        chosen, _ = _solve(seconds[star, slot], star, slot, cost, 1.0, longest_s)
+    if chosen is None:
+        return walk(cost, np.argsort(-rate.max(axis=1), kind="stable"))
     star, slot = star[chosen], slot[chosen]
+    if seconds is not None and star.size:
+        every, when = np.nonzero(cost[star] > 0)
+        every = star[every]
+        shortest, _ = _solve(seconds[every, when], every, when, cost, 1.0, longest_s)
+        if shortest is not None:
+            star, slot = every[shortest], when[shortest]
     order = np.argsort(slot)
     visits = (Visit(int(i), int(s), int(cost[i, s])) for i, s in zip(star[order], slot[order], strict=True))
     return Plan(tuple(visits), gap)
@@ -88,13 +90,13 @@ def best_plan(
 
 def _solve(
     loss: Array, star: Array, slot: Array, cost: Array, least: float, longest_s: float
-) -> tuple[Array, float]:
+) -> tuple[Array | None, float]:
     """Choose beginnings with the smallest sum of losses: of each star at least `least` and at most one.
 
     Returns
     -------
     tuple
-        Whether each beginning is chosen, bool, shape as `loss`, and the gap.
+        Whether each beginning is chosen, bool, shape as `loss`, and the gap; None where nothing was found.
     """
     length = cost[star, slot].astype(np.int64)
     columns = np.arange(star.size)
@@ -116,9 +118,7 @@ def _solve(
         options={"time_limit": longest_s, "mip_rel_gap": _GAP},
     )
     if found.x is None:
-        raise PlanFailed(
-            f"no plan was found in {longest_s:g} s: {found.message}; give fewer alerts or longer slots"
-        )
+        return None, 0.0
     return np.asarray(found.x > 0.5), float(found.mip_gap or 0.0)
 
 

@@ -63,7 +63,8 @@ class TargetList:
     altitude_deg
         Of each target in the middle of every slot, shape ``(n_target, n_slot)``.
     gap
-        By which share of its value a better plan may exceed this one.
+        By which share of its value a better plan may exceed this one; None where the solver found nothing in
+        its time, and stars were taken by value for their time.
     """
 
     night: Night
@@ -75,7 +76,7 @@ class TargetList:
     altitude_deg: Array = field(repr=False)
     moon_altitude_deg: Array = field(repr=False)
     moon_illumination: float
-    gap: float
+    gap: float | None
 
     @property
     def expected_cemp(self) -> float:
@@ -158,7 +159,7 @@ def make_target_list(
         altitude_deg=view.altitude_deg[rows],
         moon_altitude_deg=view.moon_altitude_deg,
         moon_illumination=view.moon_illumination,
-        gap=plan.gap or 0.0,
+        gap=plan.gap,
     )
 
 

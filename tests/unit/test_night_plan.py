@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cempstream.processors.grid import Array
-from cempstream.streams.observing.plan import Plan, PlanFailed, Visit, best_plan, walk
+from cempstream.streams.observing.plan import Plan, Visit, best_plan, walk
 
 SETTINGS = st.integers(1, 4).flatmap(
     lambda n: st.tuples(
@@ -91,8 +91,21 @@ def test_nothing_to_observe_is_an_empty_plan() -> None:
     assert best_plan(np.zeros((0, 3), dtype=int), np.zeros(0)) == Plan((), 0.0)
 
 
-def test_a_solver_without_time_says_so() -> None:
+def test_without_time_for_the_solver_stars_are_taken_by_value_for_their_time() -> None:
     rng = np.random.default_rng(1)
     cost = within(rng.integers(1, 9, (300, 60)))
-    with pytest.raises(PlanFailed, match="give fewer alerts or longer slots"):
-        best_plan(cost, rng.random(300), longest_s=1e-9)
+    value = rng.random(300)
+    plan = best_plan(cost, value, longest_s=1e-9)
+    check(plan, cost)
+    assert plan.gap is None
+    best_rate = np.where(cost > 0, value[:, None] / np.maximum(cost, 1), 0.0).max(axis=1)
+    assert plan == walk(cost, np.argsort(-best_rate, kind="stable"))
+
+
+def test_of_many_stars_the_worthless_are_not_missed() -> None:
+    """Of 2,060 stars that take a slot each, the twelve of highest value fill twelve slots."""
+    cost = np.ones((2060, 12), dtype=int)
+    value = np.concatenate([np.full(2000, 0.01), np.linspace(0.9, 1.0, 60)])
+    plan = best_plan(cost, value)
+    check(plan, cost)
+    assert {visit.star for visit in plan.visits} == set(range(2048, 2060))
