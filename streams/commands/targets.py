@@ -29,7 +29,7 @@ from cempstream.streams.observing.candidates import WHY_TEXT
 from cempstream.streams.observing.exposure_time import QUESTIONS
 from cempstream.streams.observing.instrument import Instrument, load_instrument
 from cempstream.streams.observing.lco_requests import request_groups, write_requests
-from cempstream.streams.observing.night import NoNight, plan_night
+from cempstream.streams.observing.night import from_now, plan_night
 from cempstream.streams.observing.sites import Site, parse_site
 from cempstream.streams.observing.star_value import parse_weights
 from cempstream.streams.observing.target_files import write_targets
@@ -40,7 +40,7 @@ from cempstream.streams.subscriber.sieve import TENSES
 from cempstream.streams.subscriber.where import compile_where
 from cempstream.streams.times import TimeError
 
-_LONGEST_NAME = 22
+_LONGEST_NAME = 18
 
 
 def targets(
@@ -112,7 +112,7 @@ def targets(
         _show_report(report, place, tool)
         return
     window = plan_night(place, day, hours, begin=_moment(begin), twilight_deg=twilight, slot_s=60.0 * slot)
-    _refuse_past(window.end, night)
+    window = from_now(window, hours, datetime.now(UTC))
     plan = make_target_list(found, window, tool, asked, weights, snr=snr)
     if proposal is not None:
         request_groups(plan, proposal)  # refuse before anything is written
@@ -153,12 +153,6 @@ def _moment(text: str | None) -> datetime | time | None:
     raise TimeError(
         f"{shown(text, longest=40)!r} is not a time; write UTC, such as 21:30 or 2027-01-10T21:30"
     )
-
-
-def _refuse_past(end: datetime, night: str | None) -> None:
-    if end < datetime.now(UTC):
-        said = "tonight" if night is None else f"the night of {shown(night)}"
-        raise NoNight(f"the hours of {said} ended at {end:%Y-%m-%d %H:%M} UTC; give a --night to come")
 
 
 def _show_plan(plan: TargetList, hours: float) -> None:

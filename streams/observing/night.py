@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 
 import numpy as np
@@ -147,6 +147,29 @@ def plan_night(
             f"slot of {slot_s / 60:g} minutes; give more --hours, an earlier --begin or shorter slots"
         )
     return Night(site, day, dark_from, dark_until, start, slot_s, n_slot)
+
+
+def from_now(night: Night, hours: float, now: datetime) -> Night:
+    """Return a night as it is, or what is left of it from now on.
+
+    Raises
+    ------
+    NoNight
+        Its hours are over, or less than a slot is left.
+    """
+    if night.end <= now:
+        raise NoNight(
+            f"the hours of the night of {night.date} ended at {night.end:%Y-%m-%d %H:%M} UTC; "
+            "give a --night to come"
+        )
+    if night.begin >= now:
+        return night
+    begin = datetime.fromtimestamp(np.ceil(now.timestamp() / 60.0) * 60.0, UTC)
+    left_s = min(hours * 3600.0, (night.dark_until - begin).total_seconds())
+    n_slot = int(left_s / night.slot_s + 1e-6)
+    if n_slot < 1:
+        raise NoNight(f"less than a slot is left of the night of {night.date}; give a --night to come")
+    return replace(night, begin=begin, n_slot=n_slot)
 
 
 def look(night: Night, ra_deg: Array, dec_deg: Array) -> SkyView:

@@ -113,4 +113,4 @@ def test_the_next_night_is_planned_without_a_date(
     words = ("--site", "La Palma", "--from", str(alerts), "--hours", "1", "--out", str(tmp_path / "out"))
     run(monkeypatch, *words)  # in the last minutes of a night its hours are over, which is said
     text = capsys.readouterr()
-    assert "site         La Palma, dark from" in text.out or "the hours of tonight ended" in text.err
+    assert "site         La Palma, dark from" in text.out or "the night of" in text.err

@@ -11,7 +11,7 @@ from astropy.coordinates import AltAz, EarthLocation, SkyCoord, get_body
 from astropy.time import Time
 from astropy.utils import iers
 
-from cempstream.streams.observing.night import NoNight, airmass, look, plan_night
+from cempstream.streams.observing.night import NoNight, airmass, from_now, look, plan_night
 from cempstream.streams.observing.sites import parse_site
 
 LA_PALMA = parse_site("La Palma")
@@ -113,3 +113,18 @@ def test_a_star_in_the_zenith_has_airmass_one_and_one_that_is_down_none() -> Non
 def test_the_moon_is_lit_as_almanacs_say(day: date, lit: float) -> None:
     view = look(plan_night(LA_PALMA, day, 1.0), np.array([0.0]), np.array([0.0]))
     assert view.moon_illumination == pytest.approx(lit, abs=0.07)
+
+
+def test_of_a_night_that_has_begun_what_is_left_is_planned() -> None:
+    night = plan_night(LA_PALMA, WINTER, 4.0)
+    assert from_now(night, 4.0, night.begin - timedelta(hours=3)) is night
+    late = from_now(night, 4.0, night.begin + timedelta(hours=1, seconds=1))
+    assert late.begin == night.begin + timedelta(hours=1, minutes=1)
+    assert late.hours == 4.0  # the night is long enough
+    whole = plan_night(LA_PALMA, WINTER, 24.0)
+    rest = from_now(whole, 24.0, whole.dark_until - timedelta(minutes=42))
+    assert rest.n_slot == 8
+    with pytest.raises(NoNight, match="less than a slot is left"):
+        from_now(whole, 24.0, whole.end - timedelta(seconds=90))
+    with pytest.raises(NoNight, match="ended at 2026-01-11"):
+        from_now(whole, 24.0, whole.dark_until + timedelta(days=9))
