@@ -2,7 +2,7 @@
 
     FixableError
     ├── what was given     AddressError, BadSpectrum, BenchmarkError, CatalogueError, ExportError,
-    │                      FilterError, InstrumentError, MemoryFileError, NoNight, NoQueue, PlanFailed,
+    │                      FilterError, InstrumentError, MemoryFileError, NoNight, NoQueue,
     │                      SchemaError, SettingsError, SiteError, TimeError, TruthError, Unanswerable,
     │                      UndecodableError, UnreadableFile, WeightError
     ├── the models         BundleError, ModelBroken, NoLooseThreshold, NoPurity, ProviderUnavailable,
