@@ -446,3 +446,32 @@ def test_where_a_tenth_of_the_light_is_left_structure_is_measured_against_that()
 
     assert peak(0.12) == pytest.approx(peak(0.5), rel=0.1)
     assert peak(0.12) / peak(0.05) == pytest.approx(2.0**2, rel=0.15)
+
+
+def test_a_difference_with_one_bad_pixel_is_none() -> None:
+    """Every window of five pixels has one bad one: not a single fourth difference is whole."""
+    good = np.arange(4000) % 5 > 0
+    assert np.isnan(_block_medians(white(4000), good, kernel=estimate_module._NEAR_KERNEL)).all()
+
+
+def test_bins_without_a_mode_are_left_out() -> None:
+    """Of 64 pixels there are fewer frequencies than bins."""
+    frequency, power, count = _binned_power(100.0 + white(64))
+    assert count.min() >= 1
+    assert count.sum() == np.count_nonzero(np.fft.rfftfreq(64) > 0.03) < estimate_module._FREQUENCY_BINS
+    assert np.all(np.diff(frequency) > 0)
+    assert np.isfinite(power).all()
+
+
+@pytest.mark.parametrize("outside", ["blue", "red"])
+def test_beyond_the_lines_of_the_list_nothing_is_correlated(outside: str) -> None:
+    """Deep false lines below 3850 Å and above 8750 Å, at another velocity, change nothing."""
+    wave = 3400.0 + 0.6 * np.arange(10_500)
+    far = wave < 3850 if outside == "blue" else wave > 8750
+    flux = listed_lines(wave)
+    spoiled = np.where(far & (np.arange(wave.size) // 8 % 5 == 0), 0.4 * flux, flux)
+    good = np.ones(wave.size, dtype=bool)
+    plain, found = (measure_line_velocity(wave, one, good) for one in (flux, spoiled))
+    assert plain is not None
+    assert found is not None
+    assert (found.velocity_kms, found.correlation) == (plain.velocity_kms, plain.correlation)

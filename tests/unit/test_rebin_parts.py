@@ -84,6 +84,14 @@ def test_a_flux_is_impossible_from_six_sigma_below_zero() -> None:
     assert module.good_pixels(precise).all()
 
 
+def test_bad_pixels_are_zero_in_all() -> None:
+    grid = LinearGrid(4000.0, 1.0, 5)
+    values = spectrum(grid, np.array([5.0, 5.0, np.nan, 5.0, -7.0]), np.array([1.0, 0.0, 1.0, -1.0, 1.0]))
+    flux, ivar, good = module._stack([values], slice(None))
+    assert flux.tolist() == [[5.0, 0.0, 0.0, 0.0, 0.0]]
+    assert ivar.tolist() == good.tolist() == [[1.0, 0.0, 0.0, 0.0, 0.0]]
+
+
 def dense(parts: tuple[Array, Array, Array], n_in: int) -> Array:
     matrix = np.zeros((SMALL.n_pix, n_in))
     np.add.at(matrix, parts[:2], parts[2])

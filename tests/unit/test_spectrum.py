@@ -125,6 +125,14 @@ def test_one_resolving_power_stands_for_an_array() -> None:
     assert (reason, "'resolving_power' is nan" in detail) == (Reason.BAD_FIELD, True)
 
 
+def test_every_32nd_pixel_from_the_middle_of_the_rest_is_looked_at() -> None:
+    """Of 70 pixels, three: 3, 35 and 67, which leave three at either end."""
+    power = np.full(70, 500.0, dtype=np.float32)
+    power[[3, 35, 67]] = 1000.0, 2000.0, 4000.0
+    grid = LinearGrid(4000.0, 1.0, 70)
+    assert spectrum(grid, resolving_power=power).typical_resolving_power == 2000.0
+
+
 def test_a_short_array_has_a_resolving_power_too() -> None:
     power = np.array([1000.0, 2000.0, 3000.0], dtype=np.float32)
     assert spectrum(LinearGrid(4000.0, 1.0, 3), resolving_power=power).typical_resolving_power == 2000.0
