@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import math
 import platform
-import time
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from importlib.metadata import version
-from typing import Any
 
 import onnxruntime
-from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Message, Producer
+from confluent_kafka import KafkaException
 
 from cempstream.models.bundle import BundleError
 from cempstream.models.pinned import open_bundle
 from cempstream.models.sessions import ProviderUnavailable
 from cempstream.processors.graph import ModelError
 from cempstream.schemas.packets import use_own_ids
+from cempstream.streams.kafka.broker_clock import clock_offset
 from cempstream.streams.kafka.changelog import UnfitTopics, require_changelog
 from cempstream.streams.kafka.gaps import Extent, GapReason, ask_committed, ask_extents, find_gaps
 from cempstream.streams.kafka.places import NoAnswer, NoBroker, Place, name_places
@@ -54,7 +53,6 @@ _SAFE_REPLICATION = 3
 #: Clock offsets above which latencies are doubtful, and above which they are wrong.
 _CLOCK_WARN_S = 0.1
 _CLOCK_FAIL_S = 2.0
-_PROBE_TIMEOUT_S = 10.0
 
 #: Of its topic's retention, how long an unread message may have waited before that is said, and is wrong.
 _WAITED_SHARE = 0.5
@@ -85,7 +83,7 @@ class CheckResult:
     Attributes
     ----------
     subject
-        broker, topics, group, models, provider, clock or package.
+        broker, topics, group, schemas, models, provider, clock or package.
     remedy
         What to do; empty if all is well.
     """
@@ -361,7 +359,7 @@ def check_clock(kafka: KafkaSettings, admin: TopicAdmin) -> CheckResult:
             "compare by hand: date -u",
         )
     try:
-        offset_s, error_s = _clock_offset(kafka, plan.name)
+        offset_s, error_s = clock_offset(kafka, plan.name)
     except KafkaException as error:
         return CheckResult(Status.WARN, "clock", f"not compared: {error}", "compare by hand: date -u")
     except NoAnswer as error:
@@ -385,41 +383,6 @@ def check_clock(kafka: KafkaSettings, admin: TopicAdmin) -> CheckResult:
         if excess_s > _CLOCK_WARN_S
         else CheckResult(Status.OK, "clock", said)
     )
-
-
-def _clock_offset(kafka: KafkaSettings, topic: str) -> tuple[float | None, float]:
-    """Return the broker's clock minus ours, and the largest error of that, in seconds."""
-    stamps: list[tuple[float, int, int]] = []
-
-    def delivered(error: Any, message: Message) -> None:
-        if error is not None:
-            raise KafkaException(error)
-        kind, milliseconds = message.timestamp()
-        stamps.append((time.time(), kind, milliseconds))
-
-    producer = Producer(
-        {
-            "bootstrap.servers": kafka.bootstrap,
-            "acks": "all",
-            "linger.ms": 0,
-            "log_level": 0,
-            **kafka.client_config(),
-        }
-    )
-    best: tuple[float | None, float] = (None, float("inf"))
-    # The first message also opens the connection; of the others the quickest is the most exact.
-    for _ in range(4):
-        sent_s = time.time()
-        producer.produce(topic, b"", on_delivery=delivered)
-        if producer.flush(_PROBE_TIMEOUT_S):
-            raise NoAnswer("a message", kafka.bootstrap)
-        arrived_s, kind, milliseconds = stamps[-1]
-        if kind != TIMESTAMP_LOG_APPEND_TIME:
-            return None, 0.0
-        error_s = (arrived_s - sent_s) / 2 + 0.001
-        if error_s < best[1]:
-            best = (milliseconds / 1000 - (sent_s + arrived_s) / 2, error_s)
-    return best
 
 
 def _names(topics: TopicSettings) -> tuple[str, ...]:
