@@ -58,7 +58,7 @@ def register(
         from cempstream.streams.settings import read_settings
     except ModuleNotFoundError as error:
         hint = install_hint("cpu,registry")
-        raise RegistryError(f"it needs {error.name}, which is not installed: {hint}") from None
+        raise RegistryError(f"`schema register` needs {error.name}, which is not installed: {hint}") from None
 
     settings = read_settings(
         schemas={"registry": registry}, topics={"spectra": tuple(topic) if topic else None}
