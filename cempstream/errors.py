@@ -8,9 +8,9 @@
     ├── the models         BundleError, ModelBroken, NoLooseThreshold, NoPurity, ProviderUnavailable,
     │                      SynthesisError, UnfitLibrary
     ├── the installation   NoSpecutils
-    ├── the stream         AddressInUse, CannotListen, CredentialsRefused, CredentialsRenewed, DeliveryFailed,
-    │                      NoAnswer, NoBroker, NoSuchStar, NoSuchTopic, NotDelivered, NotReady, RegistryError,
-    │                      StreamError, UnfitTopics
+    ├── the stream         AddressInUse, ArchiveError, CannotListen, CredentialsRefused, CredentialsRenewed,
+    │                      DeliveryFailed, NoAnswer, NoBroker, NoSuchStar, NoSuchTopic, NotDelivered,
+    │                      NotReady, RegistryError, StreamError, UnfitTopics
     └── a rehearsal        BrokerError, MonitorError, Unaccounted, WorkerFailed
 
 Each is defined in the module that raises it and keeps its builtin base (``ValueError`` and so on). Every

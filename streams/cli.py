@@ -133,6 +133,13 @@ VERBS = {
             _RUN,
             "Compare model bundles, and choose which is served.",
         ),
+        Verb(
+            "archive",
+            "archive:archive_app",
+            "cpu",
+            _RUN,
+            "Keep scores, alerts and dead letters as Parquet tables.",
+        ),
         Verb("dlq", "dlq:dlq_app", "cpu", _RUN, "Read dead letters and send them again."),
         Verb(
             "doctor",

@@ -75,6 +75,8 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "bundle compare": _AWAY,
     "bundle promote": ("mid/9.9.9",),
     "bundle rollback": ("nosuch",),
+    "archive write": ("night", *_AWAY, "--until", "now"),
+    "archive compact": ("night",),
     "dlq list": _AWAY,
     "dlq show": ("3:17", *_AWAY),
     "dlq stats": _AWAY,

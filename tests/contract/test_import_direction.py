@@ -29,6 +29,7 @@ STREAMS: dict[str, tuple[str, ...]] = {
     "telemetry": (),
     "pictures": (),
     "observing": (),
+    "archive": ("kafka",),
     "subscriber": ("kafka.places", "kafka.schema_registry", "observing"),
     "exporters": ("subscriber",),  # a TOM reads the stream
     "page": ("kafka.places", "observing", "pictures", "subscriber"),
@@ -82,7 +83,16 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "aiokafka": ("streams/worker/",),
     "confluent_kafka": tuple(
         f"streams/{room}/"
-        for room in ("kafka", "subscriber", "exporters", "worker", "operations", "rehearsal", "commands")
+        for room in (
+            "kafka",
+            "archive",
+            "subscriber",
+            "exporters",
+            "worker",
+            "operations",
+            "rehearsal",
+            "commands",
+        )
     ),
     "onnxruntime": ("models/", "streams/"),
     "torch": ("models/training/", "models/evaluation/"),
