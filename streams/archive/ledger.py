@@ -60,13 +60,22 @@ class Held:
 class Ledger:
     """An archive's folder, held by one writer.
 
+    Parameters
+    ----------
+    folder
+        Created if absent, unless `is_old`.
+    is_old
+        Whether there must be an archive already.
+
     Raises
     ------
     ArchiveError
-        Another process writes it, or its manifest is no manifest.
+        Another process writes it, its manifest is no manifest, or there is none.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, is_old: bool = False) -> None:
+        if is_old and not (folder / _MANIFEST).is_file():
+            raise ArchiveError(f"{folder} is no archive: it has no {_MANIFEST}")
         self.folder = folder
         self._aside = folder / _ASIDE
         self._aside.mkdir(parents=True, exist_ok=True)

@@ -53,10 +53,14 @@ def write(
         try:
             follower.run(to_end=until == "now", on_written=lambda n: typer.echo(f"{n} rows"))
         except KeyboardInterrupt:
+            _say_what_is_held(ledger)
             raise typer.Exit(INTERRUPTED) from None
-        finally:
-            n_rows = sum(ledger.held.files.values())
-            typer.echo(f"{shown(folder)} holds {n_rows} rows in {len(ledger.held.files)} files", err=True)
+        _say_what_is_held(ledger)
+
+
+def _say_what_is_held(ledger: Ledger) -> None:
+    n_rows = sum(ledger.held.files.values())
+    typer.echo(f"{shown(ledger.folder)} holds {n_rows} rows in {len(ledger.held.files)} files", err=True)
 
 
 @archive_app.command("compact")
@@ -65,6 +69,6 @@ def compact_(
     least: Annotated[int, typer.Option(min=2, help="Leave folders with fewer files as they are.")] = 2,
 ) -> None:
     """Put the many small files of each night together, while nothing writes."""
-    with Ledger(folder) as ledger:
+    with Ledger(folder, is_old=True) as ledger:
         n_before, n_after = compact(ledger, least=least)
     typer.echo(f"{n_before} files are {n_after} now")

@@ -224,3 +224,9 @@ def test_tables_without_their_manifest_are_not_added_to(tmp_path: Path) -> None:
     with pytest.raises(ArchiveError, match="is missing, but there are tables"):
         Ledger(tmp_path)
     assert held(tmp_path) == [4, 5, 6]
+
+
+def test_what_is_no_archive_is_not_made_one_by_compacting(tmp_path: Path) -> None:
+    with pytest.raises(ArchiveError, match=r"is no archive: it has no manifest\.jsonl"):
+        Ledger(tmp_path / "none", is_old=True)
+    assert not (tmp_path / "none").exists()
