@@ -121,7 +121,7 @@ docs: $(VENV)/.docs ## Build the documentation into site/ and run its notebooks
 		$(BIN)/mkdocs build --strict --site-dir $(abspath $(SITE))
 
 docs-test: $(VENV)/.docs ## Tests of the documentation: it builds, its tutorials run, its pages fetch nothing
-	$(BIN)/pytest -m "docs" $(ARGS)
+	$(BIN)/pytest -m "docs" --ignore tests/train $(ARGS)
 
 deploy-check: $(VENV)/.project ## Check manifests, boards and Dockerfile (Kubernetes, Grafana, hadolint)
 	$(BIN)/uv run --no-project deploy/validate.py

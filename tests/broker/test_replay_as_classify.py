@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from cempstream import classify
 from cempstream.processors.outcome import PARAMETERS
 from cempstream.streams.cli import app
+from cempstream.streams.operations.verify import SAME_PROVIDER
 from tests.support.night import Topics, WorkerProcess, wait_for
 
 pytestmark = [pytest.mark.shared, pytest.mark.timeout(240)]
@@ -30,8 +31,8 @@ def test_replayed_files_score_as_classified_ones(bootstrap: str, shared_data: Pa
     assert len(ledger.dead) == len(rows) - len(scored)
     for name, (score,) in ledger.scores.items():
         row = scored[name]
-        assert score.p_cemp == pytest.approx(row["p_cemp"], abs=1e-5)
-        assert score.p_cemp_corrected == pytest.approx(row["p_cemp_corrected"], abs=1e-5)
+        assert score.p_cemp == pytest.approx(row["p_cemp"], abs=SAME_PROVIDER)
+        assert score.p_cemp_corrected == pytest.approx(row["p_cemp_corrected"], abs=SAME_PROVIDER)
         assert score.decision.is_candidate == row["is_candidate"]
         for parameter in PARAMETERS:
             estimate = getattr(score.parameters, parameter)

@@ -14,6 +14,7 @@ import pytest
 
 from cempstream.schemas.alert import Alert, decode_alert
 from cempstream.schemas.codec import encode_spectrum
+from cempstream.streams.operations.verify import SAME_PROVIDER
 from cempstream.streams.scoring.pipeline import Pipeline
 from tests.support.followed import (
     EVEN,
@@ -87,7 +88,7 @@ def test_a_replay_ends_in_the_states_of_classify_and_each_star_is_alerted_of_by_
         for ours, theirs in pairs:
             assert ours is not None
             assert theirs is not None
-            assert ours.p_cemp == pytest.approx(theirs.p_cemp, abs=1e-5)
+            assert ours.p_cemp == pytest.approx(theirs.p_cemp, abs=SAME_PROVIDER)
         assert star.is_candidate == wanted.is_candidate
     alerts = [decode_alert(message.value() or b"") for message in read_all(bootstrap, topics.alerts)]
     alone = [alert for alert in alerts if alert.object_id is None]

@@ -13,6 +13,7 @@ from confluent_kafka import Producer
 from cempstream.processors.outcome import Classification
 from cempstream.schemas.alert import decode_alert
 from cempstream.schemas.heartbeat import Heartbeat, decode_heartbeat
+from cempstream.streams.operations.verify import SAME_PROVIDER
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.settings import Settings
 from tests.support.night import Reader, Topics, WorkerProcess, headers, read_all, send, wait_for
@@ -42,7 +43,7 @@ def test_stream_scores_as_the_pipeline_does(bootstrap: str) -> None:
     for outcome in outcomes:
         assert isinstance(outcome, Classification)
         (score,) = ledger.scores[outcome.spectrum.spectrum_id]
-        assert score.p_cemp == pytest.approx(outcome.p_cemp, abs=1e-5)
+        assert score.p_cemp == pytest.approx(outcome.p_cemp, abs=SAME_PROVIDER)
         assert score.parameters.feh.value == pytest.approx(outcome.parameters["feh"].value, abs=1e-4)
         n_candidates += outcome.decision.is_candidate
     assert n_candidates > 0

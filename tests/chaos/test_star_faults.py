@@ -10,6 +10,7 @@ import pytest
 from cempstream.processors.stars.observation import Observation
 from cempstream.processors.stars.star import Star
 from cempstream.streams.kafka.topics import TopicAdmin
+from cempstream.streams.operations.verify import SAME_PROVIDER
 from cempstream.streams.rehearsal.star_ledger import gaps
 from cempstream.streams.scoring.pipeline import Pipeline
 from cempstream.streams.settings import KafkaSettings
@@ -68,7 +69,9 @@ def close(bootstrap: str, topics: Topics, expected: dict[str, Star], *, lived: b
         ]
         assert star.is_candidate == wanted.is_candidate, name
         ours, theirs = star.spokesmen(), wanted.spokesmen()
-        assert [s and s.p_cemp for s in ours] == pytest.approx([s and s.p_cemp for s in theirs], abs=1e-5)
+        assert [s and s.p_cemp for s in ours] == pytest.approx(
+            [s and s.p_cemp for s in theirs], abs=SAME_PROVIDER
+        )
         assert (star.sent is not None and star.sent.stands) == wanted.is_candidate, name
     if lived:
         told = lives(bootstrap, topics)

@@ -18,6 +18,7 @@ from cempstream.processors.outcome import Classification
 from cempstream.schemas.alert import alert_to_json, encode_alert
 from cempstream.schemas.stamp import Stamp
 from cempstream.streams.cli import app
+from cempstream.streams.operations.verify import SAME_PROVIDER
 from cempstream.streams.scoring.assemble import load_pipeline
 from cempstream.streams.settings import Settings
 from tests.support.spectra import template_packets
@@ -58,21 +59,21 @@ def test_every_alert_of_a_batch_is_confirmed(stars: list[Classification], tmp_pa
     lines = [json.loads(line) for line in verify(path, "--json").stdout.splitlines()]
     assert len(lines) == len(stars) == 12
     assert {line["verdict"] for line in lines} == {"confirmed"}
-    assert {line["tolerance"] for line in lines} == {1e-5}
-    assert max(d["size"] for line in lines for d in line["differences"].values()) < 1e-5
+    assert {line["tolerance"] for line in lines} == {SAME_PROVIDER}
+    assert max(d["size"] for line in lines for d in line["differences"].values()) < SAME_PROVIDER
 
 
 def test_an_avro_alert_of_any_tense_is_confirmed(stars: list[Classification], tmp_path: Path) -> None:
     stamp = replace(STAMP, tense="test")
     said = verify(write(tmp_path, encode_alert(stars[0], stamp), suffix="avro")).stdout
     assert said.startswith("confirmed: alert ")
-    assert said.count("the same to 1e-05 on cpu") == 3
+    assert said.count("the same to 0.0001 on cpu") == 3
 
 
 @pytest.mark.parametrize(
     ("group", "change"),
     [
-        ("score", lambda body: body.update(p_cemp=abs(body["p_cemp"] - 2e-5))),
+        ("score", lambda body: body.update(p_cemp=abs(body["p_cemp"] - 2e-4))),
         (
             "parameters",
             lambda body: body["parameters"]["feh"].update(hi=body["parameters"]["feh"]["hi"] + 1e-3),
@@ -86,7 +87,7 @@ def test_a_changed_number_is_found(
 ) -> None:
     path = write(tmp_path, changed(stars[0], change))
     (line,) = [json.loads(line) for line in verify(path, "--json", status=1).stdout.splitlines()]
-    bad = [name for name, d in line["differences"].items() if d["size"] is None or d["size"] > 1e-5]
+    bad = [name for name, d in line["differences"].items() if d["size"] is None or d["size"] > SAME_PROVIDER]
     assert (line["verdict"], bad) == ("differs", [group])
 
 

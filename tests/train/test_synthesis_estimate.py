@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytest.importorskip("sklearn")
+
 from cempstream.models.synthesis import estimate_mended
 from cempstream.models.synthesis.chunks import ESTIMATED, MENDED, LibraryRows, write_rows
 from cempstream.models.synthesis.grid_spectrum import LIBRARY_CONTINUUM_WAVE, LIBRARY_WAVE
