@@ -23,7 +23,7 @@ from cempstream.streams.scoring.assemble import build_chain
 #: Relative to a number's size where that is above 1. Another batch size uses other matrix kernels: over
 #: batches of 1 to 64 the ``p_cemp`` of 600 simulated spectra of LAMOST differed by up to 9e-6, and stars'
 #: sums by 1.003e-5. Another provider has other arithmetic.
-SAME_PROVIDER, OTHER_PROVIDER = 1e-4, 1e-3
+SAME_PROVIDER, OTHER_PROVIDER = 3e-5, 1e-3
 
 
 class Verdict(StrEnum):

@@ -179,8 +179,11 @@ def test_the_hash_of_the_whole_stands_in_scores_and_alerts(root: Path) -> None:
 def test_verify_tells_that_the_card_is_another_than_the_alerts(
     root: Path, alert: Path, tmp_path: Path
 ) -> None:
-    """Graphs and version are the same; a threshold or a calibration may not be."""
-    edit_card(root / "mid" / VERSION, shift_cemp(-5.0))
+    """Graphs and version are the same; a threshold or a calibration may not be.
+
+    The shift is upwards: this star's p is 1e-5, and can fall by no more than that.
+    """
+    edit_card(root / "mid" / VERSION, shift_cemp(5.0))
     write_manifest(root / "mid" / VERSION)
     sign(root / "mid" / VERSION, OURS)
     status, output = said("verify", alert)
