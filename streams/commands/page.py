@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from cempstream.schemas.sky import RADIUS_ARCSEC
+from cempstream.streams.addresses import is_loopback
 from cempstream.streams.commands.subscriber_options import (
     DEFAULT_BROKER,
     AlertTopics,
@@ -32,7 +33,7 @@ from cempstream.streams.interrupts import INTERRUPTED, end_on_sigterm_too
 from cempstream.streams.observing.sites import parse_site
 from cempstream.streams.page.app import create_app
 from cempstream.streams.page.candidates import Candidates
-from cempstream.streams.page.guard import Names, is_loopback
+from cempstream.streams.page.guard import Names
 from cempstream.streams.page.night import Night
 from cempstream.streams.page.server import PageServer
 from cempstream.streams.page.tonight import Tonight

@@ -16,7 +16,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -31,6 +30,7 @@ from tenacity import (
 )
 
 from cempstream.schemas.alert import Alert
+from cempstream.streams.addresses import is_loopback
 from cempstream.streams.exporters.facts import headline, utc_text
 from cempstream.streams.exporters.sink import ExportError, NotDelivered, Sink, ascii_json
 
@@ -109,22 +109,13 @@ class Endpoint:
             raise ExportError("the webhook's address must be https://HOST/PATH")
         if parts.username is not None or parts.password is not None:
             raise ExportError("the webhook's address must hold no account: messages are signed")
-        if parts.scheme == "http" and not _is_loopback(host):
+        if parts.scheme == "http" and not is_loopback(host):
             raise ExportError(
                 f"the webhook's address at {host} must be https; http is for this machine alone"
             )
 
     def __str__(self) -> str:
         return urlsplit(self.url).hostname or ""
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class _Refused(Exception):

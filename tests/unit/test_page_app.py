@@ -18,10 +18,11 @@ from typer.testing import CliRunner
 
 from cempstream.schemas.alert import Alert, decode_alert
 from cempstream.schemas.registry import Kind, latest, sample
+from cempstream.streams.addresses import is_loopback
 from cempstream.streams.cli import app as command
 from cempstream.streams.page.app import create_app
 from cempstream.streams.page.candidates import Candidates
-from cempstream.streams.page.guard import Names, is_loopback
+from cempstream.streams.page.guard import Names
 from cempstream.streams.page.night import Night
 from cempstream.streams.page.painter import Busy, Painter
 from cempstream.streams.page.server import CannotListen, PageServer
